@@ -1,0 +1,138 @@
+"""`striate`: the table of verbs, and the one place where errors become sentences and exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from types import FrameType
+
+from striate.core.errors import Interrupted, StriateError
+
+VERBS = {
+    "check": "Find what is wrong with a cohort before it is learned from.",
+    "plan": "Decide how to train on a cohort within a time and memory budget, with reasons.",
+    "train": "Train a model on a cohort; resumable.",
+    "predict": "Predict masks and their numbers with a trained model.",
+    "evaluate": "Compare predicted masks with the truth.",
+    "report": "Write one self-contained HTML page about a run or a prediction.",
+    "phantom": "Make a cohort of FLAIR-like scans with known lesions.",
+    "demo": "The whole path on a phantom cohort, from check to report.",
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with the design's exit code."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit code; prints, never raises for what a user can mend."""
+    debug = "--debug" in arguments
+    arguments = [a for a in arguments if a != "--debug"]
+    verb = next((a for a in arguments if not a.startswith("-")), None)
+    if verb is None:
+        return _show_top(arguments)
+    try:
+        with _termination():
+            return _run_verb(verb, arguments)
+    except StriateError as error:
+        if debug:
+            raise
+        return _fail(error, error.exit_code, error.code, as_json="--json" in arguments)
+    except KeyboardInterrupt as error:
+        if debug:
+            raise
+        return _fail(error, Interrupted.exit_code, "interrupted", as_json="--json" in arguments)
+    except MemoryError as error:
+        if debug:
+            raise
+        text = "memory ran out; give less with --memory, or make patch or batch smaller in plan.yaml"
+        return _fail(text, 5, "memory_limit", as_json="--json" in arguments, cause=error)
+    except BrokenPipeError:
+        return 0
+
+
+def _run_verb(verb: str, arguments: list[str]) -> int:
+    from striate.core.errors import UsageError
+    from striate.core.names import did_you_mean
+
+    if verb not in VERBS:
+        raise UsageError(f"unknown command '{verb}'. {did_you_mean(verb, VERBS)}")
+    import typer
+
+    module = importlib.import_module(f"striate.cli.{verb}")
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.command(name=verb, help=VERBS[verb], context_settings={"help_option_names": ["-h", "--help"]})(module.command)
+    position = arguments.index(verb)
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(
+            arguments[:position] + arguments[position + 1 :], prog_name=f"striate {verb}", standalone_mode=False
+        )
+    except Exception as error:
+        return _usage_failure(error)
+    return int(code or 0)
+
+
+def _usage_failure(error: Exception) -> int:
+    """Show a parser's complaint in one line with exit code 2; anything else goes on."""
+    if type(error).__name__ == "Abort":
+        raise KeyboardInterrupt from error
+    show = getattr(error, "format_message", None)
+    if show is None:
+        raise error
+    sys.stderr.write(f"striate: {show()} See --help.\n")
+    return 2
+
+
+def _show_top(arguments: list[str]) -> int:
+    from striate import __version__
+
+    if "--version" in arguments:
+        sys.stdout.write(f"striate {__version__}\n")
+        return 0
+    unknown = [a for a in arguments if a not in ("--help", "-h")]
+    if unknown:
+        sys.stderr.write(f"striate: unknown option {unknown[0]}; a command is needed first. See striate --help.\n")
+        return 2
+    rows = "\n".join(f"  {verb:<10} {text}" for verb, text in VERBS.items())
+    sys.stdout.write(
+        "Usage: striate COMMAND [OPTIONS]\n\nConvolutional networks for medical images: from a folder of scans to a number"
+        f" that one can trust.\n\nCommands, in the order of the work:\n{rows}\n\n"
+        "Options of every command: --help, --json (one JSON document on stdout), --debug (show tracebacks).\n"
+        "Exit codes: 0 done; 1 done, and problems were found; 2 wrong usage; 3 bad data; 4 bad model or plan;\n"
+        "            5 memory, disk or time ran out; 130 interrupted.\n"
+    )
+    return 0
+
+
+def _fail(error: object, exit_code: int, code: str, *, as_json: bool, cause: BaseException | None = None) -> int:
+    text = str(error) or ("interrupted" if exit_code == Interrupted.exit_code else type(error).__name__)
+    sys.stderr.write(f"striate: {text}\n")
+    if as_json:
+        case, path = getattr(error, "case", None), getattr(error, "path", None)
+        document = {"error": {"code": code, "message": text, "case": case, "path": path, "exit_code": exit_code}}
+        sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
+    return exit_code
+
+
+@contextlib.contextmanager
+def _termination() -> Iterator[None]:
+    """Treat SIGTERM as an interruption, so that what is half-written is cleaned up."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Interrupted("stopped by SIGTERM; nothing half-written was left")
+
+    try:
+        before = signal.signal(signal.SIGTERM, stop)
+    except ValueError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

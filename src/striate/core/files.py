@@ -1,0 +1,159 @@
+"""Writing that either finishes or leaves nothing, hashes, and JSON with a version.
+
+A file is written beside its place and renamed; a folder is filled beside its place and renamed. A full disk becomes
+`DiskFullError`, and what was half-written is removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from striate.core.errors import DataError, DiskFullError, FormatError, expected
+
+
+def _explain(error: OSError, path: Path) -> Exception:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFullError(
+            expected(path, "the disk is full", "room for the output is needed; nothing was left half-written",
+                     "Free some space or choose another --out.")
+        )  # fmt: skip
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return DiskFullError(
+            expected(path, "writing is not permitted", "a folder that can be written is needed", "Choose another --out.")
+        )
+    return error
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """Give a path beside `path` to write to; on success it is renamed to `path`, else removed.
+
+    The given path keeps all suffixes of `path` (``.nii.gz``), because writers look at them.
+
+    Raises
+    ------
+    DiskFullError
+        When the disk is full or the folder cannot be written.
+    """
+    path = Path(path)
+    beside = path.with_name(f".{os.getpid()}.part.{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield beside
+        with beside.open("rb") as stream:
+            os.fsync(stream.fileno())
+        beside.replace(path)
+    except OSError as error:
+        raise _explain(error, path) from error
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def filling(folder: Path) -> Iterator[Path]:
+    """Give an empty folder beside `folder`; on success it is renamed to `folder`, else removed.
+
+    Raises
+    ------
+    DataError
+        When `folder` exists and is not empty: nothing of the user's is overwritten.
+    DiskFullError
+        When the disk is full or the place cannot be written.
+    """
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DataError(
+            expected(folder, "it exists and is not empty", "output never overwrites what is there",
+                     "Choose another --out or remove it.")
+        )  # fmt: skip
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.part.", dir=folder.parent))
+    except OSError as error:
+        raise _explain(error, folder) from error
+    try:
+        yield beside
+        if folder.exists():
+            folder.rmdir()
+        beside.chmod(0o755)
+        beside.replace(folder)
+    except OSError as error:
+        raise _explain(error, folder) from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` in UTF-8, whole or not at all."""
+    with writing(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def plain(value: Any) -> Any:
+    """Return `value` made of what JSON knows; NaN and infinity become None, paths and numpy numbers plain ones."""
+    if isinstance(value, dict) or hasattr(value, "items"):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(v) for v in value]
+    if isinstance(value, (np.bool_, np.integer, np.floating)):
+        return plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    """Write `document` as readable JSON (sorted as given, UTF-8), whole or not at all."""
+    write_text(path, json.dumps(plain(document), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path, kind: str | None = None, version: int | None = None) -> dict[str, Any]:
+    """Read a JSON object; with `kind`, its key ``kind`` must match and its ``schema_version`` be at most `version`.
+
+    Raises
+    ------
+    FormatError
+        When the file is missing, not JSON, not an object, or of another kind or a newer version.
+    """
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise FormatError(expected(path, "there is no such file", "a JSON file is needed here"), path=path) from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise FormatError(expected(path, f"not readable as JSON ({error})", "a JSON object is needed here"), path=path) from error
+    if not isinstance(document, dict):
+        raise FormatError(expected(path, f"holds a JSON {type(document).__name__}", "a JSON object is needed"), path=path)
+    if kind is not None and document.get("kind") != kind:
+        raise FormatError(expected(path, f"kind {document.get('kind')!r}", f"kind '{kind}' is needed"), path=path)
+    if version is not None and int(document.get("schema_version", 0)) > version:
+        raise FormatError(
+            expected(path, f"schema version {document['schema_version']}", f"this Striate reads up to {version}",
+                     "Upgrade Striate: pip install -U striate"), path=path,
+        )  # fmt: skip
+    return document
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, as hexadecimal text."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

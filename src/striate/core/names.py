@@ -1,0 +1,40 @@
+"""Tables of named things (networks, losses, formats, checks …) and the nearest name to a misspelt one."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+from striate.core.errors import UsageError
+
+T = TypeVar("T")
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """Return the known name that looks most like `name`, or None when none is close."""
+    known = list(names)
+    folded = {k.casefold().replace("-", "_"): k for k in known}
+    found = difflib.get_close_matches(name.casefold().replace("-", "_"), list(folded), n=1, cutoff=0.5)
+    return folded[found[0]] if found else None
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """Return the hint ``Did you mean 'x'? Known: …`` for an unknown `name`."""
+    known = sorted(names)
+    best = nearest(name, known)
+    start = f"Did you mean '{best}'? " if best else ""
+    return f"{start}Known: {', '.join(known) or 'none'}."
+
+
+def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:
+    """Return ``table[name]``.
+
+    Raises
+    ------
+    UsageError
+        When `name` is unknown; the message holds the nearest name and all known ones.
+    """
+    if name not in table:
+        raise UsageError(f"unknown {kind} '{name}'. {did_you_mean(name, table)}")
+    return table[name]

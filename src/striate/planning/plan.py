@@ -1,0 +1,212 @@
+"""`Plan`: every decision needed to train and to predict, each with its reason; a file that people read and edit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from striate.core.config import Config
+from striate.core.errors import FormatError, PlanError, UsageError, expected
+from striate.core.files import write_text
+from striate.core.targets import Targets
+from striate.data.augment import Augmentation
+from striate.data.prepare import NORMALISATIONS, Preparation
+
+VERSION = 1
+
+
+class Task(Config):
+    """What is learned from what."""
+
+    kind: Literal["segmentation"] = "segmentation"
+    channels: tuple[str, ...]
+    label_names: dict[int, str]
+    regions: dict[str, tuple[int, ...]] | None = None
+
+    @property
+    def targets(self) -> Targets:
+        """The labels or regions that the network predicts."""
+        if self.regions is None:
+            return Targets.of_labels(self.label_names)
+        return Targets(self.regions, exclusive=False)
+
+
+class NetworkChoice(Config):
+    """Which network, with its options (see ``striate.networks``)."""
+
+    name: str
+    spatial_dims: Literal[2, 3]
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class Training(Config):
+    """How the network is trained.
+
+    Attributes
+    ----------
+    patch
+        Voxels along each axis of the prepared image; one axis of 1 means that a 2D network sees slices of 3D scans.
+    steps
+        Number of updates; None where `budget_s` decides.
+    budget_s
+        Wall-clock seconds of the whole run (preparation, training, validation, report); None where `steps` decides.
+    learning_rate, weight_decay, momentum
+        Of the optimiser; `momentum` is β₁ of AdamW and the Nesterov momentum of SGD.
+    warmup
+        Share of the schedule with a rising learning rate; polynomial decay (power `decay_power`) follows.
+    ema
+        Decay per step of the moving average of the weights that is used for prediction; 0 switches it off.
+    foreground
+        Share of the patches of a batch that are centred on a labelled voxel.
+    """
+
+    patch: tuple[PositiveInt, ...]
+    batch: PositiveInt
+    steps: PositiveInt | None = None
+    budget_s: PositiveFloat | None = None
+    seed: int = 0
+    loss: str = "dice_ce"
+    optimiser: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: PositiveFloat = 2e-3
+    weight_decay: float = Field(3e-5, ge=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    warmup: float = Field(0.05, ge=0, lt=1)
+    decay_power: float = Field(0.9, ge=0)
+    clip_norm: PositiveFloat = 12.0
+    ema: float = Field(0.99, ge=0, lt=1)
+    foreground: float = Field(0.5, ge=0, le=1)
+    precision: Literal["bf16", "fp32"] = "fp32"
+    workers: int = Field(1, ge=0)
+    augmentation: Augmentation = Augmentation()
+
+    @model_validator(mode="after")
+    def _one_clock(self) -> Training:
+        if (self.steps is None) == (self.budget_s is None):
+            raise ValueError("exactly one of steps and budget_s is needed")
+        return self
+
+
+class Inference(Config):
+    """How the network is applied to a whole image."""
+
+    patch: tuple[PositiveInt, ...]
+    overlap: float = Field(0.5, ge=0, lt=1)
+    mirror_axes: tuple[int, ...] = ()
+
+
+class Expected(Config):
+    """What the plan expects of itself; measured or computed when it was made, for the reader and for `train`."""
+
+    parameters: int | None = None
+    macs_per_patch: int | None = None
+    receptive_field_mm: tuple[float, ...] | None = None
+    object_mm: tuple[float, ...] | None = None
+    samples_per_parameter: float | None = None
+    step_s: float | None = None
+    steps: int | None = None
+    training_flops_by_operations: float | None = None
+    training_flops_by_time: float | None = None
+    peak_memory_bytes: int | None = None
+    time_s: float | None = None
+
+
+class Plan(Config):
+    """Every decision needed to train and predict."""
+
+    schema_version: Literal[1] = 1
+    task: Task
+    preparation: Preparation
+    network: NetworkChoice
+    training: Training
+    inference: Inference
+    expected: Expected = Expected()
+    reasons: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Plan:
+        dims = len(self.preparation.spacing_mm)
+        for name, patch in (("training.patch", self.training.patch), ("inference.patch", self.inference.patch)):
+            if len(patch) != dims:
+                raise ValueError(f"{name} {patch} has {len(patch)} axes, the images have {dims}")
+            if len([n for n in patch if n > 1]) != self.network.spatial_dims and self.network.spatial_dims != dims:
+                raise ValueError(f"{name} {patch} needs exactly one axis of 1 for a {self.network.spatial_dims}D network")
+        if len(self.preparation.normalisation) != len(self.task.channels):
+            raise ValueError(
+                f"preparation.normalisation has {len(self.preparation.normalisation)} entries for"
+                f" {len(self.task.channels)} channels {self.task.channels}"
+            )
+        unknown = [n for n in self.preparation.normalisation if n not in NORMALISATIONS]
+        if unknown:
+            raise ValueError(f"preparation.normalisation holds {unknown[0]!r}, known are {', '.join(NORMALISATIONS)}")
+        return self
+
+    @property
+    def targets(self) -> Targets:
+        """The labels or regions that the network predicts."""
+        return self.task.targets
+
+    def write(self, path: Path) -> None:
+        """Write the plan as YAML, the reason of each decision as a comment beside it."""
+        write_text(Path(path), self.to_yaml())
+
+    def to_yaml(self) -> str:
+        """Return the plan as YAML with comments."""
+        document = self.model_dump(mode="json")
+        reasons = document.pop("reasons")
+        text = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+        lines, path = [], []
+        for line in text.splitlines():
+            key = line.strip().split(":")[0]
+            depth = (len(line) - len(line.lstrip())) // 2
+            path = [*path[:depth], key]
+            reason = reasons.get(".".join(path))
+            lines.append(f"{line}  # {reason}" if reason else line)
+        head = (
+            "# A plan of Striate: read it, edit it, train with it (striate train COHORT --plan THIS.yaml).\n"
+            "# The comments give the reason of each decision; they are kept under `reasons` for machines.\n"
+        )
+        tail = yaml.dump({"reasons": reasons}, sort_keys=False, allow_unicode=True, width=10_000)
+        return head + "\n".join(lines) + "\n" + tail
+
+    @classmethod
+    def read(cls, path: Path) -> Plan:
+        """Read and validate a plan.
+
+        Raises
+        ------
+        PlanError
+            When it is missing, not YAML, of a newer version, or holds an unknown key (with the nearest name) or an
+            impossible value.
+        """
+        try:
+            document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise PlanError(expected(path, "there is no such file", "a plan.yaml is needed", "Make one: striate plan COHORT --out plan.yaml")) from error  # fmt: skip
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            problem = " ".join(str(error).split())
+            raise PlanError(expected(path, f"not readable as YAML ({problem})", "a plan.yaml is needed"), path=path) from error
+        if isinstance(document, dict) and isinstance(document.get("schema_version"), int) and document["schema_version"] > VERSION:
+            raise PlanError(
+                expected(path, f"schema version {document['schema_version']}", f"this Striate reads up to {VERSION}",
+                         "Upgrade Striate: pip install -U striate"), path=path,
+            )  # fmt: skip
+        try:
+            plan = cls.parse(document, path)
+            plan.targets  # noqa: B018  (regions are checked here too)
+        except (FormatError, UsageError) as error:
+            raise PlanError(f"{path}: {error}", path=path) from error
+        return plan
+
+
+class _Dumper(yaml.SafeDumper):
+    """Lists of numbers on one line."""
+
+
+def _sequence(dumper: yaml.SafeDumper, value: list[Any]) -> yaml.Node:
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", value, flow_style=all(not isinstance(v, dict) for v in value))
+
+
+_Dumper.add_representer(list, _sequence)
