@@ -1,0 +1,36 @@
+"""What a planner knows of this machine's speed: measured by whoever calls it (training), handed in as a function."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from striate.planning.plan import NetworkChoice, Task, Training
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """Seconds of one training step in the faster precision.
+
+    Attributes
+    ----------
+    step_s
+        Seconds of one update in `precision`.
+    precision
+        ``bf16`` or ``fp32``, whichever was faster.
+    measured
+        Precision → seconds.
+    """
+
+    step_s: float
+    precision: str
+    measured: Mapping[str, float]
+
+
+class Timer(Protocol):
+    """Times one training step of a network on a batch."""
+
+    def __call__(self, task: Task, choice: NetworkChoice, training: Training) -> StepTime:
+        """Return the measured time."""
+        ...

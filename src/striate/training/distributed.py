@@ -1,0 +1,58 @@
+"""Several processes, one network: DistributedDataParallel under ``torchrun`` (gloo on CPU, NCCL on GPUs).
+
+Each process draws its own patches, gradients are averaged, and process 0 writes. Without ``torchrun`` nothing changes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from torch import distributed as dist
+from torch import nn
+
+
+@contextlib.contextmanager
+def processes() -> Iterator[None]:
+    """Join the processes that ``torchrun`` started; does nothing in a plain process."""
+    if not dist.is_available() or not dist.is_torchelastic_launched() or dist.is_initialized():
+        yield
+        return
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    if torch.cuda.is_available():
+        torch.cuda.set_device(dist.get_node_local_rank())
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def rank() -> int:
+    """Number of this process; 0 writes."""
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """How many processes learn together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def wait_for_all() -> None:
+    """Wait until every process is here."""
+    if world_size() > 1:
+        dist.barrier()
+
+
+def agree(value: float) -> float:
+    """Return process 0's `value` in every process (the clock must be one)."""
+    if world_size() == 1:
+        return value
+    shared = torch.tensor([value], dtype=torch.float64, device="cuda" if dist.get_backend() == "nccl" else "cpu")
+    dist.broadcast(shared, src=0)
+    return float(shared.item())
+
+
+def share(network: nn.Module) -> nn.Module:
+    """Wrap `network` so that gradients are averaged over the processes."""
+    return nn.parallel.DistributedDataParallel(network) if world_size() > 1 else network

@@ -1,0 +1,64 @@
+"""One training step: forward, total error, backpropagation, update. The same code is timed, benchmarked and trained with."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from striate.core.errors import ModelError, expected
+from striate.planning.plan import Training
+from striate.training.losses import Loss
+
+
+def device() -> torch.device:
+    """Return the device that training uses: a CUDA GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def channels_last(spatial_dims: int) -> torch.memory_format:
+    """Return the memory format in which convolutions are fast (channels innermost)."""
+    formats: dict[int, torch.memory_format] = {2: torch.channels_last, 3: torch.channels_last_3d}
+    return formats[spatial_dims]
+
+
+def total_error(outputs: Tensor | list[Tensor], classes: Tensor, loss: Loss) -> Tensor:
+    """Return the loss over all output heads, head i weighted ½^i (weights sum to 1), in float32.
+
+    Heads of lower resolution (deep supervision) are compared with the nearest voxel of the truth.
+    """
+    heads = outputs if isinstance(outputs, list) else [outputs]
+    weights = [0.5**i for i in range(len(heads))]
+    error = torch.zeros((), device=classes.device)
+    for head, weight in zip(heads, weights, strict=True):
+        truth = classes
+        if head.shape[2:] != classes.shape[1:]:
+            truth = functional.interpolate(classes[:, None].float(), head.shape[2:], mode="nearest-exact")[:, 0].to(torch.uint8)
+        error = error + weight / sum(weights) * loss(head.float(), truth)
+    return error
+
+
+def train_step(
+    network: nn.Module, optimiser: torch.optim.Optimizer, loss: Loss, training: Training, images: Tensor, classes: Tensor
+) -> float:
+    """Do one update and return the total error before it.
+
+    Raises
+    ------
+    ModelError
+        When the error is not finite.
+    """
+    optimiser.zero_grad(set_to_none=True)
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=training.precision == "bf16"):
+        outputs = network(images)
+    error = total_error(outputs, classes, loss)
+    value = float(error)
+    if not value < float("inf"):
+        raise ModelError(
+            expected("training", f"the loss became {value}", "a finite loss is needed",
+                     f"Lower training.learning_rate (now {training.learning_rate:g}) in plan.yaml, or set training.precision: fp32.")
+        )  # fmt: skip
+    error.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(network.parameters(), training.clip_norm)
+    optimiser.step()
+    return value
