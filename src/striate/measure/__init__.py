@@ -1,1 +1,1 @@
-
+"""Numbers about masks: overlap, distance, volume, lesions, intervals, findings. numpy and scipy only."""
