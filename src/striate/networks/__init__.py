@@ -1,1 +1,115 @@
+"""Networks: one architecture per file, found by name in one table.
 
+To add one, copy a neighbour (`unet.py`), add its line to `NETWORKS`, write ``docs/networks/NAME.md`` and run
+``pytest tests/networks``: the contract suite tests it because it is in the table, and prints the frozen numbers that
+``tests/golden/networks.json`` needs. Nothing here loads torch before a network is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from striate.core.errors import PlanError, UsageError, expected
+from striate.core.names import lookup
+
+if TYPE_CHECKING:
+    from striate.networks.counting import Cost
+    from striate.networks.network import Network
+
+NETWORKS: dict[str, str] = {
+    "small_unet": "striate.networks.small_unet:SmallUNet",
+    "unet": "striate.networks.unet:UNet",
+}
+
+__all__ = ["NETWORKS", "cost", "create", "divisor", "load", "names"]
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all networks, sorted."""
+    return tuple(sorted(NETWORKS))
+
+
+def load(name: str) -> type[Network]:
+    """Return the class of a network; its attribute ``Config`` holds the options and their defaults.
+
+    Raises
+    ------
+    UsageError
+        When `name` is unknown; the message holds the nearest name.
+    """
+    home, _, noun = lookup("network", name, NETWORKS).partition(":")
+    found: type[Network] = getattr(importlib.import_module(home), noun)
+    return found
+
+
+def create(name: str, *, spatial_dims: int = 3, in_channels: int = 1, out_channels: int = 2, **options: Any) -> Network:
+    """Build a network with fresh weights, drawn from torch's global generator.
+
+    Parameters
+    ----------
+    name
+        One of `names`.
+    spatial_dims
+        2 or 3.
+    in_channels, out_channels
+        Channels of the image; classes (or regions) of the prediction.
+    options
+        Fields of the network's ``Config``.
+
+    Raises
+    ------
+    UsageError
+        When the name or an option is unknown (with the nearest name), or a value is impossible.
+    """
+    kind = load(name)
+    for key, value, known in (("spatial_dims", spatial_dims, (2, 3)), ("in_channels", in_channels, None), ("out_channels", out_channels, None)):  # fmt: skip
+        if not isinstance(value, int) or value < 1 or (known and value not in known):
+            want = f"one of {known}" if known else "a whole number of at least 1"
+            raise UsageError(expected(f"network {name}", f"{key} is {value!r}", f"{want} is needed"))
+    try:
+        return kind(spatial_dims, in_channels, out_channels, kind.Config.parse(options, f"network {name}"))
+    except PlanError as error:
+        raise UsageError(error.message) from error
+
+
+def cost(
+    name: str, input_size: tuple[int, ...], *, in_channels: int = 1, out_channels: int = 2, training: bool = False, **options: Any
+) -> Cost:
+    """Count parameters, multiply-accumulates, activations and receptive field, per layer and in total.
+
+    Nothing is allocated: the network is built on torch's ``meta`` device.
+
+    Parameters
+    ----------
+    input_size
+        Voxels along each spatial axis; its length decides between 2D and 3D.
+    training
+        Count what runs while training (all heads of deep supervision) instead of while predicting.
+
+    Raises
+    ------
+    UsageError
+        As `create`, and when `input_size` does not fit the network.
+    """
+    import torch
+
+    from striate.networks.counting import count
+
+    with torch.device("meta"):
+        network = create(name, spatial_dims=len(input_size), in_channels=in_channels, out_channels=out_channels, **options)
+    return count(network, (in_channels, *input_size), training=training)
+
+
+def divisor(name: str, *, spatial_dims: int = 3, **options: Any) -> tuple[int, ...]:
+    """Return the numbers that the input sizes must be multiples of, per axis.
+
+    Raises
+    ------
+    UsageError
+        As `create`.
+    """
+    import torch
+
+    with torch.device("meta"):
+        return create(name, spatial_dims=spatial_dims, **options).divisor

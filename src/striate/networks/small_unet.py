@@ -1,0 +1,164 @@
+"""A small U-Net that learns something useful in minutes on two processor cores, 2D and 3D.
+
+Papers
+    The shape is that of O. Ronneberger et al., MICCAI 2015; residual stages as K. He et al., CVPR 2016.
+Form
+    Own design: what was measured on two cores decided (``docs/networks/small_unet.md`` has the figures). A strided
+    stem, so that no layer but the head works at full resolution; a transposed-convolution head, so that the prediction
+    still is at full resolution; normalisation with an epsilon that does not amplify the noise of blank tiles.
+Input
+    Each size a multiple of the product of the strides along its axis (`divisor`).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field, PositiveInt, model_validator
+from torch import nn
+
+from striate.core import config
+from striate.networks.layers.spatial import BATCH_NORM, CONV, TRANSPOSED, PerAxis, cumulative, per_axis, per_stage
+from striate.networks.network import Network
+
+
+class Config(config.Config):
+    """Options of `SmallUNet`.
+
+    Attributes
+    ----------
+    features
+        Feature maps per stage, finest first; its length is the number of stages.
+    stem
+        Stride of the first convolution, for all axes or per axis: 2 halves the image before anything else happens, 1
+        keeps full resolution (several times slower).
+    strides
+        Stride into each later stage, for all axes or per axis; 2 where not given. One entry less than `features`.
+    kernels
+        Kernel size of each stage, for all axes or per axis; 3 where not given.
+    convs_per_stage
+        Convolutions in each stage of the encoder; the decoder has one less, at least one.
+    norm
+        ``instance`` (per case and map) or ``batch`` (running statistics when predicting).
+    norm_eps
+        Added to the variance; at least 1e-3, so that a blank tile stays blank.
+    deep_supervision
+        While training, predict at every stage of the decoder.
+    negative_slope
+        Of the leaky rectifier.
+    """
+
+    features: tuple[PositiveInt, ...] = Field((16, 32, 64, 128), min_length=2)
+    stem: PerAxis = 2
+    strides: tuple[PerAxis, ...] | None = None
+    kernels: tuple[PerAxis, ...] | None = None
+    convs_per_stage: PositiveInt = 2
+    norm: Literal["instance", "batch"] = "instance"
+    norm_eps: float = Field(1e-3, ge=1e-3)
+    deep_supervision: bool = False
+    negative_slope: float = Field(0.01, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _one_per_stage(self) -> Config:
+        for option, needed in (("strides", len(self.features) - 1), ("kernels", len(self.features))):
+            given = getattr(self, option)
+            if given is not None and len(given) != needed:
+                raise ValueError(f"{option} has {len(given)} entries, {needed} are needed for {len(self.features)} features")
+        return self
+
+
+class Stage(nn.Module):
+    """Convolution, normalisation and rectifier, several times; from the second on, the input is added."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: tuple[int, ...], stride: tuple[int, ...] | int, convs: int, c: Config
+    ) -> None:
+        super().__init__()
+        dims, padding = len(kernel), tuple((k - 1) // 2 for k in kernel)
+        self.convs = nn.ModuleList(
+            CONV[dims](inputs if i == 0 else outputs, outputs, kernel, stride if i == 0 else 1, padding, bias=False)
+            for i in range(convs)
+        )
+        self.norms = nn.ModuleList(_norm(dims, outputs, c) for _ in range(convs))
+        self.act = nn.LeakyReLU(c.negative_slope, inplace=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the stage's maps."""
+        first, last = None, len(self.convs) - 1
+        for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
+            x = norm(conv(x))
+            if i == last and first is not None:
+                x = x + first
+            x = self.act(x)
+            first = x if first is None else first
+        return x
+
+
+def _norm(dims: int, features: int, c: Config) -> nn.Module:
+    """Return the normalisation; one group per map is instance normalisation, and keeps the channels-last layout."""
+    if c.norm == "batch":
+        return BATCH_NORM[dims](features, eps=c.norm_eps)
+    return nn.GroupNorm(features, features, eps=c.norm_eps)
+
+
+class SmallUNet(Network):
+    """Strided stem, encoder, decoder with skips, and a head that brings the logits back to full resolution.
+
+    Raises
+    ------
+    UsageError
+        When stem, strides or kernels do not give one number per axis.
+    """
+
+    Config = Config
+
+    def __init__(self, spatial_dims: int, in_channels: int, out_channels: int, c: Config) -> None:
+        super().__init__(spatial_dims, in_channels, out_channels)
+        stages = len(c.features)
+        stem = per_axis(c.stem, spatial_dims, "stem")
+        strides = [stem, *per_stage(c.strides or (2,) * (stages - 1), stages - 1, spatial_dims, "strides")]
+        kernels = per_stage(c.kernels or (3,) * stages, stages, spatial_dims, "kernels")
+        every = cumulative(strides)
+        self.divisor = every[-1]
+        self.deep_supervision = c.deep_supervision
+        self.output_strides = ((1,) * spatial_dims, *(every[1:-1] if c.deep_supervision else ()))
+        inputs = (in_channels, *c.features)
+        self.encoder = nn.ModuleList(
+            Stage(inputs[i], f, kernels[i], strides[i], c.convs_per_stage, c) for i, f in enumerate(c.features)
+        )
+        finer = range(stages - 2, -1, -1)  # the decoder goes from coarse to fine
+        self.up = nn.ModuleList(
+            TRANSPOSED[spatial_dims](c.features[i + 1], c.features[i], strides[i + 1], strides[i + 1]) for i in finer
+        )
+        convs = max(1, c.convs_per_stage - 1)
+        self.decoder = nn.ModuleList(Stage(2 * c.features[i], c.features[i], kernels[i], 1, convs, c) for i in finer)
+        self.head = TRANSPOSED[spatial_dims](c.features[0], out_channels, stem, stem)
+        self.coarse_heads = nn.ModuleList(
+            CONV[spatial_dims](c.features[i], out_channels, 1) for i in finer if i > 0 and c.deep_supervision
+        )
+        self._initialise(c.negative_slope)
+
+    def _initialise(self, slope: float) -> None:
+        """He-normal weights, zero biases (He et al., ICCV 2015)."""
+        for layer in self.modules():
+            if isinstance(layer, (*CONV.values(), *TRANSPOSED.values())):
+                nn.init.kaiming_normal_(layer.weight, a=slope)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
+        """Return logits (B, K, *S); with deep supervision while training, a list, the finest first."""
+        self.check_input(x)
+        skips = []
+        for stage in self.encoder:
+            x = stage(x)
+            skips.append(x)
+        outputs = []
+        several = self.deep_supervision and self.training
+        for depth, (up, stage) in enumerate(zip(self.up, self.decoder, strict=True)):
+            x = stage(torch.cat((up(x), skips[-depth - 2]), dim=1))
+            if several and depth < len(self.coarse_heads):
+                outputs.append(self.coarse_heads[depth](x))
+        finest = self.head(x)
+        return [finest, *outputs[::-1]] if several else finest

@@ -1,0 +1,143 @@
+"""U-Net in the plain-convolution form of nnU-Net v2, 2D and 3D.
+
+Papers
+    O. Ronneberger, P. Fischer, T. Brox: U-Net: Convolutional Networks for Biomedical Image Segmentation. MICCAI 2015.
+    F. Isensee et al.: nnU-Net: a self-configuring method for deep learning-based biomedical image segmentation.
+    Nature Methods 18:203-211, 2021.
+Form
+    Written from the published description; layer for layer the network that nnU-Net v2 calls PlainConvUNet, so that
+    parameters and multiply-accumulates are equal to the unit (tests assert six of its published plans).
+Input
+    Each size a multiple of the product of the strides along its axis (`divisor`).
+"""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from torch import nn
+
+from striate.core import config
+from striate.networks.layers.spatial import CONV, INSTANCE_NORM, TRANSPOSED, PerAxis, cumulative, per_stage
+from striate.networks.network import Network
+
+
+class Config(config.Config):
+    """Options of `UNet`.
+
+    Attributes
+    ----------
+    features
+        Feature maps per stage, finest first; its length is the number of stages.
+    strides
+        Stride of the first convolution of each stage, for all axes or per axis; 2 where not given, 1 in the first.
+    kernels
+        Kernel size of each stage, for all axes or per axis; 3 where not given. nnU-Net takes 1 along thick slices.
+    convs_per_stage
+        Convolutions in each stage of the encoder, and of the decoder.
+    deep_supervision
+        While training, predict at every stage of the decoder.
+    norm_eps
+        Added to the variance in the instance normalisation. nnU-Net's 1e-5 is kept; blank tiles are then
+        ill-conditioned (DESIGN of `small_unet` uses 1e-3).
+    negative_slope
+        Of the leaky rectifier.
+    """
+
+    features: tuple[PositiveInt, ...] = Field((32, 64, 128, 256, 320, 320), min_length=2)
+    strides: tuple[PerAxis, ...] | None = None
+    kernels: tuple[PerAxis, ...] | None = None
+    convs_per_stage: PositiveInt = 2
+    deep_supervision: bool = True
+    norm_eps: PositiveFloat = 1e-5
+    negative_slope: float = Field(0.01, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _one_per_stage(self) -> Config:
+        for option in ("strides", "kernels"):
+            given = getattr(self, option)
+            if given is not None and len(given) != len(self.features):
+                raise ValueError(f"{option} has {len(given)} entries, features has {len(self.features)}")
+        return self
+
+
+class ConvNormAct(nn.Sequential):
+    """Convolution with bias, instance normalisation, leaky rectifier."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: tuple[int, ...], stride: tuple[int, ...] | int, eps: float, slope: float
+    ) -> None:
+        dims = len(kernel)
+        super().__init__(
+            CONV[dims](inputs, outputs, kernel, stride, padding=tuple((k - 1) // 2 for k in kernel)),
+            INSTANCE_NORM[dims](outputs, eps=eps, affine=True),
+            nn.LeakyReLU(slope, inplace=True),
+        )
+
+
+class Stage(nn.Sequential):
+    """`convs_per_stage` convolutions at one resolution; the first may stride."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: tuple[int, ...], stride: tuple[int, ...] | int, c: Config) -> None:
+        super().__init__(
+            *(
+                ConvNormAct(inputs if i == 0 else outputs, outputs, kernel, stride if i == 0 else 1, c.norm_eps, c.negative_slope)
+                for i in range(c.convs_per_stage)
+            )
+        )
+
+
+class UNet(Network):
+    """Encoder, decoder, and a skip from each stage of the one to its mirror in the other.
+
+    Raises
+    ------
+    UsageError
+        When strides or kernels do not give one number per axis.
+    """
+
+    Config = Config
+
+    def __init__(self, spatial_dims: int, in_channels: int, out_channels: int, c: Config) -> None:
+        super().__init__(spatial_dims, in_channels, out_channels)
+        stages = len(c.features)
+        strides = per_stage(c.strides or (1, *(2,) * (stages - 1)), stages, spatial_dims, "strides")
+        kernels = per_stage(c.kernels or (3,) * stages, stages, spatial_dims, "kernels")
+        every = cumulative(strides)
+        self.divisor = every[-1]
+        self.output_strides = tuple(every[:-1]) if c.deep_supervision else tuple(every[:1])
+        inputs = (in_channels, *c.features)
+        self.encoder = nn.ModuleList(Stage(inputs[i], f, kernels[i], strides[i], c) for i, f in enumerate(c.features))
+        finer = range(stages - 2, -1, -1)  # the decoder goes from coarse to fine
+        self.up = nn.ModuleList(
+            TRANSPOSED[spatial_dims](c.features[i + 1], c.features[i], strides[i + 1], strides[i + 1]) for i in finer
+        )
+        self.decoder = nn.ModuleList(Stage(2 * c.features[i], c.features[i], kernels[i], 1, c) for i in finer)
+        self.heads = nn.ModuleList(
+            CONV[spatial_dims](c.features[i], out_channels, 1) for i in finer if i == 0 or c.deep_supervision
+        )
+        self.deep_supervision = c.deep_supervision
+        self._initialise(c.negative_slope)
+
+    def _initialise(self, slope: float) -> None:
+        """He-normal weights, zero biases (He et al., ICCV 2015)."""
+        for layer in self.modules():
+            if isinstance(layer, (*CONV.values(), *TRANSPOSED.values())):
+                nn.init.kaiming_normal_(layer.weight, a=slope)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
+        """Return logits (B, K, *S); with deep supervision while training, a list, the finest first."""
+        self.check_input(x)
+        skips = []
+        for stage in self.encoder:
+            x = stage(x)
+            skips.append(x)
+        outputs = []
+        several = self.deep_supervision and self.training
+        for depth, (up, stage) in enumerate(zip(self.up, self.decoder, strict=True)):
+            x = stage(torch.cat((up(x), skips[-depth - 2]), dim=1))
+            if several:
+                outputs.append(self.heads[depth](x))
+        return outputs[::-1] if several else self.heads[-1](x)
