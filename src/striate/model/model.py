@@ -1,0 +1,169 @@
+"""`Model`: plan, weights and the facts of its making, as a folder that is whole or does not exist.
+
+A model folder holds ``plan.yaml`` (for people to read), ``weights.safetensors`` (never a pickle: opening a model runs no
+code), ``model.json`` (label names, reference ranges of the training data, validation measures, hash of the weights) and
+``card.md``. `Model.open` reads no weights and needs no torch; `Model.network` does.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from striate import __version__
+from striate.core.errors import FormatError, ModelError, PlanError, UsageError, expected
+from striate.core.files import filling, hash_file, plain, read_json, write_json, write_text
+from striate.model.card import write_card
+from striate.model.weights import check_weights, load_weights, save_weights
+from striate.planning.plan import Plan
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+KIND, VERSION = "striate-model", 1
+PLAN, WEIGHTS, FACTS, CARD = "plan.yaml", "weights.safetensors", "model.json", "card.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A trained model on disk.
+
+    Attributes
+    ----------
+    folder
+        Where it lies.
+    plan
+        Every decision that training and prediction follow.
+    facts
+        What is known of its making: ``training_subjects``, ``training_cases``, ``reference_ranges`` (channel → measured
+        values of the training images), ``validation`` (label → measure → value or summary), ``weights_sha256`` and
+        whatever else `save` was given.
+    """
+
+    folder: Path
+    plan: Plan
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "facts", MappingProxyType(dict(self.facts)))
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the input channels, in order."""
+        return self.plan.task.channels
+
+    @classmethod
+    def open(cls, path: Path | str) -> Model:
+        """Open a model folder, or the model inside a run folder.
+
+        Raises
+        ------
+        ModelError
+            When it is missing, incomplete, truncated, of a newer version, or its plan is not valid.
+        """
+        folder = _find(Path(path))
+        plan = Plan.read(folder / PLAN)
+        try:
+            facts = read_json(folder / FACTS, KIND, VERSION)
+        except FormatError as error:
+            raise ModelError(str(error), path=folder / FACTS) from error
+        check_weights(folder / WEIGHTS)
+        known = {k: v for k, v in facts.items() if k not in ("kind", "schema_version")}
+        return cls(folder, plan, known)
+
+    @classmethod
+    def save(cls, folder: Path | str, plan: Plan, state_dict: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Model:
+        """Write a model folder, whole or not at all; a model that lies there already is replaced.
+
+        Parameters
+        ----------
+        folder
+            Made here; when it exists it must be empty or hold a model.
+        plan
+            The plan that was followed.
+        state_dict
+            Name → tensor of the network that ``plan.network`` describes.
+        facts
+            See `Model.facts`; ``weights_sha256`` and ``label_names`` are added here.
+
+        Raises
+        ------
+        DataError
+            When the folder holds something that is not a model.
+        DiskFullError
+            When the disk is full.
+        """
+        folder = Path(folder)
+        replaced = (folder / FACTS).is_file()
+        target = folder.with_name(f".{os.getpid()}.new.{folder.name}") if replaced else folder
+        with filling(target) as beside:
+            plan.write(beside / PLAN)
+            save_weights(beside / WEIGHTS, state_dict)
+            names = {str(value): name for value, name in sorted(plan.task.label_names.items())}
+            known = {
+                "channels": plan.task.channels, "label_names": names, "regions": plan.task.regions,
+                "network": plan.network.name, "parameters": sum(t.numel() for t in state_dict.values()),
+                "striate_version": __version__, "date": datetime.now(UTC).date().isoformat(), **plain(facts),
+                "weights_sha256": hash_file(beside / WEIGHTS),
+            }  # fmt: skip
+            write_json(beside / FACTS, {"kind": KIND, "schema_version": VERSION, **known})
+            write_text(beside / CARD, write_card(plan, known))
+        if replaced:
+            _replace(folder, target)
+        return cls.open(folder)
+
+    def network(self) -> nn.Module:
+        """Return the network with its weights, in evaluation mode.
+
+        Raises
+        ------
+        ModelError
+            When the weights are broken or belong to another network than the plan says.
+        """
+        from striate import networks
+
+        choice, task = self.plan.network, self.plan.task
+        try:
+            network = networks.create(
+                choice.name, spatial_dims=choice.spatial_dims, in_channels=len(task.channels),
+                out_channels=self.plan.targets.out_channels, **choice.options,
+            )  # fmt: skip
+        except UsageError as error:
+            raise PlanError(f"{self.folder / PLAN}: {error}", path=self.folder / PLAN) from error
+        load_weights(self.folder / WEIGHTS, network, str(self.facts.get("weights_sha256", "")))
+        return network.eval()
+
+
+def _find(path: Path) -> Path:
+    """Return the model folder that `path` is or holds."""
+    train = "Train one: striate train COHORT --out RUN"
+    if not path.exists():
+        raise ModelError(expected(path, "there is no such folder", "a model or run folder is needed", train), path=path)
+    if path.is_file():
+        raise ModelError(
+            expected(path, "it is a file", "a model or run folder is needed", f"Give its folder, {path.parent}.")
+        )
+    folder = path / "model" if not (path / FACTS).exists() and (path / "model").is_dir() else path
+    missing = [name for name in (PLAN, WEIGHTS, FACTS) if not (folder / name).is_file()]
+    if missing:
+        found = ", ".join(sorted(p.name for p in folder.iterdir())[:6]) or "nothing"
+        raise ModelError(
+            expected(folder, f"{' and '.join(missing)} missing (found: {found})", f"a model has {PLAN}, {WEIGHTS}, {FACTS}",
+                     "A run has its model once training has validated for the first time."), path=folder,
+        )  # fmt: skip
+    return folder
+
+
+def _replace(old: Path, new: Path) -> None:
+    """Put `new` in the place of the model `old`: two renames, then the old one is removed."""
+    aside = Path(tempfile.mkdtemp(prefix=f".{old.name}.old.", dir=old.parent)) / old.name
+    old.replace(aside)
+    new.replace(old)
+    shutil.rmtree(aside.parent, ignore_errors=True)
