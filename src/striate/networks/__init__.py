@@ -31,7 +31,7 @@ def names() -> tuple[str, ...]:
 
 
 def load(name: str) -> type[Network]:
-    """Return the class of a network; its attribute ``Config`` holds the options and their defaults.
+    """Return the class of a network; its attribute ``config_type`` holds the options and their defaults.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def create(name: str, *, spatial_dims: int = 3, in_channels: int = 1, out_channe
         2 or 3.
     in_channels, out_channels
         Channels of the image; classes (or regions) of the prediction.
-    options
+    **options
         Fields of the network's ``Config``.
 
     Raises
@@ -63,18 +63,27 @@ def create(name: str, *, spatial_dims: int = 3, in_channels: int = 1, out_channe
         When the name or an option is unknown (with the nearest name), or a value is impossible.
     """
     kind = load(name)
-    for key, value, known in (("spatial_dims", spatial_dims, (2, 3)), ("in_channels", in_channels, None), ("out_channels", out_channels, None)):  # fmt: skip
-        if not isinstance(value, int) or value < 1 or (known and value not in known):
-            want = f"one of {known}" if known else "a whole number of at least 1"
-            raise UsageError(expected(f"network {name}", f"{key} is {value!r}", f"{want} is needed"))
+    if spatial_dims not in (2, 3):
+        raise UsageError(expected(f"network {name}", f"spatial_dims is {spatial_dims!r}", "2 or 3 is needed"))
+    for key, value in (("in_channels", in_channels), ("out_channels", out_channels)):
+        if not isinstance(value, int) or value < 1:
+            raise UsageError(
+                expected(f"network {name}", f"{key} is {value!r}", "a whole number of at least 1 is needed")
+            )
     try:
-        return kind(spatial_dims, in_channels, out_channels, kind.Config.parse(options, f"network {name}"))
+        return kind(spatial_dims, in_channels, out_channels, kind.config_type.parse(options, f"network {name}"))
     except PlanError as error:
         raise UsageError(error.message) from error
 
 
 def cost(
-    name: str, input_size: tuple[int, ...], *, in_channels: int = 1, out_channels: int = 2, training: bool = False, **options: Any
+    name: str,
+    input_size: tuple[int, ...],
+    *,
+    in_channels: int = 1,
+    out_channels: int = 2,
+    training: bool = True,
+    **options: Any,
 ) -> Cost:
     """Count parameters, multiply-accumulates, activations and receptive field, per layer and in total.
 
@@ -82,10 +91,13 @@ def cost(
 
     Parameters
     ----------
+    name, in_channels, out_channels, **options
+        As for `create`.
     input_size
         Voxels along each spatial axis; its length decides between 2D and 3D.
     training
-        Count what runs while training (all heads of deep supervision) instead of while predicting.
+        Count what runs while training (all heads of deep supervision), as nnU-Net's published figures do; False
+        counts what runs while predicting.
 
     Raises
     ------
@@ -97,7 +109,9 @@ def cost(
     from striate.networks.counting import count
 
     with torch.device("meta"):
-        network = create(name, spatial_dims=len(input_size), in_channels=in_channels, out_channels=out_channels, **options)
+        network = create(
+            name, spatial_dims=len(input_size), in_channels=in_channels, out_channels=out_channels, **options
+        )
     return count(network, (in_channels, *input_size), training=training)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -20,7 +20,7 @@ class Network(nn.Module, abc.ABC):
 
     Attributes
     ----------
-    Config
+    config_type
         The options of the architecture, with its defaults.
     divisor
         Input sizes must be multiples of these, per axis.
@@ -28,15 +28,16 @@ class Network(nn.Module, abc.ABC):
         Per output and per axis, input voxels per output voxel.
     """
 
-    Config: ClassVar[type[Config]]
+    config_type: ClassVar[type[Config]]
     divisor: tuple[int, ...]
     output_strides: tuple[tuple[int, ...], ...]
 
-    def __init__(self, spatial_dims: int, in_channels: int, out_channels: int) -> None:
+    def __init__(self, spatial_dims: int, in_channels: int, out_channels: int, c: Any) -> None:
         super().__init__()
         self.spatial_dims = spatial_dims
         self.in_channels = in_channels
         self.out_channels = out_channels
+        self.config = c
 
     def check_input(self, x: torch.Tensor) -> None:
         """Refuse what cannot pass through.

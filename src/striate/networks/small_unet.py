@@ -19,7 +19,16 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import nn
 
 from striate.core import config
-from striate.networks.layers.spatial import BATCH_NORM, CONV, TRANSPOSED, PerAxis, cumulative, per_axis, per_stage
+from striate.networks.layers.spatial import (
+    PerAxis,
+    batch_norm,
+    conv,
+    cumulative,
+    enlarging_conv,
+    initialise,
+    per_axis,
+    per_stage,
+)
 from striate.networks.network import Network
 
 
@@ -64,7 +73,9 @@ class Config(config.Config):
         for option, needed in (("strides", len(self.features) - 1), ("kernels", len(self.features))):
             given = getattr(self, option)
             if given is not None and len(given) != needed:
-                raise ValueError(f"{option} has {len(given)} entries, {needed} are needed for {len(self.features)} features")
+                raise ValueError(
+                    f"{option} has {len(given)} entries, {needed} are needed for {len(self.features)} features"
+                )
         return self
 
 
@@ -75,19 +86,17 @@ class Stage(nn.Module):
         self, inputs: int, outputs: int, kernel: tuple[int, ...], stride: tuple[int, ...] | int, convs: int, c: Config
     ) -> None:
         super().__init__()
-        dims, padding = len(kernel), tuple((k - 1) // 2 for k in kernel)
-        self.convs = nn.ModuleList(
-            CONV[dims](inputs if i == 0 else outputs, outputs, kernel, stride if i == 0 else 1, padding, bias=False)
-            for i in range(convs)
-        )
-        self.norms = nn.ModuleList(_norm(dims, outputs, c) for _ in range(convs))
+        strides = (stride, *(1,) * (convs - 1))
+        sizes = (inputs, *(outputs,) * (convs - 1))
+        self.convs = nn.ModuleList(conv(n, outputs, kernel, s, bias=False) for n, s in zip(sizes, strides, strict=True))
+        self.norms = nn.ModuleList(_norm(len(kernel), outputs, c) for _ in range(convs))
         self.act = nn.LeakyReLU(c.negative_slope, inplace=True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the stage's maps."""
         first, last = None, len(self.convs) - 1
-        for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
-            x = norm(conv(x))
+        for i, (layer, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
+            x = norm(layer(x))
             if i == last and first is not None:
                 x = x + first
             x = self.act(x)
@@ -98,7 +107,7 @@ class Stage(nn.Module):
 def _norm(dims: int, features: int, c: Config) -> nn.Module:
     """Return the normalisation; one group per map is instance normalisation, and keeps the channels-last layout."""
     if c.norm == "batch":
-        return BATCH_NORM[dims](features, eps=c.norm_eps)
+        return batch_norm(dims, features, c.norm_eps)
     return nn.GroupNorm(features, features, eps=c.norm_eps)
 
 
@@ -111,10 +120,10 @@ class SmallUNet(Network):
         When stem, strides or kernels do not give one number per axis.
     """
 
-    Config = Config
+    config_type = Config
 
     def __init__(self, spatial_dims: int, in_channels: int, out_channels: int, c: Config) -> None:
-        super().__init__(spatial_dims, in_channels, out_channels)
+        super().__init__(spatial_dims, in_channels, out_channels, c)
         stages = len(c.features)
         stem = per_axis(c.stem, spatial_dims, "stem")
         strides = [stem, *per_stage(c.strides or (2,) * (stages - 1), stages - 1, spatial_dims, "strides")]
@@ -128,24 +137,15 @@ class SmallUNet(Network):
             Stage(inputs[i], f, kernels[i], strides[i], c.convs_per_stage, c) for i, f in enumerate(c.features)
         )
         finer = range(stages - 2, -1, -1)  # the decoder goes from coarse to fine
-        self.up = nn.ModuleList(
-            TRANSPOSED[spatial_dims](c.features[i + 1], c.features[i], strides[i + 1], strides[i + 1]) for i in finer
-        )
+        self.up = nn.ModuleList(enlarging_conv(c.features[i + 1], c.features[i], strides[i + 1]) for i in finer)
         convs = max(1, c.convs_per_stage - 1)
         self.decoder = nn.ModuleList(Stage(2 * c.features[i], c.features[i], kernels[i], 1, convs, c) for i in finer)
-        self.head = TRANSPOSED[spatial_dims](c.features[0], out_channels, stem, stem)
+        self.head = enlarging_conv(c.features[0], out_channels, stem)
+        pointwise = (1,) * spatial_dims
         self.coarse_heads = nn.ModuleList(
-            CONV[spatial_dims](c.features[i], out_channels, 1) for i in finer if i > 0 and c.deep_supervision
+            conv(c.features[i], out_channels, pointwise) for i in finer if i > 0 and c.deep_supervision
         )
-        self._initialise(c.negative_slope)
-
-    def _initialise(self, slope: float) -> None:
-        """He-normal weights, zero biases (He et al., ICCV 2015)."""
-        for layer in self.modules():
-            if isinstance(layer, (*CONV.values(), *TRANSPOSED.values())):
-                nn.init.kaiming_normal_(layer.weight, a=slope)
-                if layer.bias is not None:
-                    nn.init.zeros_(layer.bias)
+        initialise(self, c.negative_slope)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
         """Return logits (B, K, *S); with deep supervision while training, a list, the finest first."""

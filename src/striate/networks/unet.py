@@ -18,7 +18,15 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from torch import nn
 
 from striate.core import config
-from striate.networks.layers.spatial import CONV, INSTANCE_NORM, TRANSPOSED, PerAxis, cumulative, per_stage
+from striate.networks.layers.spatial import (
+    PerAxis,
+    conv,
+    cumulative,
+    enlarging_conv,
+    initialise,
+    instance_norm,
+    per_stage,
+)
 from striate.networks.network import Network
 
 
@@ -65,12 +73,17 @@ class ConvNormAct(nn.Sequential):
     """Convolution with bias, instance normalisation, leaky rectifier."""
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: tuple[int, ...], stride: tuple[int, ...] | int, eps: float, slope: float
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: tuple[int, ...],
+        stride: tuple[int, ...] | int,
+        eps: float,
+        slope: float,
     ) -> None:
-        dims = len(kernel)
         super().__init__(
-            CONV[dims](inputs, outputs, kernel, stride, padding=tuple((k - 1) // 2 for k in kernel)),
-            INSTANCE_NORM[dims](outputs, eps=eps, affine=True),
+            conv(inputs, outputs, kernel, stride),
+            instance_norm(len(kernel), outputs, eps),
             nn.LeakyReLU(slope, inplace=True),
         )
 
@@ -78,10 +91,19 @@ class ConvNormAct(nn.Sequential):
 class Stage(nn.Sequential):
     """`convs_per_stage` convolutions at one resolution; the first may stride."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: tuple[int, ...], stride: tuple[int, ...] | int, c: Config) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, kernel: tuple[int, ...], stride: tuple[int, ...] | int, c: Config
+    ) -> None:
         super().__init__(
             *(
-                ConvNormAct(inputs if i == 0 else outputs, outputs, kernel, stride if i == 0 else 1, c.norm_eps, c.negative_slope)
+                ConvNormAct(
+                    inputs if i == 0 else outputs,
+                    outputs,
+                    kernel,
+                    stride if i == 0 else 1,
+                    c.norm_eps,
+                    c.negative_slope,
+                )
                 for i in range(c.convs_per_stage)
             )
         )
@@ -96,10 +118,10 @@ class UNet(Network):
         When strides or kernels do not give one number per axis.
     """
 
-    Config = Config
+    config_type = Config
 
     def __init__(self, spatial_dims: int, in_channels: int, out_channels: int, c: Config) -> None:
-        super().__init__(spatial_dims, in_channels, out_channels)
+        super().__init__(spatial_dims, in_channels, out_channels, c)
         stages = len(c.features)
         strides = per_stage(c.strides or (1, *(2,) * (stages - 1)), stages, spatial_dims, "strides")
         kernels = per_stage(c.kernels or (3,) * stages, stages, spatial_dims, "kernels")
@@ -109,23 +131,14 @@ class UNet(Network):
         inputs = (in_channels, *c.features)
         self.encoder = nn.ModuleList(Stage(inputs[i], f, kernels[i], strides[i], c) for i, f in enumerate(c.features))
         finer = range(stages - 2, -1, -1)  # the decoder goes from coarse to fine
-        self.up = nn.ModuleList(
-            TRANSPOSED[spatial_dims](c.features[i + 1], c.features[i], strides[i + 1], strides[i + 1]) for i in finer
-        )
+        self.up = nn.ModuleList(enlarging_conv(c.features[i + 1], c.features[i], strides[i + 1]) for i in finer)
         self.decoder = nn.ModuleList(Stage(2 * c.features[i], c.features[i], kernels[i], 1, c) for i in finer)
+        pointwise = (1,) * spatial_dims
         self.heads = nn.ModuleList(
-            CONV[spatial_dims](c.features[i], out_channels, 1) for i in finer if i == 0 or c.deep_supervision
+            conv(c.features[i], out_channels, pointwise) for i in finer if i == 0 or c.deep_supervision
         )
         self.deep_supervision = c.deep_supervision
-        self._initialise(c.negative_slope)
-
-    def _initialise(self, slope: float) -> None:
-        """He-normal weights, zero biases (He et al., ICCV 2015)."""
-        for layer in self.modules():
-            if isinstance(layer, (*CONV.values(), *TRANSPOSED.values())):
-                nn.init.kaiming_normal_(layer.weight, a=slope)
-                if layer.bias is not None:
-                    nn.init.zeros_(layer.bias)
+        initialise(self, c.negative_slope)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
         """Return logits (B, K, *S); with deep supervision while training, a list, the finest first."""

@@ -1,20 +1,55 @@
-"""2D or 3D: the layer classes by number of spatial axes, and numbers given once or per axis."""
+"""2D or 3D: layers by the number of spatial axes, and numbers that are given once or per axis."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import nn
 
 from striate.core.errors import UsageError, expected
 
-CONV: dict[int, type[nn.Conv2d | nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
-TRANSPOSED: dict[int, type[nn.ConvTranspose2d | nn.ConvTranspose3d]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
-INSTANCE_NORM: dict[int, type[nn.InstanceNorm2d | nn.InstanceNorm3d]] = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
-BATCH_NORM: dict[int, type[nn.BatchNorm2d | nn.BatchNorm3d]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
-
 PerAxis = int | tuple[int, ...]
 """One number for all axes, or one per axis."""
+
+_CONV: dict[int, Any] = {2: nn.Conv2d, 3: nn.Conv3d}
+_TRANSPOSED: dict[int, Any] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+_INSTANCE_NORM: dict[int, Any] = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
+_BATCH_NORM: dict[int, Any] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+
+
+def conv(inputs: int, outputs: int, kernel: tuple[int, ...], stride: PerAxis = 1, *, bias: bool = True) -> nn.Module:
+    """Return a convolution for ``len(kernel)`` axes, padded so that stride 1 keeps the size (odd kernels)."""
+    padding = tuple((k - 1) // 2 for k in kernel)
+    layer: nn.Module = _CONV[len(kernel)](inputs, outputs, kernel, stride, padding, bias=bias)
+    return layer
+
+
+def enlarging_conv(inputs: int, outputs: int, factor: tuple[int, ...]) -> nn.Module:
+    """Return a transposed convolution that enlarges each axis by its factor, without overlap."""
+    layer: nn.Module = _TRANSPOSED[len(factor)](inputs, outputs, factor, factor)
+    return layer
+
+
+def instance_norm(spatial_dims: int, features: int, eps: float) -> nn.Module:
+    """Return an instance normalisation with a learned scale and shift per map."""
+    layer: nn.Module = _INSTANCE_NORM[spatial_dims](features, eps=eps, affine=True)
+    return layer
+
+
+def batch_norm(spatial_dims: int, features: int, eps: float) -> nn.Module:
+    """Return a batch normalisation with a learned scale and shift per map, and running statistics."""
+    layer: nn.Module = _BATCH_NORM[spatial_dims](features, eps=eps)
+    return layer
+
+
+def initialise(network: nn.Module, negative_slope: float) -> None:
+    """Draw He-normal weights for leaky rectifiers and set biases to zero (He et al., ICCV 2015), in place."""
+    for layer in network.modules():
+        if isinstance(layer, nn.modules.conv._ConvNd):
+            nn.init.kaiming_normal_(layer.weight, a=negative_slope)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
 
 def per_stage(values: Sequence[PerAxis], stages: int, spatial_dims: int, option: str) -> list[tuple[int, ...]]:
@@ -26,7 +61,11 @@ def per_stage(values: Sequence[PerAxis], stages: int, spatial_dims: int, option:
         When `values` has not one entry per stage, or an entry not one number of at least 1 per axis.
     """
     if len(values) != stages:
-        raise UsageError(expected(f"option {option}", f"{len(values)} entries {tuple(values)}", f"{stages} are needed, one per stage"))
+        raise UsageError(
+            expected(
+                f"option {option}", f"{len(values)} entries {tuple(values)}", f"{stages} are needed, one per stage"
+            )
+        )
     return [per_axis(value, spatial_dims, option) for value in values]
 
 
@@ -40,9 +79,8 @@ def per_axis(value: PerAxis, spatial_dims: int, option: str) -> tuple[int, ...]:
     """
     found = (value,) * spatial_dims if isinstance(value, int) else tuple(value)
     if len(found) != spatial_dims or min(found) < 1:
-        raise UsageError(
-            expected(f"option {option}", f"{value}", f"one number of at least 1, or one for each of {spatial_dims} axes, is needed")
-        )
+        want = f"one number of at least 1, or one for each of {spatial_dims} axes, is needed"
+        raise UsageError(expected(f"option {option}", f"{value}", want))
     return found
 
 
