@@ -1,1 +1,1 @@
-
+"""What everything stands on: errors, geometry, nouns, records, files."""

@@ -41,8 +41,10 @@ class Case:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.name or any(c in self.name for c in '/\\\0'):
-            raise DataError(expected("case", f"name {self.name!r}", "a name without slashes is needed, it becomes a file name"))
+        if not self.name or any(c in self.name for c in "/\\\0"):
+            raise DataError(
+                expected("case", f"name {self.name!r}", "a name without slashes is needed, it becomes a file name")
+            )
         if not self.channels:
             raise DataError(expected(f"case {self.name}", "no image", "at least one channel is needed"), case=self.name)
         if self.split not in (None, "train", "validation", "test"):
@@ -57,5 +59,13 @@ class Case:
         """Make the case picklable (worker processes); the read-only mappings are not."""
         return (
             Case,
-            (self.name, self.subject, dict(self.channels), self.label, dict(self.raters), self.split, dict(self.metadata)),
+            (
+                self.name,
+                self.subject,
+                dict(self.channels),
+                self.label,
+                dict(self.raters),
+                self.split,
+                dict(self.metadata),
+            ),
         )

@@ -96,7 +96,7 @@ class TimeLimitError(ResourceError):
     """The work does not fit into the time that was given."""
 
 
-class Interrupted(StriateError):
+class Interrupted(StriateError):  # noqa: N818  (a wish, not an error)
     """The user stopped the work (SIGINT or SIGTERM)."""
 
     exit_code = 130

@@ -31,7 +31,9 @@ def _explain(error: OSError, path: Path) -> Exception:
         )  # fmt: skip
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return DiskFullError(
-            expected(path, "writing is not permitted", "a folder that can be written is needed", "Choose another --out.")
+            expected(
+                path, "writing is not permitted", "a folder that can be written is needed", "Choose another --out."
+            )
         )
     return error
 
@@ -137,9 +139,13 @@ def read_json(path: Path, kind: str | None = None, version: int | None = None) -
     except FileNotFoundError as error:
         raise FormatError(expected(path, "there is no such file", "a JSON file is needed here"), path=path) from error
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise FormatError(expected(path, f"not readable as JSON ({error})", "a JSON object is needed here"), path=path) from error
+        raise FormatError(
+            expected(path, f"not readable as JSON ({error})", "a JSON object is needed here"), path=path
+        ) from error
     if not isinstance(document, dict):
-        raise FormatError(expected(path, f"holds a JSON {type(document).__name__}", "a JSON object is needed"), path=path)
+        raise FormatError(
+            expected(path, f"holds a JSON {type(document).__name__}", "a JSON object is needed"), path=path
+        )
     if kind is not None and document.get("kind") != kind:
         raise FormatError(expected(path, f"kind {document.get('kind')!r}", f"kind '{kind}' is needed"), path=path)
     if version is not None and int(document.get("schema_version", 0)) > version:

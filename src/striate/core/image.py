@@ -81,7 +81,11 @@ class Image:
     def __post_init__(self) -> None:
         if self.array.ndim not in (3, 4) or min(self.array.shape) < 1:
             raise GeometryError(
-                expected("image", f"array of shape {self.array.shape}", "(C, I, J, K) or (C, I, J) without empty axes is needed")
+                expected(
+                    "image",
+                    f"array of shape {self.array.shape}",
+                    "(C, I, J, K) or (C, I, J) without empty axes is needed",
+                )
             )
         object.__setattr__(self, "affine", valid_affine(self.affine, "image"))
 
@@ -115,14 +119,20 @@ class LabelMap:
     def __post_init__(self) -> None:
         if self.array.ndim not in (2, 3) or min(self.array.shape) < 1:
             raise GeometryError(
-                expected("label map", f"array of shape {self.array.shape}", "(I, J, K) or (I, J) without empty axes is needed")
+                expected(
+                    "label map",
+                    f"array of shape {self.array.shape}",
+                    "(I, J, K) or (I, J) without empty axes is needed",
+                )
             )
         if self.array.dtype.kind not in "iub":
             raise LabelError(expected("label map", f"type {self.array.dtype}", "whole numbers are needed as labels"))
         if self.array.dtype.kind == "b":
             object.__setattr__(self, "array", self.array.astype(np.uint8))
         if self.array.dtype.kind == "i" and self.array.size and self.array.min() < 0:
-            raise LabelError(expected("label map", f"smallest value {self.array.min()}", "labels start at 0 (background)"))
+            raise LabelError(
+                expected("label map", f"smallest value {self.array.min()}", "labels start at 0 (background)")
+            )
         object.__setattr__(self, "affine", valid_affine(self.affine, "label map"))
 
     @property

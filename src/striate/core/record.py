@@ -88,5 +88,3 @@ class Stopwatch:
     def fields(self) -> dict[str, Any]:
         """Return ``started`` and ``duration_s`` (from this object's making until now)."""
         return {"started": self.started, "duration_s": round(time.monotonic() - self._start, 3)}
-
-

@@ -68,7 +68,9 @@ class Targets:
         for text in (part for given in texts for part in given.split()):
             match = re.fullmatch(r"([^=+\s]+)=([^=]+)", text)
             if not match or match.group(1) in sets:
-                raise UsageError(f"region '{text}': NAME=LABEL+LABEL is needed, each name once, for instance tumour=1+2+3.")
+                raise UsageError(
+                    f"region '{text}': NAME=LABEL+LABEL is needed, each name once, for instance tumour=1+2+3."
+                )
             values = []
             for part in match.group(2).split("+"):
                 if part.isdigit() and (not label_names or int(part) in label_names):

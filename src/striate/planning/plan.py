@@ -71,15 +71,15 @@ class Training(Config):
     loss: str = "dice_ce"
     optimiser: Literal["adamw", "sgd"] = "adamw"
     learning_rate: PositiveFloat = 2e-3
-    weight_decay: float = Field(3e-5, ge=0)
-    momentum: float = Field(0.9, ge=0, lt=1)
-    warmup: float = Field(0.05, ge=0, lt=1)
-    decay_power: float = Field(0.9, ge=0)
+    weight_decay: float = Field(default=3e-5, ge=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    warmup: float = Field(default=0.05, ge=0, lt=1)
+    decay_power: float = Field(default=0.9, ge=0)
     clip_norm: PositiveFloat = 12.0
-    ema: float = Field(0.99, ge=0, lt=1)
-    foreground: float = Field(0.5, ge=0, le=1)
+    ema: float = Field(default=0.99, ge=0, lt=1)
+    foreground: float = Field(default=0.5, ge=0, le=1)
     precision: Literal["bf16", "fp32"] = "fp32"
-    workers: int = Field(1, ge=0)
+    workers: int = Field(default=1, ge=0)
     augmentation: Augmentation = Augmentation()
 
     @model_validator(mode="after")
@@ -93,7 +93,7 @@ class Inference(Config):
     """How the network is applied to a whole image."""
 
     patch: tuple[PositiveInt, ...]
-    overlap: float = Field(0.5, ge=0, lt=1)
+    overlap: float = Field(default=0.5, ge=0, lt=1)
     mirror_axes: tuple[int, ...] = ()
 
 
@@ -132,7 +132,9 @@ class Plan(Config):
             if len(patch) != dims:
                 raise ValueError(f"{name} {patch} has {len(patch)} axes, the images have {dims}")
             if len([n for n in patch if n > 1]) != self.network.spatial_dims and self.network.spatial_dims != dims:
-                raise ValueError(f"{name} {patch} needs exactly one axis of 1 for a {self.network.spatial_dims}D network")
+                raise ValueError(
+                    f"{name} {patch} needs exactly one axis of 1 for a {self.network.spatial_dims}D network"
+                )
         if len(self.preparation.normalisation) != len(self.task.channels):
             raise ValueError(
                 f"preparation.normalisation has {len(self.preparation.normalisation)} entries for"
@@ -157,7 +159,8 @@ class Plan(Config):
         document = self.model_dump(mode="json")
         reasons = document.pop("reasons")
         text = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
-        lines, path = [], []
+        lines: list[str] = []
+        path: list[str] = []
         for line in text.splitlines():
             key = line.strip().split(":")[0]
             depth = (len(line) - len(line.lstrip())) // 2
@@ -184,11 +187,20 @@ class Plan(Config):
         try:
             document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         except FileNotFoundError as error:
-            raise PlanError(expected(path, "there is no such file", "a plan.yaml is needed", "Make one: striate plan COHORT --out plan.yaml")) from error  # fmt: skip
+            hint = "Make one: striate plan COHORT --out plan.yaml"
+            raise PlanError(
+                expected(path, "there is no such file", "a plan.yaml is needed", hint), path=path
+            ) from error
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             problem = " ".join(str(error).split())
-            raise PlanError(expected(path, f"not readable as YAML ({problem})", "a plan.yaml is needed"), path=path) from error
-        if isinstance(document, dict) and isinstance(document.get("schema_version"), int) and document["schema_version"] > VERSION:
+            raise PlanError(
+                expected(path, f"not readable as YAML ({problem})", "a plan.yaml is needed"), path=path
+            ) from error
+        if (
+            isinstance(document, dict)
+            and isinstance(document.get("schema_version"), int)
+            and document["schema_version"] > VERSION
+        ):
             raise PlanError(
                 expected(path, f"schema version {document['schema_version']}", f"this Striate reads up to {VERSION}",
                          "Upgrade Striate: pip install -U striate"), path=path,
@@ -206,7 +218,9 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _sequence(dumper: yaml.SafeDumper, value: list[Any]) -> yaml.Node:
-    return dumper.represent_sequence("tag:yaml.org,2002:seq", value, flow_style=all(not isinstance(v, dict) for v in value))
+    return dumper.represent_sequence(
+        "tag:yaml.org,2002:seq", value, flow_style=all(not isinstance(v, dict) for v in value)
+    )
 
 
 _Dumper.add_representer(list, _sequence)

@@ -29,8 +29,20 @@ class StepTime:
 
 
 class Timer(Protocol):
-    """Times one training step of a network on a batch."""
+    """Measures this machine.
 
-    def __call__(self, task: Task, choice: NetworkChoice, training: Training) -> StepTime:
-        """Return the measured time."""
+    Attributes
+    ----------
+    fast
+        True where a GPU does the work.
+    """
+
+    fast: bool
+
+    def step(self, task: Task, choice: NetworkChoice, training: Training) -> StepTime:
+        """Time one training step of a network on a batch."""
+        ...
+
+    def peak_flops(self, precision: str) -> float:
+        """Return the floating-point operations per second of a large matrix product, measured."""
         ...

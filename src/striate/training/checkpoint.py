@@ -22,7 +22,13 @@ VERSION = 1
 
 
 def save(
-    path: Path, *, step: int, network: nn.Module, average: nn.Module | None, optimiser: torch.optim.Optimizer, facts: Mapping[str, Any]
+    path: Path,
+    *,
+    step: int,
+    network: nn.Module,
+    average: nn.Module | None,
+    optimiser: torch.optim.Optimizer,
+    facts: Mapping[str, Any],
 ) -> None:
     """Write the state after `step` updates; `facts` is anything JSON can hold."""
     tensors: dict[str, Tensor] = {f"network.{k}": v for k, v in network.state_dict().items()}
@@ -56,7 +62,9 @@ def load(
             header = json.loads((file.metadata() or {}).get("striate-checkpoint", "{}"))
             tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
-        raise ModelError(expected(path, f"not a readable checkpoint ({error})", "a whole checkpoint is needed"), path=path) from error
+        raise ModelError(
+            expected(path, f"not a readable checkpoint ({error})", "a whole checkpoint is needed"), path=path
+        ) from error
     if header.get("schema_version") != VERSION:
         found = header.get("schema_version")
         raise ModelError(expected(path, f"checkpoint version {found}", f"version {VERSION} is needed"), path=path)
@@ -74,7 +82,11 @@ def load(
     except (RuntimeError, KeyError, ValueError) as error:
         problem = str(error).splitlines()[0]
         raise ModelError(
-            expected(path, f"it does not fit the plan's network ({problem})", "the plan that the run was started with is needed"),
+            expected(
+                path,
+                f"it does not fit the plan's network ({problem})",
+                "the plan that the run was started with is needed",
+            ),
             path=path,
         ) from error
     return int(header["step"]), dict(header["facts"])

@@ -32,7 +32,7 @@ from striate.training import checkpoint, distributed, losses, optimise
 from striate.training.average import WeightAverage
 from striate.training.clock import Clock
 from striate.training.log import TrainingLog
-from striate.training.step import channels_last, device, train_step
+from striate.training.step import channels_last, device, to_device, train_step
 
 VALIDATIONS = 10
 """How often a run validates and keeps a checkpoint."""
@@ -83,10 +83,12 @@ def initialise(plan: Plan) -> nn.Module:
         out_channels=plan.targets.out_channels,
         **plan.network.options,
     )
-    return network.to(device=device(), memory_format=channels_last(plan.network.spatial_dims))
+    return to_device(network, plan.network.spatial_dims)
 
 
-def learn(plan: Plan, batches: Batches, clock: Clock, folder: Path, *, validate: Validate, progress: Progress) -> Learned:
+def learn(
+    plan: Plan, batches: Batches, clock: Clock, folder: Path, *, validate: Validate, progress: Progress
+) -> Learned:
     """Train the plan's network; continues from ``folder/checkpoint.safetensors`` where there is one.
 
     Raises
@@ -118,7 +120,9 @@ def learn(plan: Plan, batches: Batches, clock: Clock, folder: Path, *, validate:
     def keep(done: int) -> None:
         if writes:
             waited = {"waited_s": facts["waited_s"] + batches.wait_s}
-            checkpoint.save(saved, step=done, network=network, average=average.network, optimiser=optimiser, facts=waited)
+            checkpoint.save(
+                saved, step=done, network=network, average=average.network, optimiser=optimiser, facts=waited
+            )
 
     with batches(start) as stream, _stop_signals() as stop, progress.bar("Training", 1.0) as bar:
         fraction = distributed.agree(clock.fraction(start))
@@ -134,8 +138,15 @@ def learn(plan: Plan, batches: Batches, clock: Clock, folder: Path, *, validate:
             error = train_step(shared, optimiser, loss, training, images, classes.to(device()))  # steps 2, 3 and 4
             average.update(network, step + 1)
             if log is not None:
-                log.step({"step": step, "elapsed_s": round(elapsed(), 3), "fraction": fraction, "learning_rate": rate, "loss": error,
-                          "data_wait_s": round(batches.wait_s - waited, 4), "step_s": round(time.monotonic() - tick, 4)})  # fmt: skip
+                row = {
+                    "step": step,
+                    "elapsed_s": round(elapsed(), 3),
+                    "fraction": fraction,
+                    "learning_rate": rate,
+                    "loss": error,
+                }
+                times = {"data_wait_s": batches.wait_s - waited, "step_s": time.monotonic() - tick}
+                log.step(row | {k: round(v, 4) for k, v in times.items()})
             before, fraction = fraction, distributed.agree(clock.fraction(step + 1))
             look.show(bar, fraction, step + 1, error)
             if stop():
@@ -166,7 +177,9 @@ class _Look:
 
     def affordable(self, clock: Clock, elapsed_s: float) -> bool:
         """Tell whether another validation fits (always when the schedule counts steps)."""
-        return clock.steps is not None or self.cost_s + self.last_s <= MOST_VALIDATING * max(elapsed_s, clock.seconds or 0.0)
+        return clock.steps is not None or self.cost_s + self.last_s <= MOST_VALIDATING * max(
+            elapsed_s, clock.seconds or 0.0
+        )
 
     def at(self, step: int, elapsed_s: float, network: nn.Module) -> None:
         """Validate after `step` updates and write it down."""

@@ -22,6 +22,11 @@ def channels_last(spatial_dims: int) -> torch.memory_format:
     return formats[spatial_dims]
 
 
+def to_device(network: nn.Module, spatial_dims: int) -> nn.Module:
+    """Move `network` to the training device, weights in the fast memory format."""
+    return network.to(device()).to(memory_format=channels_last(spatial_dims))  # type: ignore[call-overload, no-any-return]
+
+
 def total_error(outputs: Tensor | list[Tensor], classes: Tensor, loss: Loss) -> Tensor:
     """Return the loss over all output heads, head i weighted ½^i (weights sum to 1), in float32.
 
@@ -33,13 +38,20 @@ def total_error(outputs: Tensor | list[Tensor], classes: Tensor, loss: Loss) -> 
     for head, weight in zip(heads, weights, strict=True):
         truth = classes
         if head.shape[2:] != classes.shape[1:]:
-            truth = functional.interpolate(classes[:, None].float(), head.shape[2:], mode="nearest-exact")[:, 0].to(torch.uint8)
+            truth = functional.interpolate(classes[:, None].float(), head.shape[2:], mode="nearest-exact")[:, 0].to(
+                torch.uint8
+            )
         error = error + weight / sum(weights) * loss(head.float(), truth)
     return error
 
 
 def train_step(
-    network: nn.Module, optimiser: torch.optim.Optimizer, loss: Loss, training: Training, images: Tensor, classes: Tensor
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    loss: Loss,
+    training: Training,
+    images: Tensor,
+    classes: Tensor,
 ) -> float:
     """Do one update and return the total error before it.
 
@@ -56,7 +68,7 @@ def train_step(
     if not value < float("inf"):
         raise ModelError(
             expected("training", f"the loss became {value}", "a finite loss is needed",
-                     f"Lower training.learning_rate (now {training.learning_rate:g}) in plan.yaml, or set training.precision: fp32.")
+                     f"In plan.yaml lower training.learning_rate (now {training.learning_rate:g}) or set precision: fp32.")
         )  # fmt: skip
     error.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(network.parameters(), training.clip_norm)

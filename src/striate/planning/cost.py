@@ -1,0 +1,89 @@
+"""What training costs: operations by two methods, and memory."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from striate import networks
+from striate.networks.counting import Cost
+from striate.planning.plan import NetworkChoice, Task
+
+T = TypeVar("T", int, float)
+
+UTILISATION = 0.4
+"""Share of the machine's peak that training usually reaches (Sevilla et al., arXiv 2202.05924; not for language)."""
+
+BASE_BYTES = 450e6
+"""torch, libraries and the run itself; measured with an idle run."""
+
+COPIES = 2.6
+"""Activations held per convolution output during a step (output, normalised output, gradient in flight); measured."""
+
+
+def network_cost(task: Task, choice: NetworkChoice, patch: tuple[int, ...]) -> Cost:
+    """Count the network of a plan on one patch."""
+    return networks.cost(
+        choice.name,
+        seen_patch(patch, choice.spatial_dims),
+        in_channels=len(task.channels),
+        out_channels=task.targets.out_channels,
+        **choice.options,
+    )
+
+
+def seen_patch(patch: tuple[int, ...], spatial_dims: int, values: tuple[T, ...] | None = None) -> tuple[T, ...]:
+    """Return `values` (the patch itself where not given) without the axis of one voxel that a 2D network does not see."""
+    kept: tuple[Any, ...] = patch if values is None else values
+    if spatial_dims == len(patch):
+        return kept
+    thin = patch.index(1)
+    return kept[:thin] + kept[thin + 1 :]
+
+
+def flops_by_operations(macs_per_patch: int, batch: int, steps: int) -> float:
+    """Training FLOPs by counting: 2 per MAC, three passes (forward 1, backward 2) per patch (arXiv 2202.05924, method 1)."""
+    return 2.0 * macs_per_patch * 3.0 * batch * steps
+
+
+def flops_by_time(seconds: float, peak_flops: float) -> float:
+    """Training FLOPs by time: seconds × measured peak × usual utilisation (arXiv 2202.05924, method 2)."""
+    return seconds * peak_flops * UTILISATION
+
+
+def training_bytes(cost: Cost, batch: int, precision: str) -> int:
+    """Estimate the peak memory of training in bytes: weights with gradient, moments and average, and activations."""
+    width = 2 if precision == "bf16" else 4
+    return round(BASE_BYTES + 20 * cost.parameters + COPIES * batch * cost.activations * width)
+
+
+@dataclass(frozen=True)
+class SampleCount:
+    """The lecture's rule of ten samples per parameter (Yamins & DiCarlo 2016), with its caveat.
+
+    Every network that the lecture praises breaks the rule, and neighbouring voxels are not independent samples: the
+    number of subjects stands beside it.
+    """
+
+    voxels: int
+    parameters: int
+    subjects: int
+
+    @property
+    def per_parameter(self) -> float:
+        """Voxels of all training images per parameter."""
+        return self.voxels / max(self.parameters, 1)
+
+    @property
+    def sentence(self) -> str:
+        """The figure with its caveat."""
+        return (
+            f"{self.per_parameter:.3g} training voxels per parameter (rule of thumb: 10), {self.subjects} subjects;"
+            " voxels of one scan are far from independent, so read it as an upper bound"
+        )
+
+
+def voxels_of(shapes: list[tuple[int, ...]]) -> int:
+    """Return the voxels of all shapes together."""
+    return sum(math.prod(s) for s in shapes)

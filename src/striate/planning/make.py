@@ -1,0 +1,223 @@
+"""From fingerprint, task and budget to a plan: the rules in order, each decision with its reason."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from striate.core.errors import MemoryLimitError, TimeLimitError, expected
+from striate.core.machine import show_bytes, show_seconds
+from striate.data.augment import Augmentation
+from striate.data.prepare import Preparation
+from striate.planning.cost import (
+    SampleCount,
+    flops_by_operations,
+    flops_by_time,
+    network_cost,
+    seen_patch,
+    training_bytes,
+)
+from striate.planning.fingerprint import Fingerprint
+from striate.planning.plan import Expected, Inference, Plan, Task, Training
+from striate.planning.rules.mirror import mirror_axes
+from striate.planning.rules.network import (
+    SMALL_VOXELS,
+    UNET_VOXELS,
+    Candidate,
+    candidate,
+    candidates,
+    choose,
+    image_voxels,
+)
+from striate.planning.rules.normalisation import normalisation
+from striate.planning.rules.spacing import target_spacing
+from striate.planning.timer import StepTime, Timer
+
+LEAST_STEPS = 400
+"""A schedule with fewer updates learns little: the patch is made smaller first."""
+
+LEARNING_SHARE = 0.85
+"""Share of the time budget that is left for learning after preparation, validation and the report (`train` measures)."""
+
+BATCH = 2
+LEAST_BUDGET_S = 20.0
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a run may take.
+
+    Attributes
+    ----------
+    time_s
+        Wall-clock seconds of the whole run, or None where `steps` decides.
+    steps
+        Number of updates, or None where `time_s` decides.
+    memory_bytes
+        Memory that training may use.
+    """
+
+    time_s: float | None
+    steps: int | None
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user fixed beforehand: network, dimensions, seed."""
+
+    network: str | None = None
+    spatial_dims: int | None = None
+    seed: int = 0
+
+
+def make_plan(facts: Fingerprint, task: Task, budget: Budget, timer: Timer, wishes: Wishes = Wishes()) -> Plan:
+    """Decide everything.
+
+    Raises
+    ------
+    TimeLimitError
+        When the time budget is too short for anything.
+    MemoryLimitError
+        When not even the smallest candidate fits into the memory.
+    """
+    if budget.time_s is not None and budget.time_s < LEAST_BUDGET_S:
+        raise TimeLimitError(
+            expected(
+                "budget",
+                show_seconds(budget.time_s),
+                f"at least {show_seconds(LEAST_BUDGET_S)} are needed to learn anything",
+            )
+        )
+    reasons: dict[str, str] = {}
+    spacing, scheme, mirror = target_spacing(facts), normalisation(facts), mirror_axes(facts)
+    dims = wishes.spatial_dims or facts.spatial_dims
+    best, choice_reason, time = _network(facts, task, budget, timer, spacing.value, wishes.network, dims)
+    reasons["network.name"] = choice_reason
+    reasons["preparation.spacing_mm"] = spacing.reason + (
+        f", made {best.factor:g}× coarser: {choice_reason}" if best.factor > 1 else ""
+    )
+    reasons["preparation.normalisation"] = scheme.reason
+    reasons["training.patch"] = best.patch_reason
+    reasons["training.augmentation.mirror_axes"] = mirror.reason
+    training = _training(budget, best, time, mirror.value, wishes.seed)
+    reasons["training.batch"] = "two patches per update: one is centred on a label, one anywhere"
+    ratio = {k: f"{v:.3g} s" for k, v in time.measured.items()}
+    reasons["training.precision"] = "measured per step: " + ", ".join(f"{k} {v}" for k, v in ratio.items())
+    reasons["training.learning_rate"] = "AdamW with warm-up and polynomial decay; found on phantoms and tumours"
+    plan = Plan(
+        task=task,
+        preparation=Preparation(spacing_mm=best.spacing_mm, normalisation=scheme.value[0], intensities=scheme.value[1]),
+        network=best.choice,
+        training=training,
+        inference=Inference(patch=best.patch, overlap=0.5, mirror_axes=mirror.value),
+        reasons=reasons,
+    )
+    return plan.changed(expected=expectation(plan, facts, time, timer).model_dump())
+
+
+def _network(
+    facts: Fingerprint,
+    task: Task,
+    budget: Budget,
+    timer: Timer,
+    spacing: tuple[float, ...],
+    name: str | None,
+    dims: int,
+) -> tuple[Candidate, str, StepTime]:
+    """Choose the network and the voxel size, and measure one of its steps."""
+    offered = [c for c in candidates(facts, spacing, name=name, dims=dims) if _bytes(task, c) <= budget.memory_bytes]
+    if not offered and name not in (None, "unet", "small_unet"):
+        offered = [candidate(facts, spacing, name, 1.0, SMALL_VOXELS, dims, needed_passes=0)]
+    if not offered:
+        least = min(_bytes(task, c) for c in candidates(facts, spacing, name=name, dims=dims))
+        raise MemoryLimitError(
+            expected("memory", f"{show_bytes(budget.memory_bytes)} may be used", f"training needs at least {show_bytes(least)}",
+                     "Give more with --memory, or close other programs.")
+        )  # fmt: skip
+    if budget.time_s is None:
+        first = offered[0] if timer.fast or len(offered) == 1 or offered[0].choice.name != "unet" else offered[1]
+        why = "no time limit was given; " + (
+            "a GPU is there" if timer.fast else "this is a CPU: the network that two cores can train"
+        )
+        return first, why, timer.step(task, first.choice, _probe(first, budget))
+    pace = _pace(task, offered, budget, timer)
+    learning_s = LEARNING_SHARE * budget.time_s
+    passes = [learning_s * pace[c.choice.name] / image_voxels(facts, c.spacing_mm) for c in offered]
+    chosen = choose(facts, offered, passes)
+    voxels = learning_s * pace[chosen.value.choice.name] / (LEAST_STEPS * BATCH)
+    largest = UNET_VOXELS if chosen.value.choice.name == "unet" else SMALL_VOXELS
+    best = candidate(
+        facts, spacing, chosen.value.choice.name, chosen.value.factor, min(largest, voxels), dims,
+        needed_passes=chosen.value.needed_passes,
+    )  # fmt: skip
+    return best, chosen.reason, timer.step(task, best.choice, _probe(best, budget))
+
+
+def _pace(task: Task, offered: list[Candidate], budget: Budget, timer: Timer) -> dict[str, float]:
+    """Return patch voxels per second of each network: measured, or told from MACs where a step alone would take too long."""
+    pace: dict[str, float] = {}
+    macs: dict[str, float] = {}
+    for found in reversed(offered):
+        name, patch = found.choice.name, found.patch
+        if name in pace:
+            continue
+        cost = network_cost(task, found.choice, patch)
+        macs[name] = cost.macs / math.prod(seen_patch(patch, found.choice.spatial_dims))
+        known = next(iter(pace), None)
+        if known is not None:
+            guess = pace[known] * macs[known] / macs[name]
+            if BATCH * math.prod(patch) / guess > 0.01 * (budget.time_s or math.inf):
+                pace[name] = guess
+                continue
+        pace[name] = BATCH * math.prod(patch) / timer.step(task, found.choice, _probe(found, budget)).step_s
+    return pace
+
+
+def _probe(found: Candidate, budget: Budget) -> Training:
+    return Training(
+        patch=found.patch, batch=BATCH, steps=budget.steps, budget_s=budget.time_s if budget.steps is None else None
+    )
+
+
+def _bytes(task: Task, found: Candidate) -> int:
+    return training_bytes(network_cost(task, found.choice, found.patch), BATCH, "fp32")
+
+
+def _training(budget: Budget, best: Candidate, time: StepTime, mirror: tuple[int, ...], seed: int) -> Training:
+    axes = len(best.patch)
+    return _probe(best, budget).changed(
+        seed=seed,
+        precision=time.precision,
+        augmentation=Augmentation(mirror_axes=tuple(a for a in mirror if a < axes and best.patch[a] > 1)),
+        ema=0.99,
+    )
+
+
+def expectation(plan: Plan, facts: Fingerprint, time: StepTime, timer: Timer) -> Expected:
+    """Compute what the plan expects of itself: cost, receptive field, time, memory."""
+    training = plan.training
+    cost = network_cost(plan.task, plan.network, training.patch)
+    steps = training.steps or max(1, int(LEARNING_SHARE * (training.budget_s or 0) / time.step_s))
+    seconds = training.budget_s or steps * time.step_s / LEARNING_SHARE
+    seen_mm = seen_patch(training.patch, plan.network.spatial_dims, plan.preparation.spacing_mm)
+    extents = [o.extent_mm for o in facts.objects.values()]
+    voxels = round(image_voxels(facts, plan.preparation.spacing_mm))
+    return Expected(
+        parameters=cost.parameters,
+        macs_per_patch=cost.macs,
+        receptive_field_mm=tuple(round(r * s, 1) for r, s in zip(cost.receptive_field, seen_mm, strict=True)),
+        object_mm=tuple(round(max(e[a] for e in extents), 1) for a in range(facts.spatial_dims)),
+        samples_per_parameter=round(SampleCount(voxels, cost.parameters, subjects(facts)).per_parameter, 4),
+        step_s=round(time.step_s, 4),
+        steps=steps,
+        training_flops_by_operations=flops_by_operations(cost.macs, training.batch, steps),
+        training_flops_by_time=flops_by_time(steps * time.step_s, timer.peak_flops(training.precision)),
+        peak_memory_bytes=training_bytes(cost, training.batch, training.precision),
+        time_s=round(seconds, 1),
+    )
+
+
+def subjects(facts: Fingerprint) -> int:
+    """Return the number of different subjects."""
+    return len({c.subject for c in facts.cases})

@@ -1,0 +1,171 @@
+"""Which network at which resolution: the finest that the time allows to see the data often enough.
+
+A candidate is a network at a voxel size. What it can learn in the time is told by its *passes*: voxels that training shows,
+over voxels of the training images. The first candidate with enough passes wins, from the most to the least demanding; where
+none has enough, the cheapest that still keeps the shape of what is looked for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from striate.planning.fingerprint import Fingerprint, coarser
+from striate.planning.plan import NetworkChoice
+from striate.planning.rules import Decision
+from striate.planning.rules.patch import fit_patch
+from striate.planning.rules.topology import Topology
+
+FACTORS = (1.0, 1.5, 2.0, 3.0)
+"""How much coarser than the target spacing a network may work."""
+
+LEAST_CEILING = 0.90
+"""A voxel size at which the truth itself would keep less than this Dice is not considered."""
+
+UNET_VOXELS, SMALL_VOXELS = 128**3, 96**3
+FEATURES = (16, 32, 64, 128, 160)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network at a voxel size, with a patch that fits the images.
+
+    Attributes
+    ----------
+    factor
+        How much coarser than the target spacing.
+    shape
+        Median image in voxels at `spacing_mm`.
+    ceiling
+        Dice that the truth itself keeps at this voxel size (mean over labels), 1 at the target spacing.
+    needed_passes
+        How often training must see the data for this network to be worth it.
+    """
+
+    choice: NetworkChoice
+    factor: float
+    spacing_mm: tuple[float, ...]
+    shape: tuple[int, ...]
+    patch: tuple[int, ...]
+    patch_reason: str
+    ceiling: float
+    needed_passes: float
+
+    @property
+    def title(self) -> str:
+        """Network and voxel size, for people."""
+        size = " × ".join(f"{v:.3g}" for v in self.spacing_mm)
+        return f"{self.choice.name} at {size} mm"
+
+
+def candidates(
+    facts: Fingerprint, spacing_mm: tuple[float, ...], *, name: str | None, dims: int
+) -> Iterator[Candidate]:
+    """Yield candidates from the most to the least demanding; `name` keeps only that network."""
+    if name in (None, "unet"):
+        yield candidate(facts, spacing_mm, "unet", 1.0, UNET_VOXELS, dims, needed_passes=150)
+    for factor in FACTORS:
+        if ceiling(facts, factor) >= LEAST_CEILING and name in (None, "small_unet"):
+            yield candidate(facts, spacing_mm, "small_unet", factor, SMALL_VOXELS, dims, needed_passes=120)
+
+
+def candidate(
+    facts: Fingerprint,
+    spacing_mm: tuple[float, ...],
+    name: str,
+    factor: float,
+    most_voxels: float,
+    dims: int,
+    *,
+    needed_passes: float,
+) -> Candidate:
+    """Build one candidate with a patch of at most about `most_voxels`."""
+    at = coarser(spacing_mm, factor)
+    shape = median_shape(facts, at)
+    thin = int(max(range(len(at)), key=lambda a: at[a])) if dims < len(at) else None
+    if thin is not None:
+        most_voxels = 4 * most_voxels ** (2 / 3)
+    fitted = fit_patch(shape, at, most_voxels, 5 if name == "unet" else 4, thin)
+    options = {"unet": _unet, "small_unet": _small_unet}.get(name, lambda _: {})(fitted.value)
+    patch = list(fitted.value.patch)
+    if thin is not None:
+        patch.insert(thin, 1)
+    return Candidate(
+        NetworkChoice(name=name, spatial_dims=dims, options=options),
+        factor, at, shape, tuple(patch), fitted.reason, ceiling(facts, factor), needed_passes,
+    )  # fmt: skip
+
+
+def ceiling(facts: Fingerprint, factor: float) -> float:
+    """Return the mean over labels of the Dice that a truth `factor` coarser keeps; 1 for the target spacing."""
+    if factor <= 1:
+        return 1.0
+    known = {1.0: 1.0, **{float(f): 0.0 for o in facts.objects.values() for f in o.ceiling}}
+    for f in known:
+        if f > 1:
+            known[f] = sum(o.ceiling[int(f)] for o in facts.objects.values()) / len(facts.objects)
+    below = max(f for f in known if f <= factor)
+    above = min((f for f in known if f >= factor), default=below)
+    if above == below:
+        return known[below]
+    part = (factor - below) / (above - below)
+    return known[below] * (1 - part) + known[above] * part
+
+
+def median_shape(facts: Fingerprint, spacing_mm: tuple[float, ...]) -> tuple[int, ...]:
+    """Return the median cropped image in voxels of `spacing_mm`."""
+    columns = []
+    for axis, target in enumerate(spacing_mm):
+        sizes = sorted(c.cropped[axis] * c.spacing_mm[axis] / target for c in facts.cases)
+        columns.append(max(1, round(sizes[len(sizes) // 2])))
+    return tuple(columns)
+
+
+def image_voxels(facts: Fingerprint, spacing_mm: tuple[float, ...]) -> float:
+    """Return the voxels of all cropped images together at `spacing_mm`."""
+    return sum(
+        math.prod(n * s / t for n, s, t in zip(c.cropped, c.spacing_mm, spacing_mm, strict=True)) for c in facts.cases
+    )
+
+
+def choose(facts: Fingerprint, offered: list[Candidate], passes: list[float]) -> Decision[Candidate]:
+    """Return the first candidate with enough passes, else the cheapest."""
+    tried: list[str] = []
+    for found, count in zip(offered, passes, strict=True):
+        if count >= found.needed_passes:
+            why = f"the time shows it every voxel {count:.0f} times (at least {found.needed_passes:.0f} are wanted)"
+            if found.factor > 1:
+                why += f"; the truth itself keeps Dice {found.ceiling:.3f} at this voxel size"
+            if tried:
+                why += f"; too slow here: {', '.join(tried)}"
+            return Decision(found, why)
+        tried.append(f"{found.title} ({count:.0f} passes)")
+    last = max(zip(passes, offered, strict=True), key=lambda pair: pair[0])[1]
+    return Decision(
+        last, f"the time is short for every candidate: {', '.join(tried)}; the one that sees most was taken"
+    )
+
+
+def _unet(form: Topology) -> dict[str, object]:
+    """nnU-Net's features: 32 doubled per stage, at most 320 (3D) or 512 (2D)."""
+    most = 320 if len(form.patch) == 3 else 512
+    return {
+        "features": [min(32 * 2**i, most) for i in range(len(form.strides))],
+        "strides": [list(s) for s in form.strides],
+        "kernels": [list(k) for k in form.kernels],
+    }
+
+
+def _small_unet(form: Topology) -> dict[str, object]:
+    """The stem takes the first pooling, each later pooling is a stage."""
+    ones = tuple(1 for _ in form.patch)
+    strides = [*form.strides[1:], ones, ones][: max(2, len(form.strides) - 1)]
+    kernels = [*form.kernels[1:], tuple(3 for _ in form.patch)]
+    kernels = [*kernels, kernels[-1]][: len(strides)]
+    return {
+        "features": list(FEATURES[: len(strides)]),
+        "stem": list(strides[0]),
+        "strides": [list(s) for s in strides[1:]],
+        "kernels": [list(k) for k in kernels],
+    }

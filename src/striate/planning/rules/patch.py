@@ -1,0 +1,52 @@
+"""Patch size: the shape of the images, as large as the wanted number of voxels allows, in multiples the network can take."""
+
+from __future__ import annotations
+
+import math
+
+from striate.planning.rules import Decision
+from striate.planning.rules.topology import Topology, topology
+
+
+def fit_patch(
+    shape: tuple[int, ...],
+    spacing_mm: tuple[float, ...],
+    most_voxels: float,
+    most_stages: int,
+    thin_axis: int | None = None,
+) -> Decision[Topology]:
+    """Return the topology whose patch has about the proportions of `shape` (voxels) and at most about `most_voxels`.
+
+    Parameters
+    ----------
+    shape, spacing_mm
+        Median image after cropping, in voxels of `spacing_mm`.
+    most_voxels
+        Voxels that a patch may have.
+    most_stages
+        Number of poolings at most.
+    thin_axis
+        Axis along which the patch is one voxel (a 2D network on slices of 3D scans).
+    """
+    axes = [a for a in range(len(shape)) if a != thin_axis]
+    scale = min(1.0, (most_voxels / math.prod(shape[a] for a in axes)) ** (1 / len(axes)))
+    wanted = tuple(max(8, round(shape[a] * scale)) for a in axes)
+    found = topology(tuple(spacing_mm[a] for a in axes), wanted)
+    strides = found.strides[: most_stages + 1]
+    cut = Topology(found.kernels[: len(strides)], strides, wanted)
+    patch = tuple(max(d, _nearest(n, d, up=scale == 1.0)) for n, d in zip(wanted, cut.divisor, strict=True))
+    reason = (
+        f"the median image ({_show(shape)} voxels) whole"
+        if scale == 1.0
+        else f"proportions of the median image ({_show(shape)}), {math.prod(patch):,} voxels so that a step is short"
+    )
+    return Decision(Topology(cut.kernels, cut.strides, patch), f"{reason}; multiples of {_show(cut.divisor)}")
+
+
+def _nearest(size: int, divisor: int, *, up: bool) -> int:
+    """Return the multiple of `divisor` nearest to `size`, or the next one up."""
+    return (-(-size // divisor) if up else round(size / divisor)) * divisor
+
+
+def _show(values: tuple[int, ...]) -> str:
+    return "×".join(str(v) for v in values)
