@@ -1,0 +1,80 @@
+"""A cohort of phantoms on disk: ``cohort.csv``, ``images/`` and ``masks/``, and the notice of the anatomy."""
+
+from __future__ import annotations
+
+import csv
+import importlib.resources
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from striate.core.errors import UsageError, expected
+from striate.phantoms.artefacts import ARTEFACTS, choose
+from striate.phantoms.scanner import Raster
+from striate.phantoms.subject import Visit, stream, visits
+
+COLUMNS = (
+    "subject", "time", "flair", "label", "artefact", "lesions", "lesion_ml", "new", "grown", "vanished", "seed",
+)  # fmt: skip
+Row = dict[str, str]
+
+
+def validate(subjects: int, seed: int, spacing_mm: tuple[float, ...], count: int, artefacts: str) -> None:
+    """Check what a cohort is asked to be, before anything is written.
+
+    Raises
+    ------
+    UsageError
+        When a number is out of range or the artefact is unknown.
+    """
+    for what, value, lowest, highest in (
+        ("subjects", subjects, 1, 9999),
+        ("seed", seed, 0, 2**63 - 1),
+        ("visits", count, 1, 9),
+    ):
+        if not lowest <= value <= highest:
+            raise UsageError(expected(what, f"{value}", f"a number from {lowest} to {highest} is needed"))
+    Raster.of(spacing_mm)
+    if artefacts not in ARTEFACTS:
+        choose(artefacts, stream(seed, 0))
+
+
+def write_subjects(
+    folder: Path, *, subjects: int, seed: int, spacing_mm: tuple[float, ...], count: int, artefacts: str
+) -> Iterator[list[Row]]:
+    """Write one subject after the other into `folder`, and yield its rows of ``cohort.csv`` (one per visit)."""
+    for subject in range(subjects):
+        name = f"P{subject + 1:03d}"
+        made = visits(seed, subject, spacing_mm=spacing_mm, count=count, artefacts=artefacts)
+        yield [_write_visit(folder, name, visit, seed, named=count > 1) for visit in made]
+
+
+def _write_visit(folder: Path, subject: str, visit: Visit, seed: int, *, named: bool) -> Row:
+    case = f"{subject}_{visit.time}" if named else subject
+    flair, label = f"images/{case}_flair.nii.gz", f"masks/{case}_lesion.nii.gz"
+    _save(folder / flair, visit.flair.array[0], visit.flair.affine)
+    _save(folder / label, visit.label.array, visit.label.affine)
+    change = [str(n) if visit.time > 1 else "" for n in (visit.change.new, visit.change.grown, visit.change.vanished)]
+    values = (
+        subject, str(visit.time), flair, label, visit.artefact, str(visit.lesions), f"{visit.lesion_ml:.3f}", *change, str(seed),
+    )  # fmt: skip
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def write_table(folder: Path, rows: list[Row]) -> Path:
+    """Write ``cohort.csv`` and the notice that copies of the anatomy must carry; return the table's path."""
+    path = folder / "cohort.csv"
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    notice = importlib.resources.files("striate.phantoms") / "assets" / "NOTICE"
+    (folder / "NOTICE").write_bytes(notice.read_bytes())
+    return path
+
+
+def _save(path: Path, array: Any, affine: Any) -> None:
+    import nibabel as nib  # until io/write.py lands
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(array, affine), path)

@@ -1,0 +1,172 @@
+"""One phantom subject: shape, lesions and contrast are drawn once, then scanned at each visit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from striate.core.image import Image, LabelMap
+from striate.phantoms import artefacts as kinds
+from striate.phantoms.anatomy import CSF, GREY, WHITE, Array, Template, template
+from striate.phantoms.contrast import Contrast, draw_contrast
+from striate.phantoms.lesions import Change, Lesion, Sites, draw_lesions, evolve
+from striate.phantoms.scanner import Raster, scan, stretched
+from striate.phantoms.shape import Shape, draw_shape
+
+COARSE_MM = 3.0
+"""Deformations are evaluated at this distance and interpolated linearly (error below 0.15 mm)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Visit:
+    """One examination of a phantom subject.
+
+    Attributes
+    ----------
+    time
+        1 for the first visit.
+    flair, label
+        Scan and lesion mask (1: lesion) on the same grid.
+    artefact
+        Its kind, ``none`` for a clean scan.
+    lesions
+        Connected lesions in the mask (26 neighbours).
+    lesion_ml
+        Volume of the mask in mL.
+    change
+        Lesions that are new, grown or vanished since the visit before.
+    """
+
+    time: int
+    flair: Image
+    label: LabelMap
+    artefact: str
+    lesions: int
+    lesion_ml: float
+    change: Change
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pose:
+    """How the head lies in the scanner: patient = turn @ scanner + shift_mm."""
+
+    turn: NDArray[np.float64]
+    shift_mm: NDArray[np.float64]
+
+    def to_patient(self, points_mm: Array) -> Array:
+        """Map scanner points (3, …) to patient points."""
+        lead = (3, *[1] * (points_mm.ndim - 1))
+        turned = np.tensordot(self.turn.astype(np.float32), points_mm, axes=(1, 0))
+        return np.asarray(turned + self.shift_mm.reshape(lead).astype(np.float32), dtype=np.float32)
+
+
+def draw_pose(rng: np.random.Generator) -> Pose:
+    """Draw a rotation of about 2 degrees and a shift of about 2 mm."""
+    from scipy.spatial.transform import Rotation
+
+    turn = Rotation.from_rotvec(np.deg2rad(rng.normal(0, 2.0, size=3))).as_matrix()
+    return Pose(np.asarray(turn), np.clip(rng.normal(0, 1.5, size=3), -4, 4))
+
+
+def stream(seed: int, subject: int, *key: int) -> np.random.Generator:
+    """Return the random numbers of one part of one subject; they depend on nothing else."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(subject, *key)))
+
+
+def visits(
+    seed: int, subject: int, *, spacing_mm: tuple[float, ...], count: int = 1, artefacts: str = "none"
+) -> Iterator[Visit]:
+    """Yield the visits of subject number `subject` (0, 1, …), one at a time.
+
+    Parameters
+    ----------
+    seed
+        Of the cohort. A subject depends on (`seed`, `subject`) only, not on how many others are made.
+    spacing_mm
+        Voxel size along x, y, z.
+    count
+        Number of visits.
+    artefacts
+        A name of `striate.phantoms.artefacts.ARTEFACTS`, or ``mixed``.
+
+    Raises
+    ------
+    UsageError
+        When the spacing is outside its range or the artefact is unknown.
+    """
+    raster = Raster.of(spacing_mm)
+    shape, contrast = draw_shape(stream(seed, subject, 0)), draw_contrast(stream(seed, subject, 1))
+    sites = lesion_sites(shape, template())
+    lesions, change = draw_lesions(stream(seed, subject, 2), sites), Change()
+    for time in range(1, count + 1):
+        if time > 1:
+            lesions, change = evolve(stream(seed, subject, 2, time), sites, lesions)
+        rng = stream(seed, subject, 3, time)
+        pose = draw_pose(rng)
+        artefact = kinds.choose(artefacts, stream(seed, subject, 4, time))
+        signal, fraction = render(raster, pose, shape, contrast, lesions)
+        label = LabelMap((fraction >= 0.5).astype(np.uint8), raster.affine)
+        number = int(ndimage.label(label.array, np.ones((3, 3, 3)))[1])
+        volume = float(label.array.sum() * label.grid.voxel_volume_ml)
+        flair = Image(scan(signal, raster, artefact, rng)[None], raster.affine)
+        yield Visit(time, flair, label, artefact, number, volume, change)
+
+
+def lesion_sites(shape: Shape, anatomy: Template) -> Sites:
+    """Return the points of a subject's cerebral white matter on a grid of 3 mm, where lesions may be centred."""
+    axes = [np.arange(-half, half + 1e-3, COARSE_MM, dtype=np.float32) for half in (75, 96, 81)]
+    points = np.stack(np.meshgrid(*axes, indexing="ij")).reshape(3, -1)
+    at = shape.to_template(points, anatomy)
+    chosen = (anatomy.guide(anatomy.white, at) > 0.75) & (at[2] > -12) & ~((at[2] < 8) & (np.abs(at[0]) < 12))
+    chosen &= anatomy.guide(anatomy.depth_mm, at) > 4
+    points, at = points[:, chosen], at[:, chosen]
+    away = anatomy.guide(anatomy.ventricle_mm, at)
+    normals = np.stack([anatomy.guide(s.astype(np.float32), at) for s in np.gradient(anatomy.ventricle_mm)])
+    return Sites(points, away, anatomy.guide(anatomy.depth_mm, at), normals)
+
+
+def render(raster: Raster, pose: Pose, shape: Shape, contrast: Contrast, lesions: list[Lesion]) -> tuple[Array, Array]:
+    """Return the noise-free signal and the fraction of lesion in each voxel, both on the raster."""
+    anatomy = template()
+    fine = [raster.fine_mm(axis) for axis in range(3)]
+    coarse = [np.arange(f[0], f[-1] + COARSE_MM, COARSE_MM, dtype=np.float32) for f in fine]
+    at = shape.to_template(pose.to_patient(np.stack(np.meshgrid(*coarse, indexing="ij"))), anatomy)
+    depth, away = anatomy.guide(anatomy.depth_mm, at), anatomy.guide(anatomy.ventricle_mm, at)
+    dense = np.concatenate([at, depth[None], away[None]])
+    for axis in range(3):
+        dense = stretched(dense, (fine[axis] - fine[axis][0]) / COARSE_MM, axis + 1)
+    inside = dense[3] > -2.0
+    points, depth, away = dense[:3, inside], dense[3, inside], dense[4, inside]
+    tissue = np.stack([anatomy.tissue(points, which) for which in (GREY, WHITE, CSF)])
+    fraction, glow = render_lesions(fine, pose, lesions)
+    room = np.clip(tissue[WHITE] + 0.6 * tissue[GREY], 0, 1) * (depth > 1.0)
+    lesion = fraction[inside] * room
+    fraction[...] = 0
+    fraction[inside] = lesion
+    signal = np.zeros_like(fraction)
+    signal[inside] = contrast.signal(tissue, depth, away, lesion, glow[inside])
+    return raster.averaged(signal), raster.averaged(fraction)
+
+
+def render_lesions(fine: list[NDArray[np.float64]], pose: Pose, lesions: list[Lesion]) -> tuple[Array, Array]:
+    """Return fraction and relative brightness of lesions on the fine grid, not yet cut by tissue borders."""
+    shape = tuple(len(f) for f in fine)
+    fraction, glow = np.zeros(shape, dtype=np.float32), np.ones(shape, dtype=np.float32)
+    for lesion in lesions:
+        centre = pose.turn.T @ (lesion.centre_mm - pose.shift_mm)
+        box = tuple(
+            slice(*np.searchsorted(f, (c - lesion.reach_mm, c + lesion.reach_mm)))
+            for f, c in zip(fine, centre, strict=True)
+        )
+        near = np.stack(np.meshgrid(*(f[b].astype(np.float32) for f, b in zip(fine, box, strict=True)), indexing="ij"))
+        if near.size == 0:
+            continue
+        part, bright = lesion.render(pose.to_patient(near))
+        stronger = part > fraction[box]
+        fraction[box][stronger] = part[stronger]
+        glow[box][stronger] = bright[stronger]
+    return fraction, glow

@@ -1,0 +1,63 @@
+"""`phantom`: nothing → a cohort of FLAIR-like scans with known lesions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from striate.core.files import filling
+from striate.core.progress import Progress, Silent, each
+from striate.core.record import Record, Stopwatch
+from striate.phantoms.cohort import Row, validate, write_subjects, write_table
+
+
+def phantom(
+    out: Path | str,
+    *,
+    subjects: int = 12,
+    seed: int = 0,
+    spacing_mm: tuple[float, ...] | None = None,
+    visits: int = 1,
+    artefacts: str = "none",
+    progress: Progress | None = None,
+) -> Path:
+    """Make a phantom cohort and return the path of its ``cohort.csv``.
+
+    Parameters
+    ----------
+    out
+        Folder to be made; it must not exist or be empty.
+    subjects
+        Number of subjects. Subject i is the same whatever their number.
+    seed
+        Seed of everything that is drawn.
+    spacing_mm
+        Voxel size along x, y, z; 2 mm isotropic where None. A large last value gives thick axial slices.
+    visits
+        Examinations per subject; from the second on lesions have grown, vanished or are new.
+    artefacts
+        ``none``, ``mixed``, or one of ``motion``, ``ghosting``, ``spikes``, ``low_snr``.
+
+    Raises
+    ------
+    UsageError
+        When a number is out of range or the artefact is unknown.
+    DataError
+        When `out` exists and is not empty.
+    DiskFullError
+        When the disk is full or `out` cannot be written; nothing is left.
+    """
+    spacing = spacing_mm or (2.0, 2.0, 2.0)
+    validate(subjects, seed, spacing, visits, artefacts)
+    watch = Stopwatch()
+    progress = progress or Silent()
+    with filling(Path(out)) as folder:
+        rows: list[Row] = []
+        made = write_subjects(
+            folder, subjects=subjects, seed=seed, spacing_mm=spacing, count=visits, artefacts=artefacts
+        )
+        for visited in each(progress, "phantom", made, subjects):
+            rows += visited
+        write_table(folder, rows)
+        options = {"subjects": subjects, "spacing_mm": spacing, "visits": visits, "artefacts": artefacts}
+        Record("phantom", options, seed, **watch.fields()).write(folder / "record.json")
+    return Path(out) / "cohort.csv"
