@@ -1,0 +1,168 @@
+"""Reading: one image, its header, a label map, or all channels of a case, whatever the file format.
+
+`read_image` gives intensities as stored after scaling: (1, I, J, K) for a volume, (C, I, J) for a picture with its
+columns (x) first. A file with four axes is refused, unless `stack` says that the last one holds channels (as in the
+Medical Segmentation Decathlon). In a `Case`, channel names that share one file say so: `read_channels` understands it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from striate.core.case import Case
+from striate.core.errors import DataError, FormatError, LabelError, expected
+from striate.core.image import Image, LabelMap
+from striate.io.formats import EXTENSIONS
+from striate.io.formats.content import head_of, kind_of
+from striate.io.formats.format import Format, Header
+from striate.io.labels import understand
+
+
+def extension(path: Path) -> str | None:
+    """Return the known ending of a file name in lower case (``.nii.gz``), or None."""
+    name = Path(path).name.lower()
+    found = [e for e in EXTENSIONS if name.endswith(e) and len(name) > len(e)]
+    return max(found, key=len) if found else None
+
+
+def is_image(path: Path) -> bool:
+    """Tell by its name whether a file is an image that Striate reads."""
+    return extension(path) is not None and not Path(path).name.startswith(".")
+
+
+def stem(path: Path) -> str:
+    """Return the file name without its ending, ``.nii.gz`` counting as one."""
+    ending = extension(path)
+    return Path(path).name[: -len(ending)] if ending else Path(path).stem
+
+
+def format_of(path: Path) -> Format:
+    """Return the format that the ending of `path` names.
+
+    Raises
+    ------
+    FormatError
+        When the ending is not known; what the file holds is said where it exists.
+    """
+    ending = extension(path)
+    if ending is None:
+        path = Path(path)
+        got = "this is a folder" if path.is_dir() else f"ending '{''.join(path.suffixes[-2:])}'"
+        held = f" and {kind_of(head_of(path))} inside" if path.is_file() else ""
+        known = ", ".join(EXTENSIONS)
+        raise FormatError(expected(path, got + held, f"one image file is needed ({known})"), path=path)
+    return EXTENSIONS[ending]
+
+
+def read_header(path: Path, *, stack: bool = False) -> Header:
+    """Read what a file says of itself: grid, channels, type, size; no voxels.
+
+    Parameters
+    ----------
+    path
+        An image file.
+    stack
+        True: the last axis of a 4D file holds channels.
+
+    Raises
+    ------
+    FormatError
+        When the file is missing, unreadable, truncated, not what its name says, or has four axes and not `stack`.
+    GeometryError
+        When its affine is impossible.
+    """
+    path = Path(path)
+    return format_of(path).read_header(path, stack=stack)
+
+
+def read_image(path: Path, *, stack: bool = False) -> Image:
+    """Read an image as (C, I, J, K), or (C, I, J) for a picture.
+
+    Parameters
+    ----------
+    path
+        An image file.
+    stack
+        True: the last axis of a 4D file holds channels.
+
+    Returns
+    -------
+    Image
+        Stored numbers after scaling, in the file's own orientation; ``meta`` holds format, path, dtype and notes.
+
+    Raises
+    ------
+    FormatError
+        When the file is missing, unreadable, truncated, not what its name says, or has four axes and not `stack`.
+    GeometryError
+        When its affine is impossible.
+    MemoryLimitError
+        When its voxels do not fit into the free memory.
+    """
+    path = Path(path)
+    return format_of(path).read(path, stack=stack)
+
+
+def read_label(path: Path) -> LabelMap:
+    """Read a label map as (I, J, K) or (I, J) of the smallest unsigned type.
+
+    Returns
+    -------
+    LabelMap
+        ``meta["notes"]`` says what was understood (see `striate.io.labels.understand`).
+
+    Raises
+    ------
+    LabelError
+        When its format is lossy, it holds colours or several channels, or its numbers cannot be understood as labels.
+    FormatError, GeometryError, MemoryLimitError
+        As `read_image`.
+    """
+    path = Path(path)
+    kind = format_of(path)
+    if kind.lossy:
+        head_of(path)
+        raise LabelError(
+            expected(path, f"a label map as {kind.name.upper()}", "a format without loss is needed, since compression changes"
+                     " the labels", "Export it from its source as PNG or NIfTI."), path=path,
+        )  # fmt: skip
+    image = kind.read(path, labels=True)
+    if image.channels != 1:
+        raise LabelError(
+            expected(path, f"{image.channels} channels in a label map", "one whole number per voxel is needed",
+                     "Write overlapping structures as one label per combination."), path=path,
+        )  # fmt: skip
+    array, notes = understand(image.array[0], path)
+    return LabelMap(array, image.affine, {**image.meta, "notes": [*image.meta["notes"], *notes]})
+
+
+def read_channels(case: Case) -> dict[str, Image]:
+    """Read all channels of a case, each file once.
+
+    Channel names that share a file stand for its channels, in order.
+
+    Returns
+    -------
+    dict
+        Channel name → image (1, I, J, K) or (1, I, J).
+
+    Raises
+    ------
+    DataError
+        When a file holds more or fewer channels than the case names; the case is named.
+    FormatError, GeometryError, MemoryLimitError
+        As `read_image`.
+    """
+    found: dict[str, Image] = {}
+    for path in dict.fromkeys(case.channels.values()):
+        names = [n for n, p in case.channels.items() if p == path]
+        image = read_image(path, stack=len(names) > 1)
+        if image.channels != len(names):
+            raise DataError(
+                expected(f"case {case.name}", f"{path.name} holds {image.channels} channels",
+                         f"{len(names)} are needed ({', '.join(names)})", "All cases of a cohort need the same channels."),
+                case=case.name, path=path,
+            )  # fmt: skip
+        for index, name in enumerate(names):
+            found[name] = Image(image.array[index : index + 1], image.affine, image.meta)
+    return {name: found[name] for name in case.channels}
