@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from striate.core.case import Case
 from striate.core.config import Config
+from striate.core.errors import GeometryError, ModelError, expected
+from striate.core.image import Grid, Image, LabelMap, Reorientation, to_ras
+from striate.core.targets import Targets
+from striate.data.resample import coarse_axis, new_shape, resample, resample_classes
 
 NORMALISATIONS = ("zscore", "zscore_nonzero", "ct", "rescale", "none")
 
@@ -24,7 +36,10 @@ class Preparation(Config):
     spacing_mm
         Voxel size that networks see, along the RAS+ axes (2 values for 2D images).
     normalisation
-        One of `NORMALISATIONS` for each channel, in channel order.
+        One of `NORMALISATIONS` for each channel, in channel order. ``zscore``: mean 0, standard deviation 1 over the
+        cropped image. ``zscore_nonzero``: the same over voxels that are not zero, which keep the value 0. ``ct``:
+        clipped to p005 … p995 of the training foreground, then z-scored with its mean and standard deviation.
+        ``rescale``: smallest value 0, largest 1. ``none``: as stored.
     intensities
         One per channel; None where the scheme does not need it.
     crop
@@ -35,3 +50,230 @@ class Preparation(Config):
     normalisation: tuple[str, ...]
     intensities: tuple[Intensities | None, ...]
     crop: bool = True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """A case as a network sees it.
+
+    Order of operations (nnU-Net's; Isensee et al., Nat Methods 18:203, 2021), and thus, backwards, the way home:
+
+    1. the channels (C, *source.shape) are turned to RAS+: ``reorientation.apply`` (axes permuted and flipped only);
+    2. cut: ``turned[(..., *crop)]``; the result lies on `cropped`;
+    3. normalised, each channel on its own, before resampling (else resampled borders would enter the statistics);
+    4. resampled from `cropped` to `grid` where an axis changes its number of voxels; extents are kept, so voxel i along
+       an axis is centred on (i + ½)·n/m − ½ of `cropped`, n and m being the axis' voxels before and after.
+
+    Back: resample (*grid.shape) to ``cropped.shape``, write it into an empty array of the turned shape at `crop`, and
+    ``reorientation.invert`` it. At native spacing `grid` equals `cropped` and every step is exact.
+
+    Attributes
+    ----------
+    array
+        (C, *grid.shape) float32.
+    classes
+        (*grid.shape) uint8, class indices of `Targets.classes`; None where there is no label map.
+    grid
+        What the network sees, in mm, RAS+.
+    source
+        Grid of the files.
+    cropped
+        Grid after steps 1 and 2.
+    reorientation, crop
+        How to get from `source` to `cropped`: `crop` are slices of the turned axes.
+    case
+        Name of the case.
+    notes
+        What was done that the user should know, as sentences.
+    """
+
+    array: NDArray[np.float32]
+    classes: NDArray[np.uint8] | None
+    grid: Grid
+    source: Grid
+    cropped: Grid
+    reorientation: Reorientation
+    crop: tuple[slice, ...]
+    case: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def turned_shape(self) -> tuple[int, ...]:
+        """Shape of the whole image after step 1, before the crop."""
+        return tuple(self.source.shape[a] for a in self.reorientation.order)
+
+
+def prepare(case: Case, preparation: Preparation, targets: Targets | None = None) -> Prepared:
+    """Read a case and prepare it.
+
+    Parameters
+    ----------
+    case
+        Its channels are stacked in their order; a file may hold several.
+    preparation
+        What to do.
+    targets
+        Turns label values into classes; None (or a case without label map) leaves `Prepared.classes` None.
+
+    Raises
+    ------
+    GeometryError
+        When channels, or the label map, do not lie on one grid, or the number of axes is not that of the plan.
+    ModelError
+        When the number of channels is not that of the plan.
+    """
+    from striate.io.read import read_image, read_label  # reading is not needed to hold a `Preparation`
+
+    images = [read_image(path) for path in case.channels.values()]
+    label = read_label(case.label) if targets is not None and case.label is not None else None
+    return prepare_images(images, preparation, case.name, label, targets)
+
+
+def prepare_images(
+    images: Sequence[Image],
+    preparation: Preparation,
+    case_name: str,
+    label: LabelMap | None = None,
+    targets: Targets | None = None,
+) -> Prepared:
+    """Prepare images that are in memory; see `prepare`."""
+    source = images[0].grid
+    schemes = _schemes(images, preparation, case_name)
+    _check_grids(images, label, preparation, case_name)
+    reorientation, turned = to_ras(source)
+    channels = [reorientation.apply(channel) for image in images for channel in image.array]
+    box = _bounding_box(channels) if preparation.crop else tuple(slice(0, n) for n in turned.shape)
+    cropped = _cut(turned, box)
+    notes: list[str] = []
+    array = np.empty((len(channels), *cropped.shape), dtype=np.float32)
+    for index, channel in enumerate(channels):
+        array[index] = channel[box]
+        if count := _fill_not_finite(array[index]):
+            notes.append(f"case {case_name}: {count} voxels of channel {index} are not finite; they are taken as 0.")
+        normalise(array[index], *schemes[index])
+    grid, coarse = _target(cropped, preparation)
+    classes = None
+    if label is not None and targets is not None:
+        classes = targets.classes(np.ascontiguousarray(reorientation.apply(label.array)[box]))
+        classes = resample_classes(classes, grid.shape, coarse)
+    array = resample(array, grid.shape, "cubic", coarse)
+    return Prepared(array, classes, grid, source, cropped, reorientation, box, case_name, tuple(notes))
+
+
+def _schemes(images: Sequence[Image], preparation: Preparation, name: str) -> list[tuple[str, Intensities | None]]:
+    pairs = list(zip(preparation.normalisation, preparation.intensities, strict=True))
+    counts = [image.channels for image in images]
+    if len(pairs) == sum(counts):
+        return pairs
+    if len(pairs) == len(counts):  # one scheme a file: all channels of a colour picture share it
+        return [pair for pair, count in zip(pairs, counts, strict=True) for _ in range(count)]
+    raise ModelError(
+        expected(
+            f"case {name}", f"{sum(counts)} channels in {len(counts)} files", f"the plan knows {len(pairs)} channels"
+        ),
+        case=name,
+    )
+
+
+def _check_grids(images: Sequence[Image], label: LabelMap | None, preparation: Preparation, name: str) -> None:
+    first = images[0].grid
+    if len(first.shape) != len(preparation.spacing_mm):
+        raise GeometryError(
+            expected(f"case {name}", f"{len(first.shape)} axes {first.shape}",
+                     f"the plan is for images of {len(preparation.spacing_mm)} axes"), case=name,
+        )  # fmt: skip
+    others = [(f"channel {i}", image.grid) for i, image in enumerate(images)][1:]
+    if label is not None:
+        others.append(("the mask", label.grid))
+    for what, grid in others:
+        if not grid.matches(first):
+            raise GeometryError(
+                expected(f"case {name}", f"{what} has {_describe(grid)}, channel 0 has {_describe(first)}",
+                         "all files of a case must lie on one grid, because they are compared voxel by voxel",
+                         "Resample it onto channel 0, or fix its header; see striate check."), case=name,
+            )  # fmt: skip
+
+
+def _describe(grid: Grid) -> str:
+    spacing = ", ".join(f"{v:.4g}" for v in grid.spacing_mm)
+    return f"shape {grid.shape}, spacing ({spacing}) mm, axes {grid.axes}, origin {np.round(grid.affine[:3, 3], 2).tolist()} mm"
+
+
+def _bounding_box(channels: Sequence[NDArray[Any]]) -> tuple[slice, ...]:
+    """Return the slices that hold every voxel that is not zero in some channel; everything where all are zero."""
+    occupied = [np.zeros(n, dtype=bool) for n in channels[0].shape]
+    for channel in channels:
+        here = channel != 0
+        flat = here.any(axis=-1)
+        rows = [here.reshape(-1, here.shape[-1]).any(axis=0)] if here.ndim == 2 else [here.any(axis=1).any(axis=0)]
+        found = [flat] if here.ndim == 2 else [flat.any(axis=1), flat.any(axis=0)]
+        for axis, line in enumerate([*found, *rows]):
+            occupied[axis] |= line
+    ends = [np.flatnonzero(line) for line in occupied]
+    if any(len(e) == 0 for e in ends):
+        return tuple(slice(0, n) for n in channels[0].shape)
+    return tuple(slice(int(e[0]), int(e[-1]) + 1) for e in ends)
+
+
+def _cut(grid: Grid, box: tuple[slice, ...]) -> Grid:
+    affine = np.array(grid.affine)
+    start = np.zeros(3)
+    start[: len(box)] = [s.start for s in box]
+    affine[:3, 3] += affine[:3, :3] @ start
+    return Grid(tuple(s.stop - s.start for s in box), affine)
+
+
+def _target(cropped: Grid, preparation: Preparation) -> tuple[Grid, int | None]:
+    shape = new_shape(cropped.shape, cropped.spacing_mm, preparation.spacing_mm)
+    if shape == cropped.shape:
+        return cropped, None
+    scale = np.ones(3)
+    scale[: len(shape)] = [n / m for n, m in zip(cropped.shape, shape, strict=True)]
+    affine = np.array(cropped.affine)
+    affine[:3, 3] += affine[:3, :3] @ ((scale - 1) / 2)
+    affine[:3, :3] *= scale
+    coarse = coarse_axis(cropped.spacing_mm)
+    return Grid(shape, affine), coarse if coarse is not None else coarse_axis(preparation.spacing_mm)
+
+
+def _fill_not_finite(channel: NDArray[np.float32]) -> int:
+    """Set NaN and infinity to 0, in place; return how many there were."""
+    if np.isfinite(channel.sum(dtype=np.float64)):
+        return 0
+    wrong = ~np.isfinite(channel)
+    channel[wrong] = 0
+    return int(np.count_nonzero(wrong))
+
+
+def _moments(channel: NDArray[np.float32], count: int) -> tuple[float, float]:
+    """Return mean and standard deviation of `count` voxels whose others are zero, in float64, slice by slice."""
+    total = squares = 0.0
+    for part in channel:
+        wide = part.astype(np.float64).ravel()
+        total += float(wide.sum())
+        squares += float(wide @ wide)
+    mean = total / max(count, 1)
+    return mean, float(np.sqrt(max(squares / max(count, 1) - mean * mean, 0.0)))
+
+
+def normalise(channel: NDArray[np.float32], scheme: str, intensities: Intensities | None) -> None:
+    """Normalise one channel (*spatial) in place; see `Preparation.normalisation`. Constant channels become 0."""
+    if scheme in ("zscore", "zscore_nonzero"):
+        mask = channel != 0 if scheme == "zscore_nonzero" else None
+        mean, std = _moments(channel, channel.size if mask is None else int(np.count_nonzero(mask)))
+        channel -= np.float32(mean)
+        channel /= np.float32(max(std, 1e-8 * abs(mean), 1e-30))
+        if mask is not None:
+            channel *= mask
+    elif scheme == "ct":
+        if intensities is None:
+            raise ModelError("preparation.intensities: None for a ct channel; mean, std, p005 and p995 are needed.")
+        np.clip(channel, intensities.p005, intensities.p995, out=channel)
+        channel -= np.float32(intensities.mean)
+        channel /= np.float32(max(intensities.std, 1e-8))
+    elif scheme == "rescale":
+        low, high = float(channel.min()), float(channel.max())
+        channel -= np.float32(low)
+        channel /= np.float32(max(high - low, 1e-30))
+    elif scheme != "none":
+        raise ModelError(f"normalisation {scheme!r} is not known; one of {', '.join(NORMALISATIONS)} is needed.")

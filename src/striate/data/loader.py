@@ -1,0 +1,200 @@
+"""`Loader`: batches step after step, drawn ahead by helper processes where that works."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from striate.data.patches import Batch, Sampling, batch_shape, draw_batch
+from striate.data.store import PatchStore
+from striate.data.worker import Worker, WorkerLost
+
+DEPTH = 3
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
+
+
+@dataclass(slots=True)
+class _DrawJob:
+    """Draws batches into the slots of a shared file."""
+
+    store: PatchStore
+    sampling: Sampling
+    rank: int
+    path: Path
+    _slots: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+
+    def __call__(self, item: tuple[int, int] | None) -> tuple[str, ...]:
+        """Draw the batch of (step, slot); None only opens the file."""
+        if not self._slots:
+            torch.set_num_threads(1)
+            self._slots = _map(self.path, self.store, self.sampling)
+            with contextlib.suppress(OSError):  # both sides hold it now; nothing is left behind whatever happens
+                self.path.unlink()
+        if item is None:
+            return ()
+        step, slot = item
+        return draw_batch(self.store, self.sampling, step, self.rank, out=self._slots[slot]).cases
+
+
+def _map(path: Path, store: PatchStore, sampling: Sampling) -> list[tuple[Tensor, Tensor]]:
+    """Map the file as `DEPTH` slots of images and classes."""
+    images, classes = batch_shape(store, sampling)
+    size, small = int(np.prod(images)) * 4, int(np.prod(classes))
+    small_padded = -(-small // 64) * 64
+    data = np.memmap(path, dtype=np.uint8, mode="r+", shape=(DEPTH, size + small_padded))
+    slots = []
+    for row in data:
+        image = torch.from_numpy(np.asarray(row[:size]).view(np.float32).reshape(images))
+        slots.append((image, torch.from_numpy(np.asarray(row[size : size + small]).reshape(classes))))
+    return slots
+
+
+class Loader:
+    """Iterates (step, Batch), from `start_step` on, in order; the same bits for any number of workers.
+
+    Parameters
+    ----------
+    store, sampling
+        What is drawn, and how.
+    start_step
+        First step.
+    stop_step
+        Step before which it ends; None: never (close it).
+    workers
+        Helper processes, one core each; 0 draws in this process. Where a worker cannot start or is killed, a warning
+        is given and batches are drawn in this process. What a worker raises is raised here, with its whole traceback.
+    rank
+        Number of the process in distributed training.
+
+    Attributes
+    ----------
+    wait_s
+        Seconds that the consumer has waited for batches so far.
+    """
+
+    def __init__(
+        self,
+        store: PatchStore,
+        sampling: Sampling,
+        *,
+        start_step: int = 0,
+        stop_step: int | None = None,
+        workers: int = 1,
+        rank: int = 0,
+    ) -> None:
+        self.wait_s = 0.0
+        self._store, self._sampling, self._rank = store, sampling, rank
+        self._start, self._stop = start_step, stop_step
+        self._team: list[Worker] = []
+        self._files: list[Path] = []
+        self._slots: list[list[tuple[Tensor, Tensor]]] = []
+        if workers > 0:
+            self._hire(workers)
+
+    def _hire(self, count: int) -> None:
+        try:
+            for index in range(count):
+                path = _shared_file(self._store, self._sampling)
+                self._files.append(path)
+                self._slots.append(_map(path, self._store, self._sampling))
+                self._team.append(Worker(_DrawJob(self._store, self._sampling, self._rank, path)))
+                self._team[index].submit(None)
+                for slot in range(DEPTH):
+                    self._ask(index, self._start + index + slot * count, slot)
+        except (WorkerLost, OSError) as lost:
+            self._dismiss(lost)
+
+    def _ask(self, worker: int, step: int, slot: int) -> None:
+        if self._stop is None or step < self._stop:
+            self._team[worker].submit((step, slot))
+
+    def _dismiss(self, reason: Exception) -> None:
+        warnings.warn(f"{reason}; batches are drawn in the main process instead.", RuntimeWarning, stacklevel=3)
+        self.close()
+
+    def __iter__(self) -> Iterator[tuple[int, Batch]]:
+        step = self._start
+        while self._stop is None or step < self._stop:
+            begun = time.perf_counter()
+            batch = self._take(step)
+            self.wait_s += time.perf_counter() - begun
+            yield step, batch
+            step += 1
+        self.close()
+
+    def _take(self, step: int) -> Batch:
+        if self._team:
+            count = len(self._team)
+            turn, index = divmod(step - self._start, count)
+            slot = turn % DEPTH
+            try:
+                if turn == 0:
+                    self._team[index].result()  # of opening the file
+                names = self._team[index].result()
+                images, classes = self._slots[index][slot]
+                batch = Batch(images.clone(), classes.clone(), names)
+                self._ask(index, step + DEPTH * count, slot)
+            except WorkerLost as lost:
+                self._dismiss(lost)
+            except BaseException:
+                self.close()
+                raise
+            else:
+                return batch
+        return draw_batch(self._store, self._sampling, step, self._rank)
+
+    def close(self) -> None:
+        """End the helper processes; iterating on draws in this process."""
+        for worker in self._team:
+            worker.close()
+        for path in self._files:
+            with contextlib.suppress(OSError):
+                path.unlink()
+        for left in (self._team, self._files, self._slots):
+            left.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):
+            self.close()
+
+
+def _shared_file(store: PatchStore, sampling: Sampling) -> Path:
+    """Reserve a file for the slots, in shared memory where it has room for it, else beside the store."""
+    images, classes = batch_shape(store, sampling)
+    size = DEPTH * (int(np.prod(images)) * 4 + -(-int(np.prod(classes)) // 64) * 64)
+    roomy = SHARED_MEMORY.is_dir() and shutil.disk_usage(SHARED_MEMORY).free > 2 * size
+    handle, name = tempfile.mkstemp(prefix=".striate-batches-", dir=SHARED_MEMORY if roomy else store.folder)
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(handle, 0, size)
+        else:
+            os.ftruncate(handle, size)
+    finally:
+        os.close(handle)
+    return Path(name)
+
+
+def take(loader: Loader, count: int) -> list[Any]:
+    """Return the next `count` (step, Batch) of a loader, for looking at them."""
+    return [pair for pair, _ in zip(loader, range(count), strict=False)]
