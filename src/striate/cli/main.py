@@ -57,6 +57,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _run_verb(verb: str, arguments: list[str]) -> int:
+    from striate.cli.regions import repeat_option
     from striate.core.errors import UsageError
     from striate.core.names import did_you_mean
 
@@ -71,7 +72,9 @@ def _run_verb(verb: str, arguments: list[str]) -> int:
     command = typer.main.get_command(app)
     try:
         code = command.main(
-            arguments[:position] + arguments[position + 1 :], prog_name=f"striate {verb}", standalone_mode=False
+            repeat_option(arguments[:position] + arguments[position + 1 :]),
+            prog_name=f"striate {verb}",
+            standalone_mode=False,
         )
     except Exception as error:
         return _usage_failure(error)

@@ -94,11 +94,15 @@ class LabelFindings:
 
 @dataclass(frozen=True, slots=True)
 class CaseFindings:
-    """What was found in one case: label or region name → findings, and what the reader should be warned of."""
+    """What was found in one case: label or region name → findings, and what the reader should be warned of (one line each)."""
 
     case: str
     labels: Mapping[str, LabelFindings]
     warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        lines = (" ".join(warning.split()) for warning in self.warnings)
+        object.__setattr__(self, "warnings", tuple(line for line in lines if line))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""

@@ -1,17 +1,18 @@
 """Lesion-wise precision, recall and F1: how many lesions were found, however large they are.
 
-Rule (that of the WMH challenge, Kuijf et al., IEEE TMI 38:2556, 2019; the ISBI 2015 challenge, Carass et al., NeuroImage
-148:77, 2017, counts the same way): a lesion is a connected component (26 neighbours; 8 in 2D); a true lesion is found
-when at least one predicted voxel lies in it; a predicted lesion is right when at least one true voxel lies in it.
+Rule, that of the WMH challenge (Kuijf et al., IEEE TMI 38:2556, 2019, and its evaluation.py): a lesion is a connected
+component (26 neighbours; 8 in 2D); a true lesion is found when at least one predicted voxel lies in it; a predicted
+lesion is right when at least one true voxel lies in it. The rule is lenient: one large blob finds every lesion that it
+touches, so read it beside Dice.
 
 * recall = found true lesions / true lesions; None when there is no true lesion.
 * precision = right predicted lesions / predicted lesions; None when nothing is predicted.
 * F1 = 2 · precision · recall / (precision + recall); 0 where only one mask is empty, 1 where both are.
 
 `minimal_overlap` makes it stricter: this share of a lesion's voxels must be covered by the other mask (0.1 is the
-coverage α that Commowick et al., Scientific Reports 8:13650, 2018, ask for in MSSEG). `minimal_lesion_ml`: smaller
-lesions of either mask are not counted, but their voxels still count as cover, so that touching a small true lesion is
-never called false.
+coverage α of MSSEG, the first of its three conditions: Commowick et al., Scientific Reports 8:13650, 2018).
+`minimal_lesion_ml`: smaller lesions of either mask are not counted, but their voxels still count as cover, so that
+touching a small true lesion is never called false.
 """
 
 from __future__ import annotations

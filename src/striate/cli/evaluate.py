@@ -1,0 +1,81 @@
+"""``striate evaluate PREDICTED TRUTH``: arguments in, tables or one JSON document out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from striate.measure.evaluation import Evaluation
+
+HEADS = {
+    "dice": "Dice", "iou": "IoU", "hd95_mm": "HD95 mm", "assd_mm": "ASSD mm", "volume_error_ml": "volume error mL",
+    "lesion_f1": "lesion F1", "lesion_precision": "precision", "lesion_recall": "recall",
+}  # fmt: skip
+ROWS_SHOWN = 30
+
+
+def command(
+    predicted: Annotated[Path, typer.Argument(help="A mask, a folder of masks (as predict wrote it), or a cohort.")],
+    truth: Annotated[Path, typer.Argument(help="A mask, a folder of masks, or a cohort in any layout.")],
+    regions: Annotated[
+        list[str] | None, typer.Option(help="Unions of labels, for instance tumour=1+2+3+4 core=1+3+4.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write all values there: FILE.json or FILE.csv.")] = None,
+    min_overlap: Annotated[float, typer.Option(help="Share of a lesion to cover to find it; 0: one voxel.")] = 0.0,
+    min_lesion_ml: Annotated[float, typer.Option(help="Do not count lesions smaller than this, in mL.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Of the bootstrap intervals.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+) -> int:
+    """Compare predicted masks with the truth."""
+    from striate.cli.screen import Screen, show_json
+    from striate.workflows.evaluate import evaluate
+
+    found = evaluate(
+        predicted, truth, regions=regions, minimal_overlap=min_overlap, minimal_lesion_ml=min_lesion_ml, seed=seed,
+        progress=Screen(quiet=as_json),
+    )  # fmt: skip
+    if out is not None:
+        found.write(out)
+    if as_json:
+        show_json(found.to_dict())
+    else:
+        _show(found)
+    return 0
+
+
+def _show(found: Evaluation) -> None:
+    from striate.cli.screen import say, table
+    from striate.measure.statistics import FEW_SUBJECTS
+
+    head = list(HEADS.values())
+    rows = [[c.case, label, *(_cell(v.get(m)) for m in HEADS)] for c in found.cases for label, v in c.labels.items()]
+    if len(rows) <= ROWS_SHOWN:
+        table(rows, ["case", "label", *head])
+    else:
+        say(f"{len(rows)} rows of cases and labels are not shown; --out FILE.csv writes them.")
+    subjects = len({case.subject for case in found.cases})
+    say()
+    rows = []
+    for label, row in found.summary.items():
+        rows.append([label, "mean", *(_cell(row[m].mean) for m in HEADS)])
+        rows.append(["", "median", *(_cell(row[m].median) for m in HEADS)])
+        if subjects > 1:
+            rows.append(["", "95 %", *(_interval(row[m].low, row[m].high) for m in HEADS)])
+        if any(row[m].n != len(found.cases) for m in HEADS):
+            rows.append(["", "cases", *(str(row[m].n) for m in HEADS)])
+    table(rows, [f"{len(found.cases)} cases", "", *head])
+    if subjects == 1:
+        say("One subject: no intervals.")
+    elif subjects < FEW_SUBJECTS:
+        say(f"Intervals of the mean from {subjects} subjects: a hint only, too narrow with fewer than {FEW_SUBJECTS}.")
+
+
+def _cell(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "–" if low is None or high is None else f"{_cell(low)} … {_cell(high)}"

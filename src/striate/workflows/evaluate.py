@@ -1,0 +1,81 @@
+"""`evaluate`: predicted masks and the truth → measures with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from striate.core.progress import Progress, Silent, each
+from striate.core.targets import Targets
+from striate.data.pairs import MaskPair, Pairs, pair_masks
+from striate.io.read import read_label
+from striate.measure.evaluation import CaseEvaluation, Evaluation, evaluate_pair
+from striate.measure.lesions import LesionRule
+
+
+def evaluate(
+    predicted: Path,
+    truth: Path,
+    *,
+    regions: Sequence[str] | None = None,
+    minimal_overlap: float = 0.0,
+    minimal_lesion_ml: float = 0.0,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Compare predicted masks with the truth.
+
+    Parameters
+    ----------
+    predicted
+        A label map, a folder of them, or a cohort.
+    truth
+        A label map, a folder of them, or a cohort in any layout; matched by case name unless both are files.
+    regions
+        For instance ``["tumour=1+2+3+4"]``; by default each label value that occurs in the truth.
+    minimal_overlap
+        Share of a lesion that must be covered to count as found; 0 means one voxel.
+    minimal_lesion_ml
+        Smaller lesions are not counted in the lesion-wise measures.
+    seed
+        Of the bootstrap intervals.
+    progress
+        Who listens; by default nobody.
+
+    Raises
+    ------
+    DataError
+        When no case stands on both sides, a file cannot be read, or grids differ.
+    UsageError
+        When a region cannot be read.
+    """
+    progress = progress or Silent()
+    rule = LesionRule(minimal_overlap, minimal_lesion_ml)
+    pairs = pair_masks(Path(predicted), Path(truth))
+    targets, notes = (Targets.parse(regions, pairs.label_names), ()) if regions else _labels(pairs)
+    for note in (*pairs.notes, *notes):
+        progress.warn(note)
+    cases = [
+        CaseEvaluation(pair.case, _measure(pair, targets, rule), pair.subject)
+        for pair in each(progress, "evaluate", pairs.pairs, len(pairs.pairs))
+    ]
+    return Evaluation.of(cases, seed=seed, notes=(*pairs.notes, *notes))
+
+
+def _measure(pair: MaskPair, targets: Targets, rule: LesionRule) -> Mapping[str, Mapping[str, float | None]]:
+    predicted, truth = read_label(pair.predicted), read_label(pair.truth)
+    return evaluate_pair(predicted, truth, targets, case_name=pair.case, rule=rule)
+
+
+def _labels(pairs: Pairs) -> tuple[Targets, tuple[str, ...]]:
+    """Labels that occur in the truth, else (all of it empty) in the prediction, else those the cohort names."""
+    true = {value for pair in pairs.pairs for value in read_label(pair.truth).values()}
+    found = {value for pair in pairs.pairs for value in read_label(pair.predicted).values()}
+    values = true or found or {v for v in pairs.label_names if v != 0} or {1}
+    targets = Targets.of_labels({v: pairs.label_names.get(v, f"label_{v}") for v in sorted(values)})
+    strange = ", ".join(str(v) for v in sorted(found - values))
+    if strange:
+        return targets, (
+            f"predicted label values {strange} occur in no truth and are not measured; name them with --regions.",
+        )
+    return targets, ()
