@@ -72,7 +72,7 @@ def pair_masks(predicted: Path, truth: Path) -> Pairs:
         When a folder holds no masks, or two masks of one case.
     """
     predicted, truth = Path(predicted), Path(truth)
-    if predicted.is_file() and truth.is_file() and is_image(predicted) and is_image(truth):
+    if _is_mask(predicted) and _is_mask(truth):
         name = stem(truth)
         return Pairs((MaskPair(name, name, predicted, truth),), {})
     ours, theirs = _masks(predicted, "predicted"), _masks(truth, "true")
@@ -90,6 +90,11 @@ def pair_masks(predicted: Path, truth: Path) -> Pairs:
     )
     notes = _notes(matched, ours, theirs)
     return Pairs(pairs, theirs.label_names or ours.label_names, notes)
+
+
+def _is_mask(path: Path) -> bool:
+    """A file that is no table; whether it can be read as a mask, its reader says best."""
+    return path.is_file() and path.suffix.lower() not in (".csv", ".tsv")
 
 
 def _notes(matched: Mapping[str, str], ours: _Masks, theirs: _Masks) -> tuple[str, ...]:
@@ -129,7 +134,7 @@ def _by_core(names: Iterable[str]) -> dict[str, list[str]]:
 
 
 def _masks(path: Path, side: str) -> _Masks:
-    if path.is_file() and is_image(path):
+    if _is_mask(path):
         return _Masks({stem(path): path})
     if not path.exists():
         raise DataError(expected(path, "there is no such file or folder", f"{side} masks are needed here"), path=path)
