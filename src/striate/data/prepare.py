@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from striate.core.config import Config
 from striate.core.errors import GeometryError, ModelError, expected
 from striate.core.image import Grid, Image, LabelMap, Reorientation, to_ras
 from striate.core.targets import Targets
+from striate.data.background import background_value, bounding_box
 from striate.data.resample import coarse_axis, new_shape, resample, resample_classes
 
 NORMALISATIONS = ("zscore", "zscore_nonzero", "ct", "rescale", "none")
@@ -37,13 +39,14 @@ class Preparation(Config):
         Voxel size that networks see, along the RAS+ axes (2 values for 2D images).
     normalisation
         One of `NORMALISATIONS` for each channel, in channel order. ``zscore``: mean 0, standard deviation 1 over the
-        cropped image. ``zscore_nonzero``: the same over voxels that are not zero, which keep the value 0. ``ct``:
+        cropped image. ``zscore_nonzero``: the same over voxels that are not background, which becomes 0. ``ct``:
         clipped to p005 … p995 of the training foreground, then z-scored with its mean and standard deviation.
         ``rescale``: smallest value 0, largest 1. ``none``: as stored.
     intensities
         One per channel; None where the scheme does not need it.
     crop
-        True: cut to the bounding box of voxels that are not zero in some channel.
+        True: cut to the bounding box of voxels that are not background in some channel. Background is 0, or the
+        constant that fills the image instead (`striate.data.background`).
     """
 
     spacing_mm: tuple[float, ...]
@@ -109,7 +112,7 @@ def prepare(case: Case, preparation: Preparation, targets: Targets | None = None
     Parameters
     ----------
     case
-        Its channels are stacked in their order; a file may hold several.
+        Its channels are stacked in their order.
     preparation
         What to do.
     targets
@@ -122,9 +125,9 @@ def prepare(case: Case, preparation: Preparation, targets: Targets | None = None
     ModelError
         When the number of channels is not that of the plan.
     """
-    from striate.io.read import read_image, read_label  # reading is not needed to hold a `Preparation`
+    from striate.io.read import read_channels, read_label  # reading is not needed to hold a `Preparation`
 
-    images = [read_image(path) for path in case.channels.values()]
+    images = list(read_channels(case).values())
     label = read_label(case.label) if targets is not None and case.label is not None else None
     return prepare_images(images, preparation, case.name, label, targets)
 
@@ -141,16 +144,21 @@ def prepare_images(
     schemes = _schemes(images, preparation, case_name)
     _check_grids(images, label, preparation, case_name)
     reorientation, turned = to_ras(source)
-    channels = [reorientation.apply(channel) for image in images for channel in image.array]
-    box = _bounding_box(channels) if preparation.crop else tuple(slice(0, n) for n in turned.shape)
-    cropped = _cut(turned, box)
-    notes: list[str] = []
-    array = np.empty((len(channels), *cropped.shape), dtype=np.float32)
-    for index, channel in enumerate(channels):
-        array[index] = channel[box]
-        if count := _fill_not_finite(array[index]):
+    channels, notes = [], []
+    for index, channel in enumerate(c for image in images for c in image.array):
+        finite, count = _finite(channel)
+        channels.append(reorientation.apply(finite))
+        if count:
             notes.append(f"case {case_name}: {count} voxels of channel {index} are not finite; they are taken as 0.")
-        normalise(array[index], *schemes[index])
+    backgrounds = [background_value(channel) for channel in channels]
+    box = tuple(slice(0, n) for n in turned.shape)
+    if preparation.crop:
+        box = bounding_box(functools.reduce(np.logical_or, map(np.not_equal, channels, backgrounds)))
+    cropped = _cut(turned, box)
+    array = np.empty((len(channels), *cropped.shape), dtype=np.float32)
+    for index, (channel, background) in enumerate(zip(channels, backgrounds, strict=True)):
+        normalise(channel[box], *schemes[index], background=background, out=array[index])
+    del channels
     grid, coarse = _target(cropped, preparation)
     classes = None
     if label is not None and targets is not None:
@@ -162,17 +170,10 @@ def prepare_images(
 
 def _schemes(images: Sequence[Image], preparation: Preparation, name: str) -> list[tuple[str, Intensities | None]]:
     pairs = list(zip(preparation.normalisation, preparation.intensities, strict=True))
-    counts = [image.channels for image in images]
-    if len(pairs) == sum(counts):
-        return pairs
-    if len(pairs) == len(counts):  # one scheme a file: all channels of a colour picture share it
-        return [pair for pair, count in zip(pairs, counts, strict=True) for _ in range(count)]
-    raise ModelError(
-        expected(
-            f"case {name}", f"{sum(counts)} channels in {len(counts)} files", f"the plan knows {len(pairs)} channels"
-        ),
-        case=name,
-    )
+    count = sum(image.channels for image in images)
+    if len(pairs) != count:
+        raise ModelError(expected(f"case {name}", f"{count} channels", f"the plan needs {len(pairs)}"), case=name)
+    return pairs
 
 
 def _check_grids(images: Sequence[Image], label: LabelMap | None, preparation: Preparation, name: str) -> None:
@@ -199,22 +200,6 @@ def _describe(grid: Grid) -> str:
     return f"shape {grid.shape}, spacing ({spacing}) mm, axes {grid.axes}, origin {np.round(grid.affine[:3, 3], 2).tolist()} mm"
 
 
-def _bounding_box(channels: Sequence[NDArray[Any]]) -> tuple[slice, ...]:
-    """Return the slices that hold every voxel that is not zero in some channel; everything where all are zero."""
-    occupied = [np.zeros(n, dtype=bool) for n in channels[0].shape]
-    for channel in channels:
-        here = channel != 0
-        flat = here.any(axis=-1)
-        rows = [here.reshape(-1, here.shape[-1]).any(axis=0)] if here.ndim == 2 else [here.any(axis=1).any(axis=0)]
-        found = [flat] if here.ndim == 2 else [flat.any(axis=1), flat.any(axis=0)]
-        for axis, line in enumerate([*found, *rows]):
-            occupied[axis] |= line
-    ends = [np.flatnonzero(line) for line in occupied]
-    if any(len(e) == 0 for e in ends):
-        return tuple(slice(0, n) for n in channels[0].shape)
-    return tuple(slice(int(e[0]), int(e[-1]) + 1) for e in ends)
-
-
 def _cut(grid: Grid, box: tuple[slice, ...]) -> Grid:
     affine = np.array(grid.affine)
     start = np.zeros(3)
@@ -236,44 +221,71 @@ def _target(cropped: Grid, preparation: Preparation) -> tuple[Grid, int | None]:
     return Grid(shape, affine), coarse if coarse is not None else coarse_axis(preparation.spacing_mm)
 
 
-def _fill_not_finite(channel: NDArray[np.float32]) -> int:
-    """Set NaN and infinity to 0, in place; return how many there were."""
-    if np.isfinite(channel.sum(dtype=np.float64)):
-        return 0
+def _finite(channel: NDArray[Any]) -> tuple[NDArray[Any], int]:
+    """Return the channel with NaN and infinity set to 0, and how many there were."""
+    if channel.dtype.kind != "f" or np.isfinite(channel).all():
+        return channel, 0
     wrong = ~np.isfinite(channel)
-    channel[wrong] = 0
-    return int(np.count_nonzero(wrong))
+    return np.where(wrong, channel.dtype.type(0), channel), int(np.count_nonzero(wrong))
 
 
-def _moments(channel: NDArray[np.float32], count: int) -> tuple[float, float]:
-    """Return mean and standard deviation of `count` voxels whose others are zero, in float64, slice by slice."""
+def _moments(channel: NDArray[np.float32], mask: NDArray[np.bool_] | None) -> tuple[float, float]:
+    """Return mean and standard deviation, in float64, slice by slice; of the voxels in `mask` where it is given."""
     total = squares = 0.0
-    for part in channel:
-        wide = part.astype(np.float64).ravel()
+    for index, part in enumerate(channel):
+        wide = (part if mask is None else part[mask[index]]).astype(np.float64).ravel()
         total += float(wide.sum())
         squares += float(wide @ wide)
-    mean = total / max(count, 1)
-    return mean, float(np.sqrt(max(squares / max(count, 1) - mean * mean, 0.0)))
+    count = max(1, channel.size if mask is None else int(np.count_nonzero(mask)))
+    mean = total / count
+    return mean, float(np.sqrt(max(squares / count - mean * mean, 0.0)))
 
 
-def normalise(channel: NDArray[np.float32], scheme: str, intensities: Intensities | None) -> None:
-    """Normalise one channel (*spatial) in place; see `Preparation.normalisation`. Constant channels become 0."""
+def normalise(
+    channel: NDArray[Any],
+    scheme: str,
+    intensities: Intensities | None = None,
+    *,
+    background: float = 0.0,
+    out: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
+    """Return one channel normalised; constant channels become 0.
+
+    Parameters
+    ----------
+    channel
+        (*spatial), any real type.
+    scheme, intensities
+        See `Preparation.normalisation`.
+    background
+        Value of voxels that ``zscore_nonzero`` leaves out.
+    out
+        (*spatial) float32 to write to; made where None.
+
+    Raises
+    ------
+    ModelError
+        When the scheme is not known, or is ``ct`` without `intensities`.
+    """
+    result = np.empty(channel.shape, dtype=np.float32) if out is None else out
+    np.copyto(result, channel, casting="same_kind" if channel.dtype.kind == "f" else "unsafe")
     if scheme in ("zscore", "zscore_nonzero"):
-        mask = channel != 0 if scheme == "zscore_nonzero" else None
-        mean, std = _moments(channel, channel.size if mask is None else int(np.count_nonzero(mask)))
-        channel -= np.float32(mean)
-        channel /= np.float32(max(std, 1e-8 * abs(mean), 1e-30))
+        mask = np.ascontiguousarray(channel != background) if scheme == "zscore_nonzero" else None
+        mean, std = _moments(result, mask)
+        result -= np.float32(mean)
+        result /= np.float32(max(std, 1e-6 * abs(mean), 1e-30))
         if mask is not None:
-            channel *= mask
+            result *= mask
     elif scheme == "ct":
         if intensities is None:
             raise ModelError("preparation.intensities: None for a ct channel; mean, std, p005 and p995 are needed.")
-        np.clip(channel, intensities.p005, intensities.p995, out=channel)
-        channel -= np.float32(intensities.mean)
-        channel /= np.float32(max(intensities.std, 1e-8))
+        np.clip(result, intensities.p005, intensities.p995, out=result)
+        result -= np.float32(intensities.mean)
+        result /= np.float32(max(intensities.std, 1e-8))
     elif scheme == "rescale":
-        low, high = float(channel.min()), float(channel.max())
-        channel -= np.float32(low)
-        channel /= np.float32(max(high - low, 1e-30))
+        low, high = float(result.min()), float(result.max())
+        result -= np.float32(low)
+        result /= np.float32(max(high - low, 1e-30))
     elif scheme != "none":
         raise ModelError(f"normalisation {scheme!r} is not known; one of {', '.join(NORMALISATIONS)} is needed.")
+    return result

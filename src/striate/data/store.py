@@ -235,8 +235,6 @@ def write_case(stem: Path, prepared: Prepared, preparation: Preparation) -> dict
     if classes is None:
         raise DataError(expected(f"case {prepared.case}", "no label map", "one is needed to train"), case=prepared.case)
     schemes = preparation.normalisation
-    if len(schemes) != len(prepared.array):
-        schemes = (schemes[0],) * len(prepared.array) if len(set(schemes)) == 1 else ("zscore",) * len(prepared.array)
     limit = max(float(prepared.array.max()), -float(prepared.array.min()))
     half = limit < HALF_LIMIT and "none" not in schemes
     np.save(f"{stem}.images.npy", np.ascontiguousarray(prepared.array, dtype=np.float16 if half else np.float32))
