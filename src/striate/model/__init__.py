@@ -1,1 +1,1 @@
-
+"""A trained model on disk: plan, weights, facts and card."""

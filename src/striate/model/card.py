@@ -29,8 +29,8 @@ def write_card(plan: Plan, facts: Mapping[str, Any]) -> str:
         "Intended use": _use(plan),
         "Factors": _factors(plan, facts),
         "Metrics": [
-            "Dice, IoU, HD95 (mm), average surface distance (mm), volume error (mL) and lesion-wise precision, recall and F1,"
-            " per label or region, with bootstrap intervals over subjects (docs/concepts/measures.md)."
+            "Dice, IoU, HD95 (mm), average surface distance (mm), volume error (mL) and lesion-wise precision, recall"
+            " and F1, per label or region, with bootstrap intervals over subjects (docs/concepts/measures.md)."
         ],
         "Evaluation data": [
             f"Held-out cases: {_count(facts, 'validation_cases')}; subjects never shared with training.",
@@ -43,7 +43,8 @@ def write_card(plan: Plan, facts: Mapping[str, Any]) -> str:
         ],
         "Caveats and recommendations": [
             "Not a medical device; research use. A person qualified to read the images must check every mask.",
-            "Check new data before prediction (striate check) and measure on own data before relying on it (striate evaluate).",
+            "Check new data before prediction (striate check) and measure on own data before relying on it"
+            " (striate evaluate).",
         ],
     }
     head = f"# Model card: {', '.join(plan.targets.names)} from {', '.join(plan.task.channels)}\n"

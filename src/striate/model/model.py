@@ -1,8 +1,8 @@
 """`Model`: plan, weights and the facts of its making, as a folder that is whole or does not exist.
 
-A model folder holds ``plan.yaml`` (for people to read), ``weights.safetensors`` (never a pickle: opening a model runs no
-code), ``model.json`` (label names, reference ranges of the training data, validation measures, hash of the weights) and
-``card.md``. `Model.open` reads no weights and needs no torch; `Model.network` does.
+A model folder holds ``plan.yaml`` (for people to read), ``weights.safetensors`` (never a pickle: opening a model runs
+no code), ``model.json`` (label names, reference ranges of the training data, validation measures, hash of the weights)
+and ``card.md``. `Model.open` reads no weights and needs no torch; `Model.network` does.
 """
 
 from __future__ import annotations
@@ -155,7 +155,8 @@ def _find(path: Path) -> Path:
     if missing:
         found = ", ".join(sorted(p.name for p in folder.iterdir())[:6]) or "nothing"
         raise ModelError(
-            expected(folder, f"{' and '.join(missing)} missing (found: {found})", f"a model has {PLAN}, {WEIGHTS}, {FACTS}",
+            expected(folder, f"{' and '.join(missing)} missing (found: {found})",
+                     f"a model has {PLAN}, {WEIGHTS} and {FACTS}",
                      "A run has its model once training has validated for the first time."), path=folder,
         )  # fmt: skip
     return folder

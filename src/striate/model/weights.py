@@ -95,7 +95,8 @@ def load_weights(path: Path, network: nn.Module, sha256: str = "") -> None:
         raise ModelError(
             expected(path, f"tensor {problem} is {given.get(problem, 'missing')}",
                      f"the network of plan.yaml has it as {wanted.get(problem, 'nothing')}",
-                     "Undo the edit of `network`, `channels` or `regions` in the model's plan.yaml, or train again: striate train"),
+                     "Undo the edit of `network`, `channels` or `regions` in the model's plan.yaml, or train again:"
+                     " striate train"),
             path=path,
         )  # fmt: skip
     network.load_state_dict(tensors)

@@ -1,0 +1,52 @@
+"""PyTorch on the processor (or wherever the network lies): channels-last, bfloat16 where the processor computes in it.
+
+The precision follows from the processor, not from a stopwatch, so that the same machine always gives the same mask
+(measured on two cores with avx512_bf16, small_unet, one 96³ tile: fp32 117 ms, bf16 30 ms, bf16 channels-last 22 ms).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from striate.core.errors import UsageError
+from striate.core.machine import processor
+
+PRECISIONS = ("bf16", "fp32")
+
+
+def native_precision() -> str:
+    """Return ``bf16`` where the processor has instructions for it, else ``fp32``."""
+    return "bf16" if any(flag in processor() for flag in ("avx512_bf16", "amx_bf16")) else "fp32"
+
+
+class TorchEngine:
+    """Computes a network by PyTorch.
+
+    Raises
+    ------
+    UsageError
+        When `precision` is not one of `PRECISIONS` or None.
+    """
+
+    name = "torch"
+
+    def __init__(self, network: nn.Module, exclusive: bool, precision: str | None = None) -> None:
+        if precision not in (None, *PRECISIONS):
+            raise UsageError(f"precision '{precision}': one of {', '.join(PRECISIONS)} is needed.")
+        self.precision = precision or native_precision()
+        self._network, self._exclusive = network, exclusive
+        self._device = next((p.device for p in network.parameters()), torch.device("cpu"))
+
+    def __call__(self, tiles: Tensor) -> Tensor:
+        """Return probabilities (B, K, *patch) float32 of `tiles` (B, C, *patch) float32."""
+        layout = torch.channels_last_3d if tiles.ndim == 5 else torch.channels_last
+        was_training = self._network.training
+        self._network.eval()
+        try:
+            with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16, self.precision == "bf16"):
+                logits = self._network(tiles.to(self._device).contiguous(memory_format=layout)).float()
+                shares = logits.softmax(1) if self._exclusive else logits.sigmoid()
+        finally:
+            self._network.train(was_training)
+        return torch.as_tensor(shares, device=tiles.device)

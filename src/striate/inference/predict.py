@@ -1,0 +1,154 @@
+"""One case from its files (or prepared array) to its mask: prepare, slide, restore."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from striate.core.case import Case
+from striate.core.errors import UsageError
+from striate.core.image import LabelMap
+from striate.core.progress import Progress, Silent
+from striate.data.prepare import Prepared, prepare
+from striate.inference.engines import Engine, open_engine
+from striate.inference.prediction import Prediction
+from striate.inference.probabilities import ProbabilityWriter
+from striate.inference.restore import Restorer, decide_regions
+from striate.inference.sliding_window import Window
+from striate.inference.tiling import Tiling
+from striate.inference.warn import reasons_for_doubt
+from striate.model.model import Model
+from striate.planning.plan import Plan
+
+
+def predict_case(
+    model: Model | Plan,
+    case: Case,
+    *,
+    network: torch.nn.Module | Engine | None = None,
+    tta: bool = False,
+    save_probabilities: Path | None = None,
+    progress: Progress | None = None,
+    prepared: Prepared | None = None,
+) -> Prediction:
+    """Predict one case on its own grid.
+
+    Parameters
+    ----------
+    model
+        The model, or the plan alone where `network` is given (as while training).
+    case
+        Its channels are taken in their order.
+    network
+        A network that is loaded already, or an engine; else the model's.
+    tta
+        Average the predictions of all flips along ``plan.inference.mirror_axes``: 2ⁿ times the work for n axes.
+    save_probabilities
+        Folder for one probability map per label or region.
+    progress
+        Told of every window.
+    prepared
+        The case as prepared by ``plan.preparation``, where it is in memory already.
+
+    Raises
+    ------
+    DataError
+        When the files cannot be read or do not fit together.
+    ModelError
+        When their number of channels is not the model's.
+    """
+    plan = model if isinstance(model, Plan) else model.plan
+    engine = engine_of(model, network)
+    seconds: dict[str, float] = {}
+    with _timed(seconds, "prepare"):
+        ready = prepare(case, plan.preparation) if prepared is None else prepared
+    with _timed(seconds, "network"):
+        label, written, facts = predict_prepared(
+            plan, engine, ready, tta=tta, save_probabilities=save_probabilities, progress=progress
+        )
+    facts = {**facts, "engine": engine.name, "precision": engine.precision, "tta": tta, "seconds": seconds}
+    known = {} if isinstance(model, Plan) else model.facts
+    doubts = (*ready.notes, *reasons_for_doubt(plan, known, ready, label))
+    return Prediction(case, plan.targets, held=label, probabilities=written, warnings=doubts, facts=facts)
+
+
+def predict_prepared(
+    plan: Plan,
+    engine: Engine,
+    prepared: Prepared,
+    *,
+    tta: bool = False,
+    save_probabilities: Path | None = None,
+    progress: Progress | None = None,
+) -> tuple[LabelMap, dict[str, Path], dict[str, Any]]:
+    """Predict a prepared case; returns its mask on the grid of the files, probability files, and facts."""
+    window = window_of(plan, engine, prepared.array.shape[1:], tta=tta)
+    axis, written = window.tiling.rolling_axis, dict[str, Path]()
+    with contextlib.ExitStack() as stack:
+        writer = None
+        if save_probabilities is not None:
+            writer = stack.enter_context(ProbabilityWriter(save_probabilities, prepared.case, plan.targets))
+        restorer = Restorer(prepared, plan.targets, axis, writer)
+        bar = stack.enter_context((progress or Silent()).bar(f"predict {prepared.case}", window.tiling.count))
+        for start, rows in window.slide(prepared.array, bar.update):
+            restorer.push(start, rows)
+        if writer is not None:
+            written = writer.finish(prepared, axis)
+    return restorer.finish(), written, {"windows": window.tiling.count, "windows_skipped": window.skipped[0]}
+
+
+def predict_classes(
+    plan: Plan, network: torch.nn.Module | Engine, array: NDArray[np.float32], *, tta: bool = False
+) -> NDArray[np.uint8]:
+    """Predict class indices (*spatial) on the working grid of a prepared array (C, *spatial) float32.
+
+    Comparable with `Prepared.classes`; this is what training validates with.
+    """
+    engine = engine_of(plan, network)
+    window = window_of(plan, engine, array.shape[1:], tta=tta)
+    axis = window.tiling.rolling_axis
+    found = np.zeros(array.shape[1:], dtype=np.uint8)
+    for start, rows in window.slide(array):
+        part = rows.float()
+        winner = part.argmax(0) if plan.targets.exclusive else decide_regions(list(part), plan.targets)
+        np.moveaxis(found, axis, 0)[start : start + rows.shape[1]] = winner.numpy()
+    return found
+
+
+def window_of(plan: Plan, engine: Engine, shape: tuple[int, ...], *, tta: bool = False) -> Window:
+    """Return how the plan slides a network over an array of spatial `shape`."""
+    tiling = Tiling.of(tuple(shape), plan.inference.patch, plan.inference.overlap)
+    axes = plan.inference.mirror_axes if tta else ()
+    return Window(engine, tiling, plan.targets.out_channels, plan.targets.exclusive, plan.network.spatial_dims, axes)
+
+
+def engine_of(model: Model | Plan, network: torch.nn.Module | Engine | None = None) -> Engine:
+    """Return an engine for `network` (itself, where it is one), or for the model's own network.
+
+    Raises
+    ------
+    UsageError
+        When there is only a plan and no network.
+    """
+    if network is None:
+        if isinstance(model, Plan):
+            raise UsageError("predict: network is None and only a plan was given; give the network too.")
+        network = model.network()
+    if isinstance(network, torch.nn.Module):
+        plan = model if isinstance(model, Plan) else model.plan
+        return open_engine(network, exclusive=plan.targets.exclusive)
+    return network
+
+
+@contextlib.contextmanager
+def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    start = time.monotonic()
+    yield
+    seconds[name] = round(time.monotonic() - start, 3)

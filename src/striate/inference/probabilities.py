@@ -1,0 +1,85 @@
+"""`ProbabilityWriter`: probability maps on the files' own grid, put together on disk instead of in memory.
+
+Restored rows of each target are appended to one plain file per target (float16, relative precision 2⁻¹¹); at the end
+each file alone is read, put into the frame of the case, and written as an image. Outside of what the network saw the
+probability is 0.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from striate.core.image import Image
+from striate.core.targets import Targets
+from striate.data.prepare import Prepared
+from striate.io.write import write_image
+
+
+class ProbabilityWriter:
+    """Collects probability rows of one case; a context manager that removes its intermediate files.
+
+    Parameters
+    ----------
+    folder
+        Where ``CASE_TARGET.nii.gz`` (2D: ``.npz``) are written.
+    case
+        Name of the case.
+    targets
+        One map is written for each.
+    """
+
+    def __init__(self, folder: Path, case: str, targets: Targets) -> None:
+        self.folder, self.case, self.targets = Path(folder), case, targets
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._names = file_names(targets)
+        self._streams: dict[str, IO[bytes]] = {}
+
+    def __enter__(self) -> ProbabilityWriter:
+        for name in self.targets.names:
+            self._streams[name] = self._raw(name).open("wb")
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for name, stream in self._streams.items():
+            stream.close()
+            self._raw(name).unlink(missing_ok=True)
+
+    def push(self, target: int, rows: NDArray[np.float32]) -> None:
+        """Append restored rows (rows, *other axes) of one target; rows come in order."""
+        name = self.targets.names[target]
+        self._streams[name].write(np.ascontiguousarray(rows, dtype=np.float16).data)
+
+    def finish(self, prepared: Prepared, axis: int) -> dict[str, Path]:
+        """Write the images and return their paths by name of target; `axis` is the one along which rows came."""
+        shape = prepared.cropped.shape
+        order = [axis, *(a for a in range(len(shape)) if a != axis)]
+        written = {}
+        for name, stream in self._streams.items():
+            stream.close()
+            rows = np.fromfile(self._raw(name), dtype=np.float16).reshape([shape[a] for a in order])
+            self._raw(name).unlink()
+            whole = np.zeros(prepared.turned_shape, dtype=np.float32)
+            whole[prepared.crop] = rows.transpose(np.argsort(order))
+            array = np.ascontiguousarray(prepared.reorientation.invert(whole))
+            path = self.folder / f"{self.case}_{self._names[name]}{'.nii.gz' if len(shape) == 3 else '.npz'}"
+            write_image(path, Image(array[None], prepared.source.affine))
+            written[name] = path
+        return written
+
+    def _raw(self, name: str) -> Path:
+        return self.folder / f".{self.case}_{self._names[name]}.rows"
+
+
+def file_names(targets: Targets) -> Mapping[str, str]:
+    """Return for each target a different name that can be part of a file name."""
+    found: dict[str, str] = {}
+    for index, name in enumerate(targets.names, start=1):
+        plain = re.sub(r"[^\w.+-]+", "-", name).strip("-.") or f"target{index}"
+        found[name] = plain if plain not in found.values() else f"{plain}-{index}"
+    return found

@@ -1,0 +1,190 @@
+"""Sliding window with blending in bounded memory: finished rows are handed on while later ones are computed.
+
+Windows are visited row by row along one axis. Only the rows that a window still to come can touch are kept: classes ×
+patch height × the other two axes, never classes × the whole volume. A window in which every channel is constant shows
+the network nothing (and is ill-conditioned for instance normalisation); it counts as background without being computed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from striate.inference.engines import Engine
+from striate.inference.tiling import Tiling
+
+HALF_ABOVE_BYTES = 1_000_000_000
+"""Unfinished rows are kept in half precision (relative error 2⁻¹¹) where single precision needs more than this."""
+PIXELS_AT_ONCE = 1 << 18
+"""Voxels of the windows that a network is given at once (more than one window only where they are small)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How a network is slid over an array.
+
+    Attributes
+    ----------
+    engine
+        Gives probabilities of tiles.
+    tiling
+        Where windows lie.
+    out_channels
+        K, classes or regions.
+    exclusive
+        Whether channel 0 is background.
+    spatial_dims
+        Of the network; one less than the array's for a 2D network on slices of a volume.
+    mirror_axes
+        Predictions of all flips along these axes are averaged (test-time augmentation).
+    """
+
+    engine: Engine
+    tiling: Tiling
+    out_channels: int
+    exclusive: bool
+    spatial_dims: int
+    mirror_axes: tuple[int, ...] = ()
+    skipped: list[int] = field(default_factory=lambda: [0])
+
+    @property
+    def rows_shape(self) -> tuple[int, ...]:
+        """Shape of the rows kept: (K, height, *other axes)."""
+        size, patch, axis = self.tiling.size, self.tiling.patch, self.tiling.rolling_axis
+        rest = (n for a, n in enumerate(size) if a != axis)
+        return (self.out_channels, min(patch[axis], size[axis]), *rest)
+
+    @property
+    def rows_dtype(self) -> torch.dtype:
+        """Type of the rows kept."""
+        return torch.float32 if 4 * math.prod(self.rows_shape) <= HALF_ABOVE_BYTES else torch.float16
+
+    def slide(
+        self, array: NDArray[np.float32], tell: Callable[[int], None] = lambda done: None
+    ) -> Iterator[tuple[int, Tensor]]:
+        """Yield finished rows of the blended probabilities.
+
+        Parameters
+        ----------
+        array
+            (C, *size) float32.
+        tell
+            Called with the number of windows done.
+
+        Yields
+        ------
+        start
+            First row along ``tiling.rolling_axis``; rows come in order and cover the axis.
+        rows
+            (K, rows, *other axes) probabilities; valid until the next ones are asked for.
+        """
+        tiling, axis = self.tiling, self.tiling.rolling_axis
+        weights = [torch.from_numpy(tiling.weights(a)) for a in range(len(tiling.size))]
+        others = [range(len(s)) for a, s in enumerate(tiling.starts) if a != axis]
+        kept, first, done = torch.zeros(self.rows_shape, dtype=self.rows_dtype), 0, 0
+        for row in range(len(tiling.starts[axis])):
+            visits = [(*w[:axis], row, *w[axis:]) for w in itertools.product(*others)]
+            for group in self._groups(visits):
+                self._add(array, group, weights, kept.movedim(1, 1 + axis), first)
+                done += len(group)
+                tell(done)
+            last = row + 1 == len(tiling.starts[axis])
+            end = tiling.size[axis] if last else tiling.starts[axis][row + 1]
+            yield first, kept[:, : end - first]
+            _roll(kept, end - first)
+            first = end
+
+    def _groups(self, visits: list[tuple[int, ...]]) -> Iterator[list[tuple[int, ...]]]:
+        at_once = max(1, PIXELS_AT_ONCE // math.prod(self.tiling.patch))
+        for start in range(0, len(visits), at_once):
+            yield visits[start : start + at_once]
+
+    def _add(
+        self, array: NDArray[np.float32], group: list[tuple[int, ...]], weights: list[Tensor], kept: Tensor, first: int
+    ) -> None:
+        """Add the weighted predictions of some windows to the rows kept (K, *axes; row 0 is row `first` of the array)."""
+        tiles = [_cut(array, self.tiling, where) for where in group]
+        seen = [not _blank(tile) for tile in tiles]
+        self.skipped[0] += seen.count(False)
+        found = self._predict([t for t, s in zip(tiles, seen, strict=True) if s]) if any(seen) else torch.empty(0)
+        shares = iter(found)
+        for where, look in zip(group, seen, strict=True):
+            target, source = self._boxes(where, first)
+            weight = _outer([weights[a][w] for a, w in enumerate(where)])[source]
+            if look:
+                kept[(slice(None), *target)].addcmul_(
+                    next(shares)[(slice(None), *source)].to(kept.dtype), weight.to(kept.dtype)
+                )
+            elif self.exclusive:
+                kept[(0, *target)] += weight
+
+    def _boxes(self, where: tuple[int, ...], first: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """Return where a window lies in the rows kept, and which part of it lies inside the array."""
+        target, source = [], []
+        for a, w in enumerate(where):
+            start, patch, size = self.tiling.starts[a][w], self.tiling.patch[a], self.tiling.size[a]
+            low, high = max(start, 0), min(start + patch, size)
+            shift = first if a == self.tiling.rolling_axis else 0
+            target.append(slice(low - shift, high - shift))
+            source.append(slice(low - start, high - start))
+        return tuple(target), tuple(source)
+
+    def _predict(self, tiles: list[NDArray[np.float32]]) -> Tensor:
+        """Return probabilities (B, K, *patch) of tiles (C, *patch), averaged over flips."""
+        x = torch.from_numpy(np.stack(tiles))
+        flat = 2 + self.tiling.patch.index(1) if self.spatial_dims < len(self.tiling.patch) else None
+        total = None
+        for count in range(len(self.mirror_axes) + 1):
+            for axes in itertools.combinations(self.mirror_axes, count):
+                places = [2 + a for a in axes]
+                given = x.flip(places) if places else x
+                found = self.engine(given if flat is None else given.squeeze(flat))
+                found = found if flat is None else found.unsqueeze(flat)
+                found = found.flip(places) if places else found
+                total = found if total is None else total + found
+        return total / 2 ** len(self.mirror_axes) if total is not None and self.mirror_axes else found
+
+
+def _cut(array: NDArray[np.float32], tiling: Tiling, where: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return the (C, *patch) part of `array` under a window; zeros (background) outside of the array."""
+    starts = [tiling.starts[a][w] for a, w in enumerate(where)]
+    inside = tuple(slice(max(s, 0), min(s + p, n)) for s, p, n in zip(starts, tiling.patch, tiling.size, strict=True))
+    part = array[(slice(None), *inside)]
+    if part.shape[1:] == tiling.patch:
+        return part
+    whole = np.zeros((array.shape[0], *tiling.patch), dtype=np.float32)
+    whole[(slice(None), *(slice(i.start - s, i.stop - s) for i, s in zip(inside, starts, strict=True)))] = part
+    return whole
+
+
+def _blank(tile: NDArray[np.float32]) -> bool:
+    """Tell whether every channel is constant; a coarse sample answers for most tiles."""
+    flat = tile.reshape(len(tile), -1)
+    sample = flat[:, :: max(1, flat.shape[1] // 997)]
+    if (sample != sample[:, :1]).any():
+        return False
+    return bool((flat == flat[:, :1]).all())
+
+
+def _outer(weights: list[Tensor]) -> Tensor:
+    found = weights[0]
+    for weight in weights[1:]:
+        found = found[..., None] * weight
+    return found
+
+
+def _roll(kept: Tensor, count: int) -> None:
+    """Drop the first `count` rows of (K, rows, …) and append as many of zeros, in place."""
+    stay = kept.shape[1] - count
+    for channel in kept:
+        if stay > 0:
+            channel[:stay] = channel[count:].clone()
+        channel[max(stay, 0) :] = 0
