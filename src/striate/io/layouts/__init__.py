@@ -1,1 +1,92 @@
+"""Cohort layouts, one per file, and the one that fits a folder or a CSV."""
 
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+from striate.core.case import Case
+from striate.core.errors import LayoutError, expected
+from striate.io.formats.content import explain
+from striate.io.layouts import bids, csv_table, decathlon, nnunet, plain
+from striate.io.layouts.layout import Layout
+from striate.io.layouts.listing import entries, folders_in, images_in, listed
+from striate.io.read import extension, is_image, read_header
+
+LAYOUTS: dict[str, ModuleType] = {
+    "csv": csv_table,
+    "nnunet": nnunet,
+    "decathlon": decathlon,
+    "bids": bids,
+    "plain": plain,
+}
+_COLOURS = ("red", "green", "blue")
+
+
+def recognise(path: Path) -> Layout:
+    """Find out what a folder or a CSV is, in the order of `LAYOUTS`, and read its cases.
+
+    Raises
+    ------
+    LayoutError
+        When it is none of the known layouts: what was found, what was expected, and the CSV that would settle it.
+    """
+    path = Path(path)
+    try:
+        path.stat()
+    except OSError as error:
+        raise LayoutError(str(explain(error, path)).replace("an image file", "a folder or a CSV"), path=path) from error
+    if path.is_file() and path.name == "dataset.json":
+        path = path.parent
+    for name, module in LAYOUTS.items():
+        told = module.sniff(path)
+        if told is None:
+            continue
+        layout: Layout = module.read(path)
+        if not layout.cases:
+            raise LayoutError(
+                expected(path, f"{told}, but no case", f"at least one case of layout {name} is needed"), path=path
+            )
+        return replace(layout, cases=[_with_colours(case) for case in layout.cases])
+    raise _unknown(path)
+
+
+def _with_colours(case: Case) -> Case:
+    """Give the red, green and blue of a colour picture names of their own (see `striate.io.read.read_channels`)."""
+    files = list(case.channels.values())
+    pictures = {
+        n: p
+        for n, p in case.channels.items()
+        if extension(p) in (".png", ".jpg", ".jpeg", ".tif", ".tiff") and files.count(p) == 1
+    }
+    coloured = {n for n, p in pictures.items() if read_header(p).channels == len(_COLOURS)}
+    if not coloured:
+        return case
+    channels: dict[str, Path] = {}
+    for name, file in case.channels.items():
+        if name in coloured:
+            channels.update({(c if len(files) == 1 else f"{name}_{c}"): file for c in _COLOURS})
+        else:
+            channels[name] = file
+    return Case(case.name, case.subject, channels, case.label, case.raters, case.split, case.metadata)
+
+
+def _unknown(path: Path) -> LayoutError:
+    want = (
+        "nnU-Net (imagesTr, labelsTr), Decathlon (dataset.json), BIDS (sub-*/anat), images/ and masks/, images with *_seg beside"
+        " them, or a CSV is needed"
+    )
+    if path.is_file():
+        hint = f"Give its folder: {path.parent}" if is_image(path) else "A CSV starts with: subject,flair,label"
+        got = "one image" if is_image(path) else f"a file with ending '{path.suffix}'"
+        return LayoutError(expected(path, got, want, hint), path=path)
+    names = [p.name + ("/" if p.is_dir() else "") for p in entries(path)]
+    got = f"a folder with {listed(names, 6)}" if names else "an empty folder"
+    deeper = [p for p in folders_in(path) if images_in(p) or any(m.sniff(p) for m in LAYOUTS.values())]
+    hint = (
+        f"Did you mean {deeper[0]}?"
+        if len(deeper) == 1
+        else ("A CSV settles it: subject,flair,label ⏎ P1,P1_flair.nii.gz,P1_mask.nii.gz")
+    )
+    return LayoutError(expected(path, got, want, hint), path=path)

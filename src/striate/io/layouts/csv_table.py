@@ -1,0 +1,305 @@
+"""A CSV, one row per case: the layout that settles everything.
+
+Columns: ``subject`` (needed), ``label``, ``case``, ``split``, ``rater_NAME``; every column whose cells are image files is a
+channel of its name; all others are metadata. Paths count from the CSV's folder. Several channels that name the same file
+are its channels in order. Names of labels stand in ``labels.json`` (or ``NAME.labels.json``) beside it: ``{"1": "lesion"}``.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from striate.core.case import Case
+from striate.core.errors import LayoutError, expected
+from striate.core.files import read_json
+from striate.core.names import nearest
+from striate.io.layouts.layout import Layout
+from striate.io.layouts.listing import channel_name, existing, modality_of
+from striate.io.read import extension
+
+ENDINGS = (".csv", ".tsv")
+IN_FOLDER = "cohort.csv"
+_SYNONYMS = {
+    "subject": ("patient", "subject_id", "patient_id", "participant_id", "participant", "id"),
+    "case": ("case_id", "name"),
+    "label": ("mask", "seg", "segmentation", "ground_truth", "truth", "gt", "annotation"),
+    "split": (),
+}
+_SPLITS = {
+    "train": "train", "training": "train", "validation": "validation", "val": "validation", "valid": "validation",
+    "test": "test", "testing": "test", "": None,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    line: int
+    cells: dict[str, str]
+
+
+def sniff(path: Path) -> str | None:
+    """Recognise a CSV file, or a folder with a ``cohort.csv``."""
+    if path.is_file() and path.suffix.lower() in ENDINGS:
+        return f"a table of cases: {path.name}"
+    if path.is_dir() and (path / IN_FOLDER).is_file():
+        return f"a table of cases: {IN_FOLDER} in the folder"
+    return None
+
+
+def read(path: Path) -> Layout:
+    """Read the cases of a CSV."""
+    file = path / IN_FOLDER if path.is_dir() else path
+    header, rows, notes = _rows(file)
+    roles = _roles(header, file, notes)
+    channels, raters = _path_columns(header, roles, rows, file)
+    cases = [_case(row, roles, channels, raters, file) for row in rows]
+    _refuse_duplicates(cases, rows, file)
+    bare = [c.name for c in cases if c.label is None]
+    if bare and len(bare) < len(cases):
+        notes.append(f"{len(bare)} of {len(cases)} cases have no label")
+    return Layout("csv", cases, _label_names(file), modality_of(channels), notes)
+
+
+def _rows(file: Path) -> tuple[list[str], list[_Row], list[str]]:
+    """Return the header (lower case), the rows that hold anything, and notes."""
+    notes: list[str] = []
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise LayoutError(expected(file, f"not readable ({error.strerror})", "a CSV is needed"), path=file) from error
+    if b"\0" in data:
+        raise LayoutError(
+            expected(file, "it holds zero bytes, so it is not text", "a CSV in UTF-8 is needed"), path=file
+        )
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = data.decode("cp1252", errors="replace")
+        notes.append(f"{file.name} is not UTF-8; it was read as Windows-1252")
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise LayoutError(
+            expected(
+                file, "it is empty", "a header and one row per case are needed", "For instance: subject,flair,label"
+            ),
+            path=file,
+        )
+    delimiter = max(",;\t", key=lines[0].count)
+    try:
+        table = list(csv.reader(text.splitlines(keepends=True), delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        raise LayoutError(
+            expected(file, f"not a valid table ({error})", "one row per case is needed"), path=file
+        ) from error
+    start = next(i for i, cells in enumerate(table) if any(c.strip() for c in cells))
+    header = [c.strip().casefold() for c in table[start]]
+    _check_header(header, file)
+    rows = []
+    for line, cells in enumerate(table[start + 1 :], start=start + 2):
+        if not any(c.strip() for c in cells):
+            continue
+        if len(cells) > len(header) and any(c.strip() for c in cells[len(header) :]):
+            raise LayoutError(
+                expected(f"{file} row {line}", f"{len(cells)} cells", f"{len(header)} are needed, as in the header",
+                         "Put names with commas into quotes."), path=file,
+            )  # fmt: skip
+        padded = [*cells, *[""] * len(header)]
+        rows.append(_Row(line, {h: padded[i].strip() for i, h in enumerate(header) if h}))
+    if not rows:
+        raise LayoutError(expected(file, "a header and no rows", "one row per case is needed"), path=file)
+    return [h for h in header if h], rows, notes
+
+
+def _check_header(header: list[str], file: Path) -> None:
+    named = [h for h in header if h]
+    twice = next((h for h in named if named.count(h) > 1), None)
+    if twice:
+        raise LayoutError(
+            expected(file, f"two columns named '{twice}'", "each column needs a name of its own"), path=file
+        )
+
+
+def _roles(header: list[str], file: Path, notes: list[str]) -> dict[str, str]:
+    """Return role → column for subject, case, label and split.
+
+    Raises
+    ------
+    LayoutError
+        When nothing tells the subject, or a column's name looks like a misspelt role that is absent.
+    """
+    roles = {role: role for role in _SYNONYMS if role in header}
+    for role, others in _SYNONYMS.items():
+        found = next((o for o in others if o in header), None)
+        if role not in roles and found:
+            roles[role] = found
+            notes.append(f"column '{found}' was taken as {role}")
+    for column in header:
+        meant = nearest(column, _SYNONYMS)
+        if column in roles.values() or meant is None or meant in roles or not _like(column, meant):
+            continue
+        raise LayoutError(
+            expected(file, f"unknown column '{column}'", "columns subject, label, case, split, one per channel, and metadata of"
+                     " any other name are known", f"Did you mean '{meant}'?"), path=file,
+        )  # fmt: skip
+    if "subject" not in roles and "case" in roles:
+        roles["subject"] = roles["case"]
+        notes.append("there is no column 'subject': each case was taken as a subject of its own")
+    if "subject" not in roles:
+        raise LayoutError(
+            expected(file, f"columns {', '.join(header)}", "a column 'subject' is needed, since subjects are never split over"
+                     " training and validation", "For instance: subject,flair,label"), path=file,
+        )  # fmt: skip
+    return roles
+
+
+def _like(column: str, role: str) -> bool:
+    """Tell a slip of the fingers (``lable``, ``labels``, ``subjct``) from a name of its own (``slit``, ``cave``)."""
+    if column.rstrip("s") == role.rstrip("s"):
+        return True
+    return (
+        abs(len(column) - len(role)) <= 1
+        and len(role) > 4
+        and (sorted(column) == sorted(role) or _one_edit(column, role))
+    )
+
+
+def _one_edit(a: str, b: str) -> bool:
+    short, long = sorted((a, b), key=len)
+    if len(short) == len(long):
+        return sum(x != y for x, y in zip(short, long, strict=True)) == 1
+    return any(short == long[:i] + long[i + 1 :] for i in range(len(long)))
+
+
+def _is_path(cell: str, file: Path) -> bool:
+    return extension(Path(cell)) is not None or ("/" in cell and (file.parent / cell).exists())
+
+
+def _path_columns(
+    header: list[str], roles: dict[str, str], rows: list[_Row], file: Path
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return channel name → column, and rater → column."""
+    channels: dict[str, str] = {}
+    raters: dict[str, str] = {}
+    for column in (h for h in header if h not in roles.values()):
+        if not any(_is_path(row.cells[column], file) for row in rows):
+            continue
+        if column.startswith(("rater_", "rater:")):
+            raters[column[6:] or "2"] = column
+        elif column.startswith("label") or column in _SYNONYMS["label"]:
+            raise LayoutError(
+                expected(file, f"columns '{roles.get('label', 'label')}' and '{column}' both look like label maps",
+                         "one column 'label' is needed", "Call a second rater's masks rater_NAME, or remove the column."), path=file,
+            )  # fmt: skip
+        else:
+            name = channel_name(column)
+            if name in channels:
+                raise LayoutError(
+                    expected(
+                        file,
+                        f"columns '{channels[name]}' and '{column}' are the same name",
+                        "channels need names of their own",
+                    ),
+                    path=file,
+                )
+            channels[name] = column
+    if not channels:
+        raise LayoutError(
+            expected(file, f"columns {', '.join(header)}, none of them with image files",
+                     "a column per channel with image files is needed", "For instance: subject,flair,label"), path=file,
+        )  # fmt: skip
+    return channels, raters
+
+
+def _file(row: _Row, column: str, file: Path) -> Path:
+    """Return the file of a cell, counted from the CSV's folder.
+
+    Raises
+    ------
+    LayoutError
+        When it is missing; row and column are named.
+    """
+    cell = row.cells[column]
+    where = f"{file} row {row.line}, column '{column}'"
+    if not cell:
+        raise LayoutError(expected(where, "an empty cell", "every case needs all channels"), path=file)
+    path = file.parent / Path(cell).expanduser()
+    if "\\" in cell and not path.exists():
+        path = file.parent / cell.replace("\\", "/")
+    if len(cell) > 4000:
+        raise LayoutError(expected(where, f"a cell of {len(cell)} characters", "a file name is needed"), path=file)
+    existing(path, where)
+    if extension(path) is None:
+        raise LayoutError(expected(where, f"'{cell}'", "an image file is needed (.nii.gz, .png, …)"), path=file)
+    return path
+
+
+def _case(row: _Row, roles: dict[str, str], channels: dict[str, str], raters: dict[str, str], file: Path) -> Case:
+    subject = row.cells[roles["subject"]]
+    where = f"{file} row {row.line}"
+    if not subject:
+        raise LayoutError(expected(where, "no subject", "each row needs one"), path=file)
+    split = row.cells.get(roles.get("split", ""), "").casefold()
+    if split not in _SPLITS:
+        raise LayoutError(
+            expected(where, f"split '{split}'", "train, validation, test or nothing is needed"), path=file
+        )
+    label = _file(row, roles["label"], file) if row.cells.get(roles.get("label", "")) else None
+    used = {*roles.values(), *channels.values(), *raters.values()}
+    metadata = {k: v for k, v in row.cells.items() if k not in used and v}
+    time = metadata.get("time") or metadata.get("session") or metadata.get("visit")
+    name = row.cells.get(roles.get("case", ""), "") or (f"{subject}_{time}" if time else subject)
+    for part in (name, subject):
+        if "/" in part or "\\" in part:
+            raise LayoutError(
+                expected(where, f"the name '{part}'", "a name without slashes is needed, it becomes a file name"),
+                path=file,
+            )
+    return Case(
+        name, subject, {n: _file(row, c, file) for n, c in channels.items()}, label,
+        {n: _file(row, c, file) for n, c in raters.items() if row.cells[c]}, _SPLITS[split], metadata,
+    )  # fmt: skip
+
+
+def _refuse_duplicates(cases: list[Case], rows: list[_Row], file: Path) -> None:
+    seen: dict[str, int] = {}
+    for case, row in zip(cases, rows, strict=True):
+        if case.name in seen:
+            raise LayoutError(
+                expected(file, f"rows {seen[case.name]} and {row.line} are both '{case.name}' (duplicate subject)",
+                         "each row needs a name of its own", "Add a column 'time' or 'case' that tells them apart."),
+                case=case.name, path=file,
+            )  # fmt: skip
+        seen[case.name] = row.line
+
+
+def _label_names(file: Path) -> dict[int, str]:
+    for table in (file.with_name(f"{file.stem}.labels.json"), file.with_name("labels.json")):
+        if table.is_file():
+            return names_of(table)
+    return {}
+
+
+def names_of(table: Path) -> dict[int, str]:
+    """Read a ``labels.json``: ``{"1": "lesion"}``.
+
+    Raises
+    ------
+    LayoutError
+        When a key is not a whole number of 1 or more (0 may be given, it is background).
+    """
+    document = read_json(table)
+    wrong = next(
+        (k for k, v in document.items() if not (k.isascii() and k.isdecimal()) or not isinstance(v, str)), None
+    )
+    if wrong is not None:
+        raise LayoutError(
+            expected(
+                table,
+                f"the entry {wrong!r}: {document[wrong]!r}",
+                'label value and name are needed, as {"1": "lesion"}',
+            ),
+            path=table,
+        )
+    return {int(k): v for k, v in sorted(document.items(), key=lambda kv: int(kv[0])) if int(k) != 0}
