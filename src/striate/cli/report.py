@@ -1,0 +1,24 @@
+"""`striate report`: one HTML page about a run or a prediction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from striate.cli.screen import say, show_json
+
+
+def command(
+    folder: Annotated[Path, typer.Argument(metavar="RUN|PREDICTION", help="Folder that train or predict made.")],
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="The page; report.html in the folder by default.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+) -> None:
+    """Write the page and say where it is."""
+    from striate.workflows.report import report
+
+    page = report(folder, out)
+    if as_json:
+        show_json({"report": str(page), "bytes": page.stat().st_size})
+    say(f"report: {page} ({page.stat().st_size / 1e6:.1f} MB); open it in a browser")

@@ -1,0 +1,1 @@
+"""Plots as small inline SVG: lines, dots and agreement; colours come from the page's style, so light and dark both work."""

@@ -1,0 +1,149 @@
+"""`Folder`: what a run or a prediction left on disk, read when it is asked for; what is missing is named, not guessed."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from striate.core.errors import DataError, FormatError, expected
+from striate.core.files import read_json
+from striate.reporting.numbers import number
+
+Kind = Literal["run", "prediction"]
+_RUN_MARKS = ("plan.yaml", "metrics.csv", "validation", "model")
+_PREDICTION_MARKS = ("findings.json", "panels")
+
+
+class Folder:
+    """A RUN folder (as `train` writes it) or a PREDICTION folder (as `predict` writes it).
+
+    Every document is a plain dict that is empty where its file is missing or broken; `why` then holds the reason, by
+    file name, so that a section can state it.
+
+    Raises
+    ------
+    DataError
+        When the folder does not exist or is neither of the two.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self.why: dict[str, str] = {}
+        if not self.path.is_dir():
+            raise DataError(
+                expected(self.path, "there is no such folder", "a run or a prediction folder is needed",
+                         "Make one: striate train COHORT --out RUN"), path=self.path,
+            )  # fmt: skip
+        self.kind: Kind = self._recognise()
+
+    def _recognise(self) -> Kind:
+        if sum((self.path / mark).exists() for mark in _RUN_MARKS) >= 2:
+            return "run"
+        if any((self.path / mark).exists() for mark in _PREDICTION_MARKS):
+            return "prediction"
+        found = ", ".join(sorted(p.name for p in self.path.iterdir())[:8]) or "nothing"
+        raise DataError(
+            expected(self.path, f"holds {found}",
+                     "a run folder (plan.yaml, metrics.csv, validation/) or a prediction folder (findings.json) is needed",
+                     "striate train and striate predict make them."), path=self.path,
+        )  # fmt: skip
+
+    @property
+    def results(self) -> Path:
+        """Where masks, findings and panels lie: the folder itself, or ``validation/`` of a run."""
+        return self.path / "validation" if self.kind == "run" else self.path
+
+    def _guarded(self, path: Path, read: Callable[[Path], Any], empty: Any) -> Any:
+        name = path.relative_to(self.path).as_posix()
+        if not path.exists():
+            self.why[name] = f"{name} is not in the folder."
+            return empty
+        try:
+            return read(path)
+        except (FormatError, OSError, UnicodeDecodeError, ValueError, csv.Error) as error:
+            text = str(error).replace(f"{self.path}/", "")
+            self.why[name] = text if text.startswith(name) else f"{name} cannot be read: {text}"
+            return empty
+
+    def _json(self, path: Path) -> dict[str, Any]:
+        found: dict[str, Any] = self._guarded(path, read_json, {})
+        return found
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """The record of the run (``record.json``)."""
+        return self._json(self.path / "record.json")
+
+    @cached_property
+    def check(self) -> dict[str, Any]:
+        """What `check` found before training (``check.json``)."""
+        return self._json(self.path / "check.json")
+
+    @cached_property
+    def split(self) -> dict[str, Any]:
+        """Which cases were trained on and which were held out (``split.json``)."""
+        return self._json(self.path / "split.json")
+
+    @cached_property
+    def evaluation(self) -> dict[str, Any]:
+        """Measures against the truth (``evaluation.json`` beside the masks)."""
+        return self._json(self.results / "evaluation.json")
+
+    @cached_property
+    def findings(self) -> dict[str, Any]:
+        """Volumes and lesions (``findings.json`` beside the masks)."""
+        return self._json(self.results / "findings.json")
+
+    @cached_property
+    def plan(self) -> dict[str, Any]:
+        """The plan as plain YAML, of the run or of the model in it."""
+        first = self.path / "plan.yaml"
+        found: dict[str, Any] = self._guarded(first if first.exists() else self.path / "model" / "plan.yaml", _yaml, {})
+        return found
+
+    @cached_property
+    def model(self) -> dict[str, Any]:
+        """Facts of the trained model (``model/model.json``)."""
+        return self._json(self.path / "model" / "model.json")
+
+    @cached_property
+    def metrics(self) -> list[dict[str, float | None]]:
+        """One row per logged training step (``metrics.csv``); cells that are no numbers are None."""
+        found: list[dict[str, float | None]] = self._guarded(self.path / "metrics.csv", _rows, [])
+        return found
+
+    @cached_property
+    def validations(self) -> list[dict[str, float | None]]:
+        """One row per validation (``validation.csv``)."""
+        found: list[dict[str, float | None]] = self._guarded(self.path / "validation.csv", _rows, [])
+        return found
+
+    @cached_property
+    def panels(self) -> list[Path]:
+        """Panel files, by case name."""
+        return sorted((self.results / "panels").glob("*.npz"))
+
+    @property
+    def cases(self) -> list[dict[str, Any]]:
+        """Findings of each case."""
+        return [c for c in self.findings.get("cases") or [] if isinstance(c, dict)]
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise FormatError(f"{path}: not readable as YAML ({' '.join(str(error).split())}).", path=path) from error
+    if not isinstance(document, dict):
+        raise FormatError(f"{path}: holds a {type(document).__name__}, a mapping is needed.", path=path)
+    return document
+
+
+def _rows(path: Path) -> list[dict[str, float | None]]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        return [{str(k): number(v) for k, v in row.items() if k is not None} for row in csv.DictReader(stream)]

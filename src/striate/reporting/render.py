@@ -1,0 +1,76 @@
+"""A folder becomes one HTML page that needs nothing else: no network, no fonts, no files beside it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib import metadata, resources
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from striate.reporting.folder import Folder
+from striate.reporting.section import Section
+from striate.reporting.sections import SECTIONS
+
+SCRIPTS = ("theme.js", "plots.js", "volume.js", "viewer.js")
+
+
+def render(path: Path) -> str:
+    """Return the page about a run or prediction folder.
+
+    Raises
+    ------
+    DataError
+        When `path` is neither. A missing or broken artefact inside is no error: its section states the reason.
+    """
+    folder = Folder(path)
+    return page(folder, [make(folder) for make in SECTIONS[folder.kind]])
+
+
+def page(folder: Folder, sections: list[Section]) -> str:
+    """Return the page that holds `sections`; every text is escaped, and only our own script may run."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("striate.reporting"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": True}
+    script = "\n".join(asset(name) for name in SCRIPTS)
+    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+    shown: dict[str, Any] = {
+        "title": _title(folder), "kind": folder.kind, "subtitle": _subtitle(folder), "sections": sections, "script": Markup(script),
+        "style": Markup(asset("report.css")), "policy": f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
+        "version": metadata.version("striate"),
+    }  # fmt: skip
+    return environment.get_template("page.jinja").render(shown)
+
+
+def asset(name: str) -> str:
+    """Return the text of one of our style or script files."""
+    return resources.files("striate.reporting").joinpath("assets", name).read_text(encoding="utf-8")
+
+
+def _title(folder: Folder) -> str:
+    task = folder.plan.get("task") or {}
+    names = list(task.get("regions") or [str(n) for v, n in (task.get("label_names") or {}).items() if str(v) != "0"])
+    if not names:
+        names = list(dict.fromkeys(n for c in folder.cases for n in (c.get("labels") or {})))
+    what = _joined(names[:4]) or folder.path.resolve().name
+    if folder.kind == "run":
+        channels = _joined(list(task.get("channels") or [])[:4])
+        return f"Segmentation of {what}" + (f" from {channels}" if channels else "")
+    count = len(folder.cases) or len(folder.panels)
+    return f"Prediction of {what}" + (f" in {count} cases" if count > 1 else f" in {folder.cases[0].get('case')}" if folder.cases else "")
+
+
+def _subtitle(folder: Folder) -> str:
+    started = str(folder.record.get("started") or "")[:10]
+    kind = "Training run" if folder.kind == "run" else "Prediction"
+    return " · ".join(part for part in (f"{kind} {folder.path.resolve().name}", started) if part)
+
+
+def _joined(names: list[Any]) -> str:
+    texts = [str(n) for n in names]
+    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}" if texts else ""

@@ -1,0 +1,83 @@
+"""What a reader wants first: the measure with its interval, or the volumes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from striate.reporting.folder import Folder
+from striate.reporting.numbers import NONE, fixed, interval, number, volume
+from striate.reporting.section import Section
+
+MOST = 6
+
+
+def make(folder: Folder) -> Section:
+    """Return the opening numbers of a run (measures on held-out cases) or of a prediction (volumes)."""
+    tiles = _measured(folder) if folder.kind == "run" else _found(folder)
+    if tiles:
+        return Section("headline", "", {"tiles": tiles[:MOST], "note": _note(folder, tiles)})
+    reasons = [folder.why[n] for n in ("validation/evaluation.json", "findings.json", "validation/findings.json") if n in folder.why]
+    why = " ".join(reasons[:1]) or "no case was measured."
+    return Section("headline", "", absent=f"There are no headline numbers: {why}")
+
+
+def _measured(folder: Folder) -> list[dict[str, Any]]:
+    tiles = []
+    for name, measures in (folder.evaluation.get("summary") or {}).items():
+        dice = measures.get("dice") or {}
+        if number(dice.get("mean")) is None:
+            continue
+        count = int(number(dice.get("n")) or 0)
+        facts = [
+            ("95 % interval", interval(dice.get("low"), dice.get("high"))),
+            ("HD95", _with_unit((measures.get("hd95_mm") or {}).get("median"), 1, "mm (median)")),
+            ("volume error", _with_unit((measures.get("volume_error_ml") or {}).get("mean"), 1, "mL (mean)")),
+        ]
+        tiles.append(
+            {"name": name, "what": "Dice" if count == 1 else "Dice, mean", "value": fixed(dice["mean"], 2), "unit": "", "count": count,
+             "facts": [(k, v) for k, v in facts if v]}
+        )  # fmt: skip
+    return tiles
+
+
+def _found(folder: Folder) -> list[dict[str, Any]]:
+    cases = folder.cases
+    tiles = []
+    for name in _names(cases):
+        rows = [(c.get("case", ""), c["labels"][name]) for c in cases if name in (c.get("labels") or {})]
+        volumes = [v for _, row in rows if (v := number(row.get("volume_ml"))) is not None]
+        counts = [int(v) for _, row in rows if (v := number(row.get("count"))) is not None]
+        if not volumes:
+            continue
+        facts = [("lesions", str(sum(counts)))] if counts else []
+        if len(volumes) > 1:
+            facts = [("range", f"{volume(min(volumes))} to {volume(max(volumes))} mL"), *facts]
+        else:
+            quantity = rows[0][1].get("volume_ml")
+            bounds = interval(quantity.get("low"), quantity.get("high"), 1) if isinstance(quantity, dict) else ""
+            facts = [("95 % interval", f"{bounds} mL")] * bool(bounds) + facts
+        middle = sorted(volumes)[len(volumes) // 2] if len(volumes) % 2 else sum(sorted(volumes)[len(volumes) // 2 - 1 :][:2]) / 2
+        what = "volume" if len(volumes) == 1 else "volume, median"
+        tiles.append({"name": name, "what": what, "value": volume(middle), "unit": "mL", "count": len(volumes), "facts": facts})
+    return tiles
+
+
+def _names(cases: list[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(name for c in cases for name in (c.get("labels") or {})))
+
+
+def _with_unit(value: Any, decimals: int, unit: str) -> str:
+    text = fixed(value, decimals)
+    return "" if text == NONE else f"{text} {unit}"
+
+
+def _note(folder: Folder, tiles: list[dict[str, Any]]) -> str:
+    hidden = f" {len(tiles) - MOST} more are in the tables." if len(tiles) > MOST else ""
+    count = max(t["count"] for t in tiles)
+    if folder.kind == "prediction":
+        whole = f"Measured on the predicted mask{'s' if count > 1 else ''} of {count} case{'s' if count > 1 else ''}."
+        return whole + hidden
+    if count == 1:
+        return "One held-out case: a single case gives no interval and says little about the next one." + hidden
+    small = " With so few cases the interval is itself uncertain." if count < 10 else ""
+    return f"Mean over {count} held-out cases, never seen in training; bootstrap interval over subjects.{small}{hidden}"

@@ -1,0 +1,98 @@
+"""Learning curves: loss, validation Dice, learning rate, and the share of time spent waiting for data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from markupsafe import Markup
+
+from striate.reporting.figures.lines import Series, line_plot, smoothed, thinned
+from striate.reporting.folder import Folder
+from striate.reporting.section import Section
+
+WAIT_LIMIT = 10.0
+"""Per cent of the time that the network may wait for data."""
+
+Values = list[dict[str, float | None]]
+
+
+def make(folder: Folder) -> Section:
+    """Return up to four plots, each with its key; what is missing is said below them."""
+    if not folder.metrics and not folder.validations:
+        why = folder.why.get("metrics.csv", "metrics.csv has no rows.")
+        return Section("learning", "Learning", absent=f"There are no learning curves: {why}")
+    plots = [p for p in (_loss(folder), _dice(folder), _rate(folder.metrics), _wait(folder.metrics)) if p]
+    missing = [folder.why[n] for n in ("metrics.csv", "validation.csv") if n in folder.why]
+    if not folder.validations and not missing:
+        missing = ["No validation was recorded."]
+    return Section("learning", "Learning", {"plots": plots, "missing": missing, "waited": waited_percent(folder.metrics)})
+
+
+def waited_percent(rows: Values) -> float | None:
+    """Return the per cent of training time that the network waited for data, over the whole run."""
+    spent = sum(r.get("step_s") or 0 for r in rows)
+    return 100 * sum(r.get("data_wait_s") or 0 for r in rows) / spent if spent else None
+
+
+def _column(rows: Values, name: str) -> tuple[list[float], list[float]]:
+    pairs = [(s, v) for r in rows if (s := r.get("step")) is not None and (v := r.get(name)) is not None]
+    return [s for s, _ in pairs], [v for _, v in pairs]
+
+
+def _plot(plot: Markup, keys: list[tuple[str, int]], caption: str) -> dict[str, Any]:
+    return {"plot": plot, "keys": keys, "caption": caption}
+
+
+def _loss(folder: Folder) -> dict[str, Any] | None:
+    x, y = _column(folder.metrics, "loss")
+    if not x:
+        return None
+    series = [Series("each update", x, y, 8, faint=True), Series("training", x, smoothed(y), 1)]
+    keys = [("training (running mean)", 1)]
+    vx, vy = _column(folder.validations, "loss")
+    if vx:
+        series.append(Series("validation", vx, vy, 2, dots=len(vx) < 60))
+        keys.append(("validation", 2))
+    smooth = thinned(x, smoothed(y))[1]
+    low, high = min(smooth + vy), max(sorted(y)[: max(1, round(len(y) * 0.995))] + vy)
+    room = (high - low) * 0.05 or 0.1
+    low = min(low, *sorted(y)[round(len(y) * 0.005) : round(len(y) * 0.005) + 1])
+    return _plot(line_plot(series, "update", "Loss", y_range=(low - room if low < 0 else max(0.0, low - room), high + room)), keys, "loss")
+
+
+def _dice(folder: Folder) -> dict[str, Any] | None:
+    rows = folder.validations
+    names = [n for n in (rows[0] if rows else {}) if n.startswith("dice_")]
+    names = [n for n in names if n != "dice_mean" or len(names) != 2]
+    names.sort(key=lambda n: n == "dice_mean")
+    series, keys = [], []
+    for n, name in enumerate(names):
+        x, y = _column(rows, name)
+        if x:
+            colour = 8 if name == "dice_mean" else n % 7 + 1
+            series.append(Series(name.removeprefix("dice_"), x, y, colour, dots=len(x) < 60))
+            keys.append((name.removeprefix("dice_"), colour))
+    if not series:
+        return None
+    return _plot(line_plot(series, "update", "Validation Dice", y_range=(0, 1)), keys, "Dice of the held-out cases")
+
+
+def _rate(rows: Values) -> dict[str, Any] | None:
+    x, y = _column(rows, "learning_rate")
+    if not x:
+        return None
+    shown = [Series("learning rate", x, [v * 1000 for v in y], 1)]
+    return _plot(line_plot(shown, "update", "Learning rate × 1000", zero=True), [], "learning rate")
+
+
+def _wait(rows: Values) -> dict[str, Any] | None:
+    found = [(s, w, t) for r in rows if (s := r.get("step")) is not None and (w := r.get("data_wait_s")) is not None and (t := r.get("step_s"))]
+    if not found:
+        return None
+    size = max(1, len(found) // 60)
+    groups = [found[n : n + size] for n in range(0, len(found), size)]
+    x = [sum(s for s, _, _ in g) / len(g) for g in groups]
+    y = [100 * sum(w for _, w, _ in g) / sum(t for _, _, t in g) for g in groups]
+    top = max(12.0, *(v * 1.08 for v in y))
+    mark = (WAIT_LIMIT, f"aim: at most {WAIT_LIMIT:g} %")
+    return _plot(line_plot([Series("waiting", x, y, 1)], "update", "Waiting for data (% of time)", y_range=(0, min(100.0, top)), mark=mark), [], "waiting")

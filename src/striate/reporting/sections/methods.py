@@ -1,0 +1,86 @@
+"""What was done and with what, as the paragraph that a methods section would hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from striate.core.machine import show_seconds
+from striate.reporting.folder import Folder
+from striate.reporting.numbers import compact, number, product
+from striate.reporting.section import Section
+
+
+def make(folder: Folder) -> Section:
+    """Return the paragraph of a run or of a prediction."""
+    sentences = _run(folder) if folder.kind == "run" else _prediction(folder)
+    if not sentences:
+        return Section("methods", "What was done", absent="Neither a plan nor a record can be read from the folder, so it is not known what was done.")
+    return Section("methods", "What was done", {"sentences": sentences})
+
+
+def _run(folder: Folder) -> list[str]:
+    plan, record = folder.plan, folder.record
+    task, network = plan.get("task") or {}, plan.get("network") or {}
+    sentences = []
+    if network:
+        parameters = number((plan.get("expected") or {}).get("parameters")) or number(folder.model.get("parameters"))
+        size = f" with {compact(parameters)} parameters" if parameters else ""
+        wanted = ", ".join(task.get("regions") or [str(n) for v, n in (task.get("label_names") or {}).items() if str(v) != "0"])
+        shown = ", ".join(task.get("channels") or [])
+        sentences.append(f"A {network.get('spatial_dims', 3)}D {network.get('name')}{size} was trained to outline {wanted or 'its labels'} from {shown or 'its channels'}.")
+    train, held = folder.split.get("train") or [], folder.split.get("validation") or []
+    if train or held:
+        sentences.append(f"It learned from {_cases(len(train))} and was judged on {_cases(len(held))} that it never saw{_list(held)}; cases of one subject were kept together.")
+    sentences += _training(folder)
+    preparation = plan.get("preparation") or {}
+    if preparation:
+        schemes = ", ".join(dict.fromkeys(preparation.get("normalisation") or []))
+        sentences.append(f"Images were {'cut to their non-zero part, ' if preparation.get('crop') else ''}normalised ({schemes}) and resampled to {product(preparation.get('spacing_mm'))} mm.")
+    return sentences + _machine(record)
+
+
+def _training(folder: Folder) -> list[str]:
+    training = folder.plan.get("training") or {}
+    if not training:
+        return []
+    rows = [r for r in folder.metrics if r.get("step") is not None]
+    steps = len(rows) or training.get("steps")
+    duration = number(folder.record.get("duration_s")) or (rows[-1].get("elapsed_s") if rows else None)
+    count = f"{steps} updates" if steps else "its updates"
+    time = f" in {show_seconds(duration)}, all included" if duration else ""
+    text = (
+        f"Training took {count}{time}: patches of {product(training.get('patch'))} voxels, {training.get('batch')} per update,"
+        f" loss {training.get('loss')}, optimiser {training.get('optimiser')}, largest learning rate {training.get('learning_rate')},"
+        f" precision {training.get('precision')}, seed {training.get('seed')}."
+    )
+    return [text]
+
+
+def _prediction(folder: Folder) -> list[str]:
+    record = folder.record
+    if not record:
+        return []
+    options, count = record.get("options") or {}, len(folder.cases) or len(folder.panels)
+    name = str(options.get("model") or "").rstrip("/").rsplit("/", 1)[-1]
+    duration = number(record.get("duration_s"))
+    text = f"{_cases(count).capitalize()} {'was' if count == 1 else 'were'} segmented" + (f" with the model {name}" if name else "")
+    text += f" in {show_seconds(duration)}." if duration else "."
+    extra = [] if not options.get("tta") else ["Predictions over mirrored copies of the image were averaged."]
+    return [text, *extra, *_machine(record)]
+
+
+def _machine(record: dict[str, Any]) -> list[str]:
+    machine, versions = record.get("machine") or {}, record.get("versions") or {}
+    if not machine:
+        return []
+    shown = [f"{name} {versions[name]}" for name in ("striate", "torch") if name in versions]
+    tools = f" with {' and '.join(shown)}" if shown else ""
+    return [f"It ran on {machine.get('cores')} cores of {machine.get('processor')}, {machine.get('memory_gb')} GB memory{tools}."]
+
+
+def _cases(count: int) -> str:
+    return "one case" if count == 1 else f"{count} cases"
+
+
+def _list(names: list[Any]) -> str:
+    return f" ({', '.join(map(str, names))})" if 0 < len(names) <= 5 else ""

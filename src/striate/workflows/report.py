@@ -1,0 +1,35 @@
+"""`report`: one self-contained HTML page about a run or a prediction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from striate.core.files import write_text
+from striate.reporting.render import render
+
+
+def report(folder: Path | str, out: Path | str | None = None) -> Path:
+    """Write the report of a run or prediction folder.
+
+    Parameters
+    ----------
+    folder
+        What `train` or `predict` made.
+    out
+        The page to write; ``report.html`` in the folder where it is not given.
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Raises
+    ------
+    DataError
+        When the folder is neither a run nor a prediction.
+    DiskFullError
+        When the page cannot be written.
+    """
+    page = Path(folder) / "report.html" if out is None else Path(out)
+    write_text(page, render(Path(folder)))
+    return page
