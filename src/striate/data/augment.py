@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, PositiveFloat
 
 from striate.core.config import Config
 from striate.data.resample import ANISOTROPIC
@@ -20,23 +21,48 @@ BIAS_POINTS = 5
 
 
 class Augmentation(Config):
-    """Probability per sample of each variation; 0 switches it off.
+    """Probability per sample of each variation (0 switches it off), and the two ranges that plans change.
 
-    Ranges follow nnU-Net v2 where it has the variation (ARCHITECTURES of the field: Isensee et al., Nat Methods 2021).
+    Ranges follow nnU-Net v2 (Isensee et al., Nat Methods 18:203, 2021) where it has the variation.
+
+    Attributes
+    ----------
+    affine
+        Rotation and scale together.
+    rotation_degrees
+        Largest angle about each axis; where one axis is flat (see `flat_axis`), only about that one.
+    scale
+        Smallest and largest size factor; half of the draws shrink, half grow.
+    elastic
+        Smooth deformation.
+    mirror_axes
+        Each is reversed in half of the samples.
+    noise
+        Gaussian, variance 0 … 0.1 of the normalised image.
+    blur
+        Gaussian, 0.5 … 1 voxel, each channel in half of the cases.
+    brightness, contrast
+        Factors 0.75 … 1.25 for each channel; contrast keeps the range of values.
+    gamma
+        Exponents 0.7 … 1.5 for each channel; mean and standard deviation are kept; a quarter act on the inverted image.
+    low_resolution
+        To 0.5 … 1 of the resolution and back, each channel in half of the cases.
+    bias_field
+        Smooth factors about 1, one field for each channel.
     """
 
-    affine: float = 0.3
-    rotation_degrees: float = 20.0
-    scale: tuple[float, float] = (0.75, 1.35)
-    elastic: float = 0.1
+    affine: float = Field(0.3, ge=0, le=1)
+    rotation_degrees: float = Field(20.0, ge=0, le=180)
+    scale: tuple[PositiveFloat, PositiveFloat] = (0.75, 1.35)
+    elastic: float = Field(0.1, ge=0, le=1)
     mirror_axes: tuple[int, ...] = ()
-    noise: float = 0.1
-    blur: float = 0.15
-    brightness: float = 0.15
-    contrast: float = 0.15
-    gamma: float = 0.3
-    low_resolution: float = 0.15
-    bias_field: float = 0.15
+    noise: float = Field(0.1, ge=0, le=1)
+    blur: float = Field(0.15, ge=0, le=1)
+    brightness: float = Field(0.15, ge=0, le=1)
+    contrast: float = Field(0.15, ge=0, le=1)
+    gamma: float = Field(0.3, ge=0, le=1)
+    low_resolution: float = Field(0.15, ge=0, le=1)
+    bias_field: float = Field(0.15, ge=0, le=1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,7 +157,7 @@ def draw_parameters(
     elastic = _draw_elastic(rng, [patch[a] for a in axes], [spacing_mm[a] for a in axes]) if bent else None
     mirror = tuple(a for a in config.mirror_axes if chosen(0.5))
     biased = chosen(config.bias_field)
-    bias = rng.normal(0, rng.uniform(0.1, 0.3), (channels, *(BIAS_POINTS for _ in patch))) if biased else None
+    bias = rng.normal(0, rng.uniform(0.2, 0.7), (channels, *(BIAS_POINTS for _ in patch))) if biased else None
     noisy = chosen(config.noise)
     noise_std, noise_seed = float(np.sqrt(rng.uniform(0, 0.1))), int(rng.integers(2**62))
     blur = some(chosen(config.blur), 0.5, 1.0, 0.0, each=0.5)

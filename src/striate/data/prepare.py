@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import PositiveFloat, model_validator
 
 from striate.core.case import Case
 from striate.core.config import Config
 from striate.core.errors import GeometryError, ModelError, expected
 from striate.core.image import Grid, Image, LabelMap, Reorientation, to_ras
+from striate.core.names import did_you_mean
 from striate.core.targets import Targets
 from striate.data.background import background_value, bounding_box
 from striate.data.resample import coarse_axis, new_shape, resample, resample_classes
@@ -49,10 +51,23 @@ class Preparation(Config):
         constant that fills the image instead (`striate.data.background`).
     """
 
-    spacing_mm: tuple[float, ...]
+    spacing_mm: tuple[PositiveFloat, ...]
     normalisation: tuple[str, ...]
     intensities: tuple[Intensities | None, ...]
     crop: bool = True
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Preparation:
+        if len(self.intensities) != len(self.normalisation):
+            raise ValueError(
+                f"intensities has {len(self.intensities)} entries for {len(self.normalisation)} channels of normalisation"
+            )
+        for name, intensities in zip(self.normalisation, self.intensities, strict=True):
+            if name not in NORMALISATIONS:
+                raise ValueError(f"normalisation {name!r} is not known. {did_you_mean(name, NORMALISATIONS)}")
+            if name == "ct" and intensities is None:
+                raise ValueError("normalisation 'ct' needs mean, std, p005 and p995 under intensities, it has none")
+        return self
 
 
 @dataclass(frozen=True, slots=True, eq=False)

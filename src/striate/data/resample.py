@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 Kernel = Literal["nearest", "linear", "cubic"]
 ANISOTROPIC = 3.0
+SAME = 0.01
 
 
 def _linear(x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -54,8 +55,12 @@ def matrix(before: int, after: int, kernel: Kernel) -> NDArray[np.float32]:
 
 
 def new_shape(shape: Sequence[int], spacing_mm: Sequence[float], wanted_mm: Sequence[float]) -> tuple[int, ...]:
-    """Return the number of voxels of size `wanted_mm` that fill the extent of `shape` voxels of `spacing_mm` (>= 1)."""
-    return tuple(max(1, round(n * s / w)) for n, s, w in zip(shape, spacing_mm, wanted_mm, strict=True))
+    """Return the number of voxels of size `wanted_mm` that fill the extent of `shape` voxels of `spacing_mm` (>= 1).
+
+    An axis whose spacing is within 1 % of the wanted one stays as it is: nothing is gained by blurring it.
+    """
+    axes = zip(shape, spacing_mm, wanted_mm, strict=True)
+    return tuple(n if abs(s / w - 1) < SAME else max(1, round(n * s / w)) for n, s, w in axes)
 
 
 def coarse_axis(spacing_mm: Sequence[float]) -> int | None:
