@@ -57,8 +57,19 @@ def _show(found: Evaluation) -> None:
     else:
         say(f"{len(rows)} rows of cases and labels are not shown; --out FILE.csv writes them.")
     subjects = len({case.subject for case in found.cases})
+    if len(found.cases) > 1:
+        _show_summary(found, head, subjects)
+    if subjects == 1:
+        say("One subject: no intervals.")
+    elif subjects < FEW_SUBJECTS:
+        say(f"Intervals of the mean from {subjects} subjects: a hint only, too narrow with fewer than {FEW_SUBJECTS}.")
+
+
+def _show_summary(found: Evaluation, head: list[str], subjects: int) -> None:
+    from striate.cli.screen import say, table
+
     say()
-    rows = []
+    rows: list[list[str]] = []
     for label, row in found.summary.items():
         rows.append([label, "mean", *(_cell(row[m].mean) for m in HEADS)])
         rows.append(["", "median", *(_cell(row[m].median) for m in HEADS)])
@@ -67,10 +78,6 @@ def _show(found: Evaluation) -> None:
         if any(row[m].n != len(found.cases) for m in HEADS):
             rows.append(["", "cases", *(str(row[m].n) for m in HEADS)])
     table(rows, [f"{len(found.cases)} cases", "", *head])
-    if subjects == 1:
-        say("One subject: no intervals.")
-    elif subjects < FEW_SUBJECTS:
-        say(f"Intervals of the mean from {subjects} subjects: a hint only, too narrow with fewer than {FEW_SUBJECTS}.")
 
 
 def _cell(value: float | None) -> str:

@@ -105,14 +105,14 @@ def _notes(matched: Mapping[str, str], ours: _Masks, theirs: _Masks) -> tuple[st
     total, notes = len(theirs.files), []
     if missing:
         notes.append(
-            f"{len(missing)} of {total} cases with truth have no predicted mask, not evaluated: {_names(missing)}."
+            f"no predicted mask for {len(missing)} of {total} cases with truth, not evaluated: {_names(missing)}."
         )
     if blind:
-        notes.append(f"{len(blind)} predicted masks belong to cases without truth, not evaluated: {_names(blind)}.")
+        notes.append(f"{_masks_of(blind)} to cases without truth, not evaluated: {_names(blind)}.")
     if extra:
         close = nearest(extra[0], missing)
         hint = f" Is '{extra[0]}' the case '{close}'?" if close else ""
-        notes.append(f"{len(extra)} predicted masks belong to no case of the truth, ignored: {_names(extra)}.{hint}")
+        notes.append(f"{_masks_of(extra)} to no case of the truth, ignored: {_names(extra)}.{hint}")
     return tuple(notes)
 
 
@@ -158,7 +158,8 @@ def _masks(path: Path, side: str) -> _Masks:
     if loose:
         return _Masks(_one_each(path, loose), subjects, cohort.label_names)
     raise DataError(
-        expected(path, f"{len(cohort.cases)} cases and no label map", f"{side} masks are needed to compare"), path=path
+        expected(path, f"no label map in any of {len(cohort.cases)} cases", f"{side} masks are needed to compare"),
+        path=path,
     )
 
 
@@ -193,6 +194,10 @@ def _one_each(folder: Path, files: Mapping[str, list[Path]]) -> dict[str, Path]:
                 path=folder,
             )
     return {name: paths[0] for name, paths in files.items()}
+
+
+def _masks_of(names: list[str]) -> str:
+    return "1 predicted mask belongs" if len(names) == 1 else f"{len(names)} predicted masks belong"
 
 
 def _names(names: Iterable[str]) -> str:
