@@ -7,7 +7,7 @@ Input: the symmetric ICBM 152 2009a non-linear template (T1, skull-stripped, and
 matter, 1 mm). Output: fractions of grey matter, white matter and cerebrospinal fluid (CSF), quantised and cropped.
 
 The average of 152 people has blurred sulci. Three steps give back what one person's scan shows:
-CSF is read from the T1 where it is darker than grey matter; fractions are sharpened (p ** 1.7, renormalised); cortex
+CSF is read from the T1 where it is darker than grey matter; fractions are sharpened (to the power 2.5, renormalised); cortex
 further than a cortex's thickness from white matter is taken as the cleft of a sulcus.
 """
 
@@ -26,9 +26,9 @@ from scipy import ndimage
 
 NAME = "nilearn/datasets/data/mni_icbm152_{kind}_tal_nlin_sym_09a_converted.nii.gz"
 LEVELS = 32  # 5 bits a fraction
-SHARPNESS = 1.7
+SHARPNESS = 2.5
 GREY_T1, CSF_T1 = 0.60, 0.27  # 5th percentile of grey matter and median of CSF in the T1, measured, of 1.0
-CORTEX_MM = 4.0  # beyond this distance from white matter a sulcus opens (cortex: 2.5-4.5 mm)
+CORTEX_MM = 3.3  # beyond this distance from white matter a sulcus opens (cortex: 2.5-4.5 mm)
 DEEP_MM = 16.0  # grey matter deeper than this below the brain's surface is nuclei, not cortex
 
 Array = NDArray[np.float32]
@@ -70,7 +70,7 @@ def ventricles(csf: Array, origin_mm: NDArray[np.float64]) -> NDArray[np.bool_]:
     for side in (-1, 1):
         room = (csf > 0.5) & (side * x > 2) & (side * x < 45) & (z > -18) & (z < 32) & (y > -60) & (y < 40)
         labels, _ = ndimage.label(room)
-        seed = labels[tuple(int(round(v - o)) for v, o in zip((side * 9, 0, 20), origin_mm, strict=True))]
+        seed = labels[tuple(round(v - o) for v, o in zip((side * 9, 0, 20), origin_mm, strict=True))]
         found |= labels == seed if seed else False
     return found
 

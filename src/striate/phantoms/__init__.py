@@ -1,1 +1,1 @@
-
+"""Synthetic cohorts made from real anatomy: shape, lesions, contrast, scanner, artefacts."""

@@ -18,8 +18,11 @@ from striate.core.errors import FormatError, expected
 
 ASSET = "icbm152_tissue.npz"
 GREY, WHITE, CSF = 0, 1, 2
+"""Order of the tissues."""
 GUIDE_STEP = 2
 """Guide maps are kept at every second voxel of the template (2 mm)."""
+GUIDE_PAD = 8
+"""Guide voxels added around the template, so that the brain's surface never touches the border."""
 
 Array = NDArray[np.float32]
 
@@ -40,6 +43,8 @@ class Template:
         Distance to the lateral ventricles on the guide grid, mm; negative inside.
     depth_mm
         Distance to the brain's surface on the guide grid, mm; negative outside.
+    normals
+        (3, …) gradient of `ventricle_mm`: unit vectors away from the ventricles.
     white
         Fraction of white matter on the guide grid.
     """
@@ -49,6 +54,7 @@ class Template:
     origin_mm: NDArray[np.float64]
     ventricle_mm: Array
     depth_mm: Array
+    normals: Array
     white: Array
 
     @property
@@ -57,16 +63,27 @@ class Template:
         size = np.array(self.levels.shape[1:], dtype=np.float64)
         return np.asarray(self.origin_mm + (size - 1) / 2)
 
-    def tissue(self, points_mm: Array, which: int) -> Array:
-        """Return the fraction (0 … 1) of tissue `which` at world points (3, N), linearly interpolated; 0 outside."""
+    def tissue(self, points_mm: Array, depth_mm: Array) -> Array:
+        """Return the fractions (3, N) of grey matter, white matter and CSF at world points (3, N).
+
+        Grey and white matter are interpolated linearly; CSF is the rest of the brain, whose edge is where `depth_mm`
+        (N,) passes zero.
+        """
         at = points_mm - self.origin_mm.astype(np.float32)[:, None]
-        values = ndimage.map_coordinates(self.levels[which], at, output=np.float32, order=1, prefilter=False)
-        values *= np.float32(1 / self.top)
-        return np.asarray(values, dtype=np.float32)
+        parts = np.empty((3, at.shape[1]), dtype=np.float32)
+        for which in (GREY, WHITE):
+            ndimage.map_coordinates(self.levels[which], at, output=parts[which], order=1, prefilter=False)
+        parts[:CSF] /= self.top
+        np.clip(depth_mm + 0.5, 0, 1, out=parts[CSF])
+        parts[CSF] -= parts[GREY] + parts[WHITE]
+        np.maximum(parts[CSF], 0, out=parts[CSF])
+        return parts
 
     def guide(self, guide: Array, points_mm: Array) -> Array:
         """Return a guide map at world points (3, …), linearly interpolated; the nearest value outside."""
-        at = (points_mm - self.origin_mm.astype(np.float32).reshape(3, *[1] * (points_mm.ndim - 1))) / GUIDE_STEP
+        at = (
+            points_mm - self.origin_mm.astype(np.float32).reshape(3, *[1] * (points_mm.ndim - 1))
+        ) / GUIDE_STEP + GUIDE_PAD
         return np.asarray(
             ndimage.map_coordinates(guide, at, order=1, mode="nearest", prefilter=False), dtype=np.float32
         )
@@ -99,8 +116,8 @@ def template() -> Template:
                      "Install again: pip install --force-reinstall striate"), path=path,
         ) from error  # fmt: skip
     every = (slice(None, None, GUIDE_STEP),) * 3
-    brain = np.pad((levels.sum(axis=0) > top // 2)[every], 3)
-    depth = -_signed_distance_mm(brain)[3:-3, 3:-3, 3:-3]
-    ventricle = ndimage.gaussian_filter(_signed_distance_mm(lateral[every]), 0.7)
-    white = (levels[WHITE][every] / np.float32(top)).astype(np.float32)
-    return Template(levels, top, origin, ventricle, np.ascontiguousarray(depth), white)
+    depth = -_signed_distance_mm(np.pad((levels.sum(axis=0) > top // 2)[every], GUIDE_PAD))
+    ventricle = ndimage.gaussian_filter(_signed_distance_mm(np.pad(lateral[every], GUIDE_PAD)), 0.7)
+    white = np.pad(levels[WHITE][every] / np.float32(top), GUIDE_PAD).astype(np.float32)
+    normals = np.stack([np.gradient(ventricle, GUIDE_STEP, axis=axis) for axis in range(3)]).astype(np.float32)
+    return Template(levels, top, origin, ventricle, depth, normals, white)

@@ -6,9 +6,9 @@ import csv
 import importlib.resources
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from striate.core.errors import UsageError, expected
+from striate.io.write import write_image, write_label
 from striate.phantoms.artefacts import ARTEFACTS, choose
 from striate.phantoms.scanner import Raster
 from striate.phantoms.subject import Visit, stream, visits
@@ -52,8 +52,8 @@ def write_subjects(
 def _write_visit(folder: Path, subject: str, visit: Visit, seed: int, *, named: bool) -> Row:
     case = f"{subject}_{visit.time}" if named else subject
     flair, label = f"images/{case}_flair.nii.gz", f"masks/{case}_lesion.nii.gz"
-    _save(folder / flair, visit.flair.array[0], visit.flair.affine)
-    _save(folder / label, visit.label.array, visit.label.affine)
+    write_image(folder / flair, visit.flair)
+    write_label(folder / label, visit.label)
     change = [str(n) if visit.time > 1 else "" for n in (visit.change.new, visit.change.grown, visit.change.vanished)]
     values = (
         subject, str(visit.time), flair, label, visit.artefact, str(visit.lesions), f"{visit.lesion_ml:.3f}", *change, str(seed),
@@ -71,10 +71,3 @@ def write_table(folder: Path, rows: list[Row]) -> Path:
     notice = importlib.resources.files("striate.phantoms") / "assets" / "NOTICE"
     (folder / "NOTICE").write_bytes(notice.read_bytes())
     return path
-
-
-def _save(path: Path, array: Any, affine: Any) -> None:
-    import nibabel as nib  # until io/write.py lands
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nib.save(nib.Nifti1Image(array, affine), path)

@@ -18,7 +18,9 @@ SMALLEST_ML, LARGEST_ML = 0.02, 10.0
 MEDIAN_ML, SPREAD = 0.35, 1.15
 """Median volume and standard deviation of its natural logarithm."""
 WAVES = 6
-EDGE_MM = 1.6
+LOAD_ML = 1.2
+"""The largest lesion of a subject has at least this volume."""
+EDGE_MM = 2.2
 """Width of the ramp from healthy tissue to lesion."""
 Vectors = NDArray[np.float64]
 
@@ -120,6 +122,7 @@ def draw_lesions(rng: np.random.Generator, sites: Sites) -> list[Lesion]:
     """Draw the lesions of one subject: between `FEWEST` and `MOST`, volumes log-normal, largest placed first."""
     number = int(np.clip(np.round(np.exp(rng.normal(np.log(14), 0.55))), FEWEST, MOST))
     volumes = np.sort(draw_volumes_ml(rng, number))[::-1]
+    volumes[0] = max(volumes[0], LOAD_ML)
     lesions: list[Lesion] = []
     for volume in volumes:
         lesion = draw_lesion(rng, sites, float(volume), lesions)
@@ -138,8 +141,8 @@ def draw_lesion(
 ) -> Lesion | None:
     """Draw one lesion that keeps `apart_mm` from `others`; None where there is no room for it."""
     kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
-    if kind == "juxtacortical":
-        volume_ml = min(volume_ml, 0.6)
+    if volume_ml > 0.6 and kind == "juxtacortical":
+        kind = "deep"
     ball = (3000 * volume_ml / (4 * np.pi)) ** (1 / 3)
     stretch = rng.uniform(1.25, 2.2) if kind == "periventricular" else rng.uniform(0.8, 1.5)
     flat = rng.uniform(0.8, 1.25)
@@ -167,7 +170,7 @@ def _waves(rng: np.random.Generator) -> Vectors:
     direction = rng.normal(size=(WAVES, 3))
     direction *= rng.uniform(1.5, 4.0, size=(WAVES, 1)) / np.linalg.norm(direction, axis=1, keepdims=True)
     phase = rng.uniform(0, 2 * np.pi, size=(WAVES, 1))
-    height = rng.uniform(0.05, 0.13, size=(WAVES, 1))
+    height = rng.uniform(0.06, 0.17, size=(WAVES, 1))
     return np.hstack([direction, phase, height])
 
 

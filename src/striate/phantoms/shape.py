@@ -1,7 +1,7 @@
 """Individual shape: every subject's brain is the template, scaled and smoothly deformed.
 
 Patient space is millimetres around the middle of the brain. A `Shape` maps patient points to template points (the
-direction that rendering needs): p ↦ c + diag(s) p + u(p), where u is a sum of two cubic B-spline fields (free-form
+direction that rendering needs): p ↦ c + diag(s) p + u(p), where u is a sum of cubic B-spline fields (free-form
 deformation, Rueckert et al., IEEE TMI 18(8), 1999), then a shift along the normal of the ventricles that widens them.
 """
 
@@ -13,14 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from striate.phantoms.anatomy import GUIDE_STEP, Array, Template
+from striate.phantoms.anatomy import Array, Template
 
 REACH_MM = 132.0
 """Half the side of the cube that deformation fields cover."""
 FIELDS = ((26.0, 2.6), (11.0, 0.8))
 """Knot distance in mm and standard deviation of the displacement in mm, for each field."""
+WARP_MM = 3.0
+"""Distance of the points at which a shape is evaluated; linear in between (error below 0.15 mm)."""
+WARP_HALF = (30, 36, 32)
+"""Points from the middle to each end of the evaluated box (± 90, 108, 96 mm)."""
+WIDENING_REACH_MM = 14.0
 _SPREAD = 0.354
-"""Standard deviation of a 3D cubic B-spline field whose coefficients have standard deviation 1 (at its knots)."""
+"""Standard deviation at its knots of a 3D cubic B-spline field whose coefficients have standard deviation 1."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,30 +46,63 @@ class Shape:
     fields: tuple[Array, ...]
     widening_mm: float
 
-    def to_template(self, points_mm: Array, template: Template) -> Array:
-        """Map patient points (3, …) in mm to template points in mm."""
-        lead = (3, *[1] * (points_mm.ndim - 1))
-        moved = points_mm * self.scale.reshape(lead).astype(np.float32)
-        for (knots_mm, _), coefficients in zip(FIELDS, self.fields, strict=True):
-            at = (points_mm + REACH_MM) / knots_mm
-            for axis in range(3):
-                moved[axis] += ndimage.map_coordinates(coefficients[axis], at, order=3, mode="nearest", prefilter=False)
-        moved += template.centre_mm.reshape(lead).astype(np.float32)
-        return self._widened(moved, template)
 
-    def _widened(self, points_mm: Array, template: Template) -> Array:
-        near = template.guide(template.ventricle_mm, points_mm)
-        strength = self.widening_mm * np.exp(-((np.maximum(near, 0) / 14.0) ** 2))
-        slopes = np.gradient(template.ventricle_mm, GUIDE_STEP)
-        pull = np.stack([template.guide(slope.astype(np.float32), points_mm) for slope in slopes])
-        return np.asarray(points_mm - strength * pull, dtype=np.float32)
+@dataclass(frozen=True, slots=True, eq=False)
+class Warp:
+    """A shape evaluated on a grid of patient space.
+
+    Attributes
+    ----------
+    values
+        (5, I, J, K): template coordinates x, y, z in mm, depth below the brain's surface and distance to the lateral
+        ventricles (template mm), at patient points `WARP_MM` apart, the middle of the grid at 0.
+    """
+
+    values: Array
+
+    def at(self, points_mm: Array) -> Array:
+        """Return the five values at patient points (3, …), linearly interpolated."""
+        index = points_mm / np.float32(WARP_MM)
+        index += np.array(WARP_HALF, dtype=np.float32).reshape(3, *[1] * (points_mm.ndim - 1))
+        return np.stack([
+            ndimage.map_coordinates(value, index, order=1, mode="nearest", prefilter=False) for value in self.values
+        ])  # fmt: skip
 
 
 def draw_shape(rng: np.random.Generator) -> Shape:
-    """Draw one subject's shape: size ± 4 %, aspect ± 2.5 %, smooth deformation, ventricles from slim to wide."""
+    """Draw one subject's shape: size and aspect by a few percent, smooth deformation, ventricles from slim to wide."""
     scale = 1.0 / (rng.normal(1.0, 0.03) * np.clip(rng.normal(1.0, 0.02, size=3), 0.95, 1.05))
     fields = []
     for knots_mm, spread_mm in FIELDS:
         knots = int(np.ceil(2 * REACH_MM / knots_mm)) + 1
         fields.append(rng.normal(0.0, spread_mm / _SPREAD, size=(3, knots, knots, knots)).astype(np.float32))
     return Shape(np.clip(scale, 0.93, 1.09), tuple(fields), float(rng.uniform(-0.5, 3.0)))
+
+
+def warp_axes() -> list[Array]:
+    """Return the patient coordinates in mm of the grid of a `Warp`, one array per axis."""
+    return [np.arange(-half, half + 1, dtype=np.float32) * np.float32(WARP_MM) for half in WARP_HALF]
+
+
+def warp(shape: Shape, template: Template) -> Warp:
+    """Evaluate `shape` on the grid of patient space."""
+    axes = warp_axes()
+    moved = np.stack(np.meshgrid(*axes, indexing="ij"))
+    lead = (3, 1, 1, 1)
+    moved = moved * shape.scale.reshape(lead).astype(np.float32) + template.centre_mm.reshape(lead).astype(np.float32)
+    for (knots_mm, _), coefficients in zip(FIELDS, shape.fields, strict=True):
+        a, b, c = (spline_basis((axis + REACH_MM) / knots_mm, coefficients.shape[1]) for axis in axes)
+        moved += np.einsum("ia,jb,kc,dabc->dijk", a, b, c, coefficients, optimize=True)
+    away = template.guide(template.ventricle_mm, moved)
+    strength = shape.widening_mm * np.exp(-((np.maximum(away, 0) / WIDENING_REACH_MM) ** 2))
+    moved -= strength * np.stack([template.guide(normal, moved) for normal in template.normals])
+    guides = [template.guide(guide, moved)[None] for guide in (template.depth_mm, template.ventricle_mm)]
+    return Warp(np.concatenate([moved, *guides]).astype(np.float32))
+
+
+def spline_basis(at: Array, knots: int) -> Array:
+    """Return the (N, knots) weights of uniform cubic B-splines at positions `at`, in units of the knot distance."""
+    t = np.abs(at[:, None] - np.arange(knots, dtype=np.float32))
+    near = 2 / 3 - t**2 + t**3 / 2
+    far = np.clip(2 - t, 0, None) ** 3 / 6
+    return np.where(t < 1, near, far).astype(np.float32)

@@ -11,14 +11,11 @@ from scipy import ndimage
 
 from striate.core.image import Image, LabelMap
 from striate.phantoms import artefacts as kinds
-from striate.phantoms.anatomy import CSF, GREY, WHITE, Array, Template, template
+from striate.phantoms.anatomy import GREY, WHITE, Array, Template, template
 from striate.phantoms.contrast import Contrast, draw_contrast
 from striate.phantoms.lesions import Change, Lesion, Sites, draw_lesions, evolve
 from striate.phantoms.scanner import Raster, scan, stretched
-from striate.phantoms.shape import Shape, draw_shape
-
-COARSE_MM = 3.0
-"""Deformations are evaluated at this distance and interpolated linearly (error below 0.15 mm)."""
+from striate.phantoms.shape import WARP_MM, Warp, draw_shape, warp, warp_axes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,7 +82,9 @@ def visits(
     Parameters
     ----------
     seed
-        Of the cohort. A subject depends on (`seed`, `subject`) only, not on how many others are made.
+        Of the cohort.
+    subject
+        Number in the cohort. A subject depends on (`seed`, `subject`) only, not on how many others are made.
     spacing_mm
         Voxel size along x, y, z.
     count
@@ -99,8 +98,8 @@ def visits(
         When the spacing is outside its range or the artefact is unknown.
     """
     raster = Raster.of(spacing_mm)
-    shape, contrast = draw_shape(stream(seed, subject, 0)), draw_contrast(stream(seed, subject, 1))
-    sites = lesion_sites(shape, template())
+    warped, contrast = warp(draw_shape(stream(seed, subject, 0)), template()), draw_contrast(stream(seed, subject, 1))
+    sites = lesion_sites(warped, template())
     lesions, change = draw_lesions(stream(seed, subject, 2), sites), Change()
     for time in range(1, count + 1):
         if time > 1:
@@ -108,7 +107,7 @@ def visits(
         rng = stream(seed, subject, 3, time)
         pose = draw_pose(rng)
         artefact = kinds.choose(artefacts, stream(seed, subject, 4, time))
-        signal, fraction = render(raster, pose, shape, contrast, lesions)
+        signal, fraction = render(raster, pose, warped, contrast, lesions)
         label = LabelMap((fraction >= 0.5).astype(np.uint8), raster.affine)
         number = int(ndimage.label(label.array, np.ones((3, 3, 3)))[1])
         volume = float(label.array.sum() * label.grid.voxel_volume_ml)
@@ -116,32 +115,29 @@ def visits(
         yield Visit(time, flair, label, artefact, number, volume, change)
 
 
-def lesion_sites(shape: Shape, anatomy: Template) -> Sites:
-    """Return the points of a subject's cerebral white matter on a grid of 3 mm, where lesions may be centred."""
-    axes = [np.arange(-half, half + 1e-3, COARSE_MM, dtype=np.float32) for half in (75, 96, 81)]
-    points = np.stack(np.meshgrid(*axes, indexing="ij")).reshape(3, -1)
-    at = shape.to_template(points, anatomy)
-    chosen = (anatomy.guide(anatomy.white, at) > 0.75) & (at[2] > -12) & ~((at[2] < 8) & (np.abs(at[0]) < 12))
-    chosen &= anatomy.guide(anatomy.depth_mm, at) > 4
-    points, at = points[:, chosen], at[:, chosen]
-    away = anatomy.guide(anatomy.ventricle_mm, at)
-    normals = np.stack([anatomy.guide(s.astype(np.float32), at) for s in np.gradient(anatomy.ventricle_mm)])
-    return Sites(points, away, anatomy.guide(anatomy.depth_mm, at), normals)
+def lesion_sites(warped: Warp, anatomy: Template) -> Sites:
+    """Return the points of a subject's cerebral white matter (3 mm apart) where lesions may be centred."""
+    points = np.stack(np.meshgrid(*warp_axes(), indexing="ij")).reshape(3, -1)
+    values = warped.values.reshape(5, -1)
+    x, _, z, depth, away = values
+    # no lesions below the thalami near the midline, nor in the cerebellum
+    chosen = (depth > 4) & (away > 0) & (z > -12) & ~((z < 8) & (np.abs(x) < 12))
+    chosen[chosen] = anatomy.guide(anatomy.white, values[:3, chosen]) > 0.75
+    at = values[:3, chosen]
+    normals = np.stack([anatomy.guide(normal, at) for normal in anatomy.normals])
+    return Sites(points[:, chosen], away[chosen], depth[chosen], normals)
 
 
-def render(raster: Raster, pose: Pose, shape: Shape, contrast: Contrast, lesions: list[Lesion]) -> tuple[Array, Array]:
+def render(raster: Raster, pose: Pose, warped: Warp, contrast: Contrast, lesions: list[Lesion]) -> tuple[Array, Array]:
     """Return the noise-free signal and the fraction of lesion in each voxel, both on the raster."""
-    anatomy = template()
     fine = [raster.fine_mm(axis) for axis in range(3)]
-    coarse = [np.arange(f[0], f[-1] + COARSE_MM, COARSE_MM, dtype=np.float32) for f in fine]
-    at = shape.to_template(pose.to_patient(np.stack(np.meshgrid(*coarse, indexing="ij"))), anatomy)
-    depth, away = anatomy.guide(anatomy.depth_mm, at), anatomy.guide(anatomy.ventricle_mm, at)
-    dense = np.concatenate([at, depth[None], away[None]])
+    coarse = [np.arange(f[0], f[-1] + WARP_MM, WARP_MM, dtype=np.float32) for f in fine]
+    dense = warped.at(pose.to_patient(np.stack(np.meshgrid(*coarse, indexing="ij"))))
     for axis in range(3):
-        dense = stretched(dense, (fine[axis] - fine[axis][0]) / COARSE_MM, axis + 1)
-    inside = dense[3] > -2.0
+        dense = stretched(dense, (fine[axis] - fine[axis][0]) / WARP_MM, axis + 1)
+    inside = dense[3] > -1.5
     points, depth, away = dense[:3, inside], dense[3, inside], dense[4, inside]
-    tissue = np.stack([anatomy.tissue(points, which) for which in (GREY, WHITE, CSF)])
+    tissue = template().tissue(points, depth)
     fraction, glow = render_lesions(fine, pose, lesions)
     room = np.clip(tissue[WHITE] + 0.6 * tissue[GREY], 0, 1) * (depth > 1.0)
     lesion = fraction[inside] * room

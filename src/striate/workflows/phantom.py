@@ -36,6 +36,8 @@ def phantom(
         Examinations per subject; from the second on lesions have grown, vanished or are new.
     artefacts
         ``none``, ``mixed``, or one of ``motion``, ``ghosting``, ``spikes``, ``low_snr``.
+    progress
+        Who is told of the progress.
 
     Raises
     ------
