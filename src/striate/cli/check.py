@@ -1,0 +1,29 @@
+"""`striate check COHORT`: one line per problem; exit code 1 where there are any."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from striate.cli.screen import Screen, say, show_json
+
+
+def command(
+    cohort: Annotated[Path, typer.Argument(help="Folder of a cohort in any known layout, or its CSV.")],
+    out: Annotated[Path | None, typer.Option(help="Write the result as JSON to this file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+) -> int:
+    """Check a cohort; returns 1 where an error or a warning was found."""
+    from striate.workflows.check import check
+
+    result = check(cohort, out=out, progress=Screen(quiet=as_json))
+    if as_json:
+        show_json(result.to_dict())
+        return 0 if result.clean else 1
+    for problem in result.problems:
+        say(f"{problem.severity + ':':<9}{problem.sentence}")
+    errors, warnings, notes = (result.count(s) for s in ("error", "warning", "note"))
+    say(f"{result.cohort}: {result.cases} cases; {errors} errors, {warnings} warnings, {notes} notes.")
+    return 0 if result.clean else 1

@@ -1,0 +1,166 @@
+"""Reading a case once and measuring all that the checks need; nothing of the voxels is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from striate.core.case import Case
+from striate.core.errors import DataError, StriateError, expected
+from striate.core.image import Grid, Image, LabelMap, to_ras
+from striate.data.checks.facts import CaseFacts, ChannelFacts, Failure, LabelFacts, RaterFacts
+from striate.data.checks.foreground import Foreground, Mask, Volume, find_foreground
+from striate.data.checks.forms import compare_forms
+from striate.data.checks.labels import agreement, measure_label, outside
+from striate.data.checks.quality import measure_quality
+from striate.data.checks.signature import MOST_SAMPLES, joint_histograms, signature_of
+from striate.io.read import read_image, read_label
+
+
+class _Head:
+    """Union of what the channels show, on the coarse grid; and the coarse channels of one grid."""
+
+    def __init__(self) -> None:
+        self.grid: Grid | None = None
+        self.found: Foreground | None = None
+        self.mask: Mask | None = None
+        self.coarse: dict[str, Volume] = {}
+
+    def add(self, name: str, grid: Grid, found: Foreground) -> None:
+        if self.grid is None or self.mask is None:
+            self.grid, self.found, self.mask = grid, found, found.coarse_mask.copy()
+        elif grid.matches(self.grid) and found.coarse.shape == self.mask.shape:
+            self.mask |= found.coarse_mask
+        else:
+            return
+        self.coarse[name] = found.coarse
+
+
+def gather(case: Case) -> CaseFacts:
+    """Read the files of `case`, each once, one in memory at a time beside the label map, and return its facts.
+
+    Files that cannot be read become `Failure`, they do not stop the others.
+
+    Raises
+    ------
+    ResourceError
+        When memory does not suffice for one file.
+    """
+    failures: list[Failure] = []
+    head, channels = _Head(), {}
+    for path in dict.fromkeys(case.channels.values()):
+        names = [n for n, p in case.channels.items() if p == path]
+        for name, facts in _channels_of(case, names, path, head, failures):
+            channels[name] = facts
+    label, raters = _gather_labels(case, head, failures)
+    joint = {}
+    if head.mask is not None and len(head.coarse) > 1:
+        joint = joint_histograms(head.coarse, head.mask)
+    return CaseFacts(
+        case.name, case.subject, {n: channels[n] for n in case.channels if n in channels}, label, raters,
+        tuple(failures), case.split, case.label is not None, joint,
+    )  # fmt: skip
+
+
+def _channels_of(
+    case: Case, names: list[str], path: Path, head: _Head, failures: list[Failure]
+) -> Iterator[tuple[str, ChannelFacts]]:
+    try:
+        image = read_image(path, stack=len(names) > 1)
+        if image.channels != len(names):
+            raise DataError(
+                expected(
+                    path, f"the file holds {image.channels} channels", f"{len(names)} are needed ({', '.join(names)})"
+                )
+            )
+    except DataError as error:
+        failures.append(_failure(" and ".join(names), path, error))
+        return
+    for index, name in enumerate(names):
+        yield name, measure_channel(name, image, index, head, path)
+
+
+def measure_channel(name: str, image: Image, index: int, head: _Head, path: Path) -> ChannelFacts:
+    """Measure channel `index` of `image`; what it shows of the head is added to `head`."""
+    grid, notes = image.grid, tuple(image.meta.get("notes", ()))
+    spacing_mm = (*grid.spacing_mm, 1.0)[:3]
+    volume, broken = finite(image.array[index])
+    forms = compare_forms(path)
+    found = find_foreground(volume, spacing_mm)
+    inside = volume[found.box][found.mask]
+    head.add(name, grid, found)
+    low, high = float(inside.min()), float(inside.max())
+    sample = inside[:: max(1, inside.size // MOST_SAMPLES)]
+    p01, p99 = (float(v) for v in np.percentile(sample, (1, 99)))
+    flat = not high > low
+    quality = measure_quality(volume, spacing_mm, found)
+    return ChannelFacts(
+        grid, low, high, float(inside.mean(dtype=np.float64)), float(inside.std(dtype=np.float64)), p01, p99,
+        not_finite=broken, background=found.background, stripped=found.stripped,
+        at_maximum=_share(inside, high), at_minimum=_share(inside, low),
+        top_excess=_excess(inside, high, p99), bottom_excess=_excess(inside, low, p01),
+        levels=min(1000, int(np.unique(sample[:20_000]).size)),
+        quality=quality.values, unmeasured=quality.unmeasured, forms=forms, notes=notes,
+        signature=None if flat else signature_of(volume, found, to_ras(grid)[0]),
+    )  # fmt: skip
+
+
+def finite(array: NDArray[np.generic]) -> tuple[Volume, int]:
+    """Return `array` as float32 (I, J, K) with what is not finite set to 0, and how many voxels that were."""
+    volume = np.ascontiguousarray(array, dtype=np.float32)
+    if volume.ndim == 2:
+        volume = volume[..., None]
+    broken = 0
+    if array.dtype.kind == "f" and not np.isfinite(float(np.add.reduce(volume, axis=None, dtype=np.float64))):
+        bad = ~np.isfinite(volume)
+        broken = int(bad.sum())
+        volume = np.where(bad, np.float32(0), volume)
+    return volume, broken
+
+
+def _gather_labels(case: Case, head: _Head, failures: list[Failure]) -> tuple[LabelFacts | None, dict[str, RaterFacts]]:
+    if case.label is None:
+        return None, {}
+    label = _label(case.label, "label map", failures)
+    if label is None:
+        return None, {}
+    beyond = None
+    if head.found is not None and head.mask is not None and head.grid is not None and head.grid.matches(label.grid):
+        beyond = outside(label, head.found, head.mask)
+    facts = measure_label(label, beyond, compare_forms(case.label))
+    raters = {}
+    for name, path in case.raters.items():
+        other = _label(path, f"label map of rater {name}", failures)
+        if other is not None:
+            raters[name] = agreement(label, other)
+    return facts, raters
+
+
+def _label(path: Path, role: str, failures: list[Failure]) -> LabelMap | None:
+    try:
+        return read_label(path)
+    except DataError as error:
+        failures.append(_failure(role, path, error))
+        return None
+
+
+def _failure(role: str, path: Path, error: StriateError) -> Failure:
+    return Failure(role, str(path), error.code, error.message)
+
+
+def _share(inside: NDArray[np.float32], value: float) -> float:
+    return float(np.count_nonzero(inside == np.float32(value)) / inside.size)
+
+
+def _excess(inside: NDArray[np.float32], end: float, percentile: float) -> float:
+    """Return voxels at the very end over the mean count in the nine neighbouring bins of 1 % of the last percentile's range."""
+    width = (end - percentile) / 100
+    if width == 0:
+        return float("inf") if np.count_nonzero(inside == np.float32(end)) > 0.005 * inside.size else 0.0
+    at = int(np.count_nonzero(inside == np.float32(end)))
+    first, last = sorted((end - 10 * width, end - width / 1000))
+    near = int(np.count_nonzero((inside >= first) & (inside <= last) & (inside != np.float32(end))))
+    return at / max(near / 9, 1.0)

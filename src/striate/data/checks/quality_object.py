@@ -1,0 +1,117 @@
+"""Quality measures that need only the object: contrast, sharpness, bias. Definitions and sources: `quality`."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from striate.data.checks.foreground import Mask, Volume
+from striate.data.checks.tissue import Tissues
+
+BLUR_TAPS = 9
+BLUR_SLICES = 24
+EDGE_SHARE = 0.05
+BIAS_SAMPLES = 20_000
+
+
+def cnr(tissues: Tissues, noise: float) -> float:
+    """Return |μ₂−μ₁| / √(σ₁² + σ₂² + σ_noise²) of the two brighter classes."""
+    spread = float(np.sqrt(tissues.stds[1] ** 2 + tissues.stds[2] ** 2 + noise**2))
+    return (tissues.means[2] - tissues.means[1]) / spread if spread > 0 else float("nan")
+
+
+def cjv(tissues: Tissues) -> float:
+    """Return (σ₁+σ₂) / |μ₂−μ₁| of the two brighter classes."""
+    contrast = tissues.means[2] - tissues.means[1]
+    return (tissues.stds[1] + tissues.stds[2]) / contrast if contrast > 0 else float("nan")
+
+
+def blur_crete(crop: Volume, mask: Mask, spacing_mm: tuple[float, ...]) -> float:
+    """Return Crete's blur: how little the differences between neighbours fall when the image is blurred once more.
+
+    Along each of the two finest axes, D = |differences| of the image, B = those of the image after a mean over 9 voxels,
+    blur = 1 − Σ max(0, D − B) / Σ D inside the object. Measured on at most 24 slices across the coarsest axis.
+    """
+    axes = [a for a in np.argsort(spacing_mm, kind="stable") if crop.shape[a] > BLUR_TAPS][:2]
+    if not axes:
+        return float("nan")
+    across = next(a for a in (2, 1, 0) if a not in axes)
+    picked = np.unique(np.linspace(0, crop.shape[across] - 1, BLUR_SLICES + 2).round().astype(int)[1:-1])
+    slab, inside = crop.take(picked, axis=across), mask.take(picked, axis=across)
+    found = []
+    for axis in axes:
+        smooth = ndimage.uniform_filter1d(slab, BLUR_TAPS, axis=axis, mode="nearest")
+        both = _pairs(inside, axis)
+        sharp = np.abs(np.diff(slab, axis=axis))[both]
+        blurred = np.abs(np.diff(smooth, axis=axis))[both]
+        total = float(sharp.sum(dtype=np.float64))
+        lost = float(np.maximum(sharp - blurred, 0).sum(dtype=np.float64))
+        found.append(1 - lost / total if total > 0 else float("nan"))
+    return max(found)
+
+
+def edge_strength(crop: Volume, mask: Mask, spacing_mm: tuple[float, ...], tissues: Tissues) -> float:
+    """Return the mean in-plane gradient (per mm) of the strongest 5 % of the object's voxels over the tissue contrast.
+
+    The contrast is μ₂ − μ₀. Gradients are central differences, taken on at most 24 slices across the coarsest axis.
+    """
+    axes = [a for a in np.argsort(spacing_mm, kind="stable") if crop.shape[a] > 4][:2]
+    contrast = tissues.means[2] - tissues.means[0]
+    if len(axes) < 2 or not contrast > 0:
+        return float("nan")
+    across = next(a for a in (2, 1, 0) if a not in axes)
+    picked = np.unique(np.linspace(0, crop.shape[across] - 1, BLUR_SLICES + 2).round().astype(int)[1:-1])
+    slab, inside = crop.take(picked, axis=across), mask.take(picked, axis=across)
+    cross = ndimage.generate_binary_structure(3, 1)
+    cross[tuple(slice(None) if a in axes else [0, 2] for a in range(3))] = False
+    inside = ndimage.binary_erosion(inside, structure=cross, iterations=2)
+    if inside.sum() < 100:
+        return float("nan")
+    square = np.zeros_like(slab)
+    for axis in axes:
+        square += np.square(np.gradient(slab, spacing_mm[axis], axis=axis))
+    strength = np.sqrt(square[inside])
+    strongest = strength[strength >= np.quantile(strength, 1 - EDGE_SHARE)]
+    return float(strongest.mean(dtype=np.float64)) / contrast
+
+
+def bias_strength(tissues: Tissues) -> float:
+    """Return the 95th over the 5th percentile of a smooth field b in value = b(place) · μ_class.
+
+    The logarithm of b is a cubic polynomial of place, fitted by least squares to log values around their class means;
+    classes are assigned anew after each of four rounds with the field taken out. Dark voxels (class 0) stay out.
+    """
+    keep = (tissues.values > 0) & (tissues.classes > 0)
+    values, places = tissues.values[keep], tissues.places[keep]
+    step = max(1, values.size // BIAS_SAMPLES)
+    values, places = values[::step], places[::step]
+    if values.size < 200:
+        return float("nan")
+    powers = [p for p in product(range(4), repeat=3) if 0 < sum(p) <= 3 and _varies(p, places)]
+    basis = np.stack([np.prod(places.astype(np.float64) ** p, axis=1) for p in powers], axis=1)
+    basis -= basis.mean(axis=0)
+    log = np.log(values.astype(np.float64))
+    fit = np.linalg.pinv(basis)
+    field = np.zeros_like(log)
+    bright = tissues.classes[keep][::step] > 1
+    for _ in range(4):
+        flat = log - field
+        middle = [float(flat[bright == c].mean()) if (bright == c).any() else 0.0 for c in (False, True)]
+        centres = np.where(bright, middle[1], middle[0])
+        field = basis @ (fit @ (log - centres))
+        flat = log - field
+        bright = flat > (middle[0] + middle[1]) / 2
+    low, high = np.percentile(field, (5, 95))
+    return float(np.exp(high - low))
+
+
+def _varies(powers: tuple[int, ...], places: NDArray[np.float32]) -> bool:
+    return all(p == 0 or np.ptp(places[:, axis]) > 0 for axis, p in enumerate(powers))
+
+
+def _pairs(mask: Mask, axis: int) -> Mask:
+    size = mask.shape[axis]
+    return np.asarray(mask.take(range(1, size), axis=axis) & mask.take(range(size - 1), axis=axis))

@@ -1,0 +1,96 @@
+"""Running all checks over a cohort, and `CheckResult`: what they found, kept as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from striate.core.files import read_json, write_json
+from striate.core.progress import Progress, Silent, each
+from striate.data.checks import CHECKS
+from striate.data.checks.facts import CohortFacts
+from striate.data.checks.gather import gather
+from striate.data.checks.problem import SEVERITIES, Problem
+
+if TYPE_CHECKING:
+    from striate.data.cohort import Cohort
+
+KIND = "striate-check"
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What the checks found.
+
+    Attributes
+    ----------
+    cohort
+        Name of the cohort.
+    cases
+        Number of cases.
+    problems
+        Errors first, then warnings, then notes; by case within each.
+    facts
+        What was measured of each case, as JSON knows it (see docs/concepts/checks.md).
+    """
+
+    cohort: str
+    cases: int
+    problems: tuple[Problem, ...]
+    facts: tuple[dict[str, Any], ...] = field(default_factory=tuple)
+
+    @property
+    def clean(self) -> bool:
+        """True where there is neither an error nor a warning."""
+        return all(p.severity == "note" for p in self.problems)
+
+    def count(self, severity: str) -> int:
+        """Return how many problems have `severity`."""
+        return sum(p.severity == severity for p in self.problems)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the document that `write` writes."""
+        return {
+            "kind": KIND, "schema_version": VERSION, "cohort": self.cohort, "cases": self.cases,
+            "problems": [p.to_dict() for p in self.problems], "facts": list(self.facts),
+        }  # fmt: skip
+
+    def write(self, path: Path) -> None:
+        """Write the result to `path` (``check.json``), whole or not at all."""
+        write_json(path, self.to_dict())
+
+    @classmethod
+    def read(cls, path: Path) -> CheckResult:
+        """Read a result back.
+
+        Raises
+        ------
+        FormatError
+            When `path` is not such a file, or of a newer version.
+        """
+        document = read_json(path, KIND, VERSION)
+        problems = tuple(Problem.from_dict(p) for p in document["problems"])
+        return cls(document["cohort"], document["cases"], problems, tuple(document["facts"]))
+
+
+def run_checks(cohort: Cohort, progress: Progress | None = None) -> CheckResult:
+    """Read every case once, one after the other, and run all checks.
+
+    Raises
+    ------
+    ResourceError
+        When memory does not suffice for one file. Files that cannot be read are problems, not exceptions.
+    """
+    progress = Silent() if progress is None else progress
+    cases = tuple(gather(case) for case in each(progress, "reading", cohort.cases, len(cohort.cases)))
+    problems = find_problems(CohortFacts(cases, dict(cohort.label_names)))
+    return CheckResult(cohort.name, len(cases), problems, tuple(c.to_dict() for c in cases))
+
+
+def find_problems(facts: CohortFacts) -> tuple[Problem, ...]:
+    """Run all checks on facts that were gathered; errors first, then by case."""
+    found = [problem for check in CHECKS.values() for problem in check(facts)]
+    order = {case.case: index for index, case in enumerate(facts.cases)}
+    return tuple(sorted(found, key=lambda p: (SEVERITIES.index(p.severity), order.get(p.case or "", -1))))

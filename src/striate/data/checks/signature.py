@@ -1,0 +1,111 @@
+"""What recognises an image: a voxel hash, a low-resolution picture, the shape of its histogram.
+
+Figures behind the thresholds were measured on four glioma patients (FLAIR, T1 with contrast), one MS patient (four
+contrasts) and two MS patients at two times: `THUMBNAIL_SIZE` 24 with a high pass of 1.5 blocks gives correlations of at
+most 0.72 between subjects (two brains both registered to MNI space), 0.61 among unregistered ones, 0.79 between two
+visits of one subject, and at least 0.94 between a scan and its copy with noise of 0.3 σ, another gamma, half the
+resolution, smoothing, a shift, a crop of the empty border, or mirrored and mirrored back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from striate.core.image import Reorientation
+from striate.data.checks.facts import Signature
+from striate.data.checks.foreground import Foreground, Mask, Volume
+
+THUMBNAIL_SIZE = 24
+HIGH_PASS = 1.5
+QUANTILES = np.linspace(0.02, 0.98, 25)
+JOINT_BINS = 12
+MOST_SAMPLES = 200_000
+
+
+def signature_of(volume: Volume, foreground: Foreground, turn: Reorientation) -> Signature:
+    """Return the signature of a finite `volume` (I, J, K); `turn` brings it to RAS."""
+    crop = volume[foreground.box]
+    return Signature(
+        voxel_hash=hash_voxels(_turned(crop, turn)),
+        thumbnail=thumbnail(_turned(crop, turn), _turned(foreground.mask, turn)),
+        quantiles=shape_of_histogram(crop[foreground.mask]),
+    )
+
+
+def hash_voxels(array: NDArray[np.generic]) -> str:
+    """Return a hash of shape and voxels (BLAKE2b, 16 bytes, hexadecimal)."""
+    digest = hashlib.blake2b(repr(array.shape).encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def thumbnail(crop: Volume, mask: Mask) -> NDArray[np.int8]:
+    """Return the object's box as `THUMBNAIL_SIZE` blocks along each axis, high-pass filtered, as int8.
+
+    Intensities are clipped to the 1st and 99th percentile of the object, so that the copy's scale does not matter.
+    """
+    low, high = (float(v) for v in np.percentile(_sample(crop[mask]), (1, 99)))
+    scaled = np.clip(crop, low, high)
+    scaled[~mask] = low
+    for axis in np.argsort(crop.shape)[::-1]:
+        if crop.shape[axis] > 1:
+            scaled = _shrunk(scaled, int(axis), THUMBNAIL_SIZE)
+    detail = scaled - ndimage.gaussian_filter(scaled, HIGH_PASS)
+    top = float(np.abs(detail).max())
+    return np.asarray(np.round(detail * (127 / top if top > 0 else 0.0)), dtype=np.int8)
+
+
+def shape_of_histogram(inside: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return quantiles (2 % … 98 %), shifted by the median, divided by the interquartile range: free of scale."""
+    sample = _sample(inside)
+    quarter, middle, three = (float(v) for v in np.percentile(sample, (25, 50, 75)))
+    width = three - quarter or 1.0
+    return np.asarray((np.quantile(sample, QUANTILES) - middle) / width, dtype=np.float32)
+
+
+def joint_histograms(coarse: Mapping[str, Volume], mask: Mask) -> dict[tuple[str, str], NDArray[np.float32]]:
+    """Return for each pair of channels on one grid the root of their joint histogram (12 × 12), smoothed.
+
+    Each channel is shifted by its median and divided by its interquartile range inside `mask`, and clipped at ±2.5.
+    Exchanging the two channels transposes the histogram: its antisymmetric part changes sign.
+    """
+    bins = {}
+    for name, volume in coarse.items():
+        values = volume[mask].astype(np.float64)
+        quarter, middle, three = np.percentile(values, (25, 50, 75))
+        scaled = np.clip((values - middle) / ((three - quarter) or 1.0), -2.49, 2.49) / 5 + 0.5
+        bins[name] = (scaled * JOINT_BINS).astype(np.int64)
+    found = {}
+    for a, b in combinations(bins, 2):
+        counts = np.bincount(bins[a] * JOINT_BINS + bins[b], minlength=JOINT_BINS**2).reshape(JOINT_BINS, JOINT_BINS)
+        found[a, b] = np.asarray(ndimage.gaussian_filter(np.sqrt(counts / max(counts.sum(), 1)), 0.7), dtype=np.float32)
+    return found
+
+
+def _turned(crop: NDArray[np.generic], turn: Reorientation) -> NDArray[np.generic]:
+    return crop if len(turn.order) == 2 else turn.apply(crop)
+
+
+def _shrunk(array: Volume, axis: int, size: int) -> Volume:
+    """Return exact area means of `size` equal parts along `axis` (parts may cut voxels)."""
+    length = array.shape[axis]
+    total = np.zeros([n + 1 if a == axis else n for a, n in enumerate(array.shape)], dtype=np.float32)
+    np.cumsum(
+        array, axis=axis, out=total[tuple(slice(1, None) if a == axis else slice(None) for a in range(array.ndim))]
+    )
+    ends = np.linspace(0, length, size + 1)
+    below = np.minimum(ends.astype(int), length)
+    above = np.minimum(below + 1, length)
+    part = (ends - below).reshape([-1 if a == axis else 1 for a in range(array.ndim)]).astype(np.float32)
+    at = total.take(below, axis) * (1 - part) + total.take(above, axis) * part
+    return np.asarray(np.diff(at, axis=axis) * np.float32(size / length))
+
+
+def _sample(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    return values[:: max(1, values.size // MOST_SAMPLES)]
