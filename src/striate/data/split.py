@@ -132,7 +132,7 @@ def from_column(cohort: Cohort) -> Split | None:
         both = sorted({c.subject for c in train} & other)
         if both:
             raise DataError(
-                expected(f"subject {both[0]}", f"cases in train and in {side}", "each subject needs one side, else it is learned by heart",
+                expected(f"subject {both[0]}", f"cases in train and in {side}", "each subject needs one side",
                          "Correct the column 'split'."),
             )  # fmt: skip
     return Split(_names(train), _names(validation))

@@ -150,7 +150,7 @@ def refuse_impossible(path: Path, shape: tuple[int, ...], needed_bytes: int, *, 
     if needed_bytes + offset > most:
         text = " × ".join(str(n) for n in shape)
         raise FormatError(
-            expected(path, f"its header announces {text} voxels ({show_bytes(needed_bytes)}), but the file has {show_bytes(size)}",
+            expected(path, f"its header announces {text} voxels ({show_bytes(needed_bytes)}), the file has {show_bytes(size)}",
                      "header and voxels must fit together; the file is truncated or its header is wrong",
                      "Copy or export it again."), path=path,
         )  # fmt: skip

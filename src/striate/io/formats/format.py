@@ -51,13 +51,19 @@ class Format(Protocol):
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Name in messages."""
+        ...
 
     @property
-    def extensions(self) -> tuple[str, ...]: ...
+    def extensions(self) -> tuple[str, ...]:
+        """Endings."""
+        ...
 
     @property
-    def lossy(self) -> bool: ...
+    def lossy(self) -> bool:
+        """Whether numbers change."""
+        ...
 
     def read_header(self, path: Path, *, stack: bool = False) -> Header:
         """Read what the file says of itself; `stack` as in `read`."""

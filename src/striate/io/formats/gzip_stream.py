@@ -88,7 +88,7 @@ class Bytes:
                 raise FormatError(
                     expected(self.path, f"the gzip data are damaged ({error})", "an undamaged file is needed",
                              "Copy or download it again."), path=self.path,
-                )  # fmt: skip
+                ) from error  # fmt: skip
             self._input = self._inflate.unconsumed_tail
             if self._inflate.eof:
                 self._next_member()

@@ -71,7 +71,10 @@ class Itk:
             volume.SetDirection([float(v) for v in (place[:dims, :dims] / spacing).ravel()])
             sitk.WriteImage(volume, str(path), useCompression=True)
         except RuntimeError as error:
-            raise FormatError(expected(path, f"SimpleITK cannot write it ({_short(error)})", "an affine without shear is needed"), path=path) from error  # fmt: skip
+            raise FormatError(
+                expected(path, f"SimpleITK cannot write it ({_short(error)})", "an affine without shear is needed"),
+                path=path,
+            ) from error
 
 
 def _sitk() -> Any:

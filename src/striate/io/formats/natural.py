@@ -100,7 +100,7 @@ def picture(path: Path, array: NDArray[Any], kinds: tuple[str, ...]) -> NDArray[
     if array.dtype.kind == "b":
         array = array.astype(np.uint8)
     if array.dtype.name not in kinds and array.dtype.kind in "iu" and array.size:
-        fitting = [k for k in kinds if k.startswith("uint") and 0 <= array.min() and array.max() <= np.iinfo(k).max]
+        fitting = [k for k in kinds if k.startswith("uint") and array.min() >= 0 and array.max() <= np.iinfo(k).max]
         array = array.astype(fitting[0]) if fitting else array
     if array.ndim != 3 or array.shape[0] not in (1, 3) or array.dtype.name not in kinds:
         raise UsageError(

@@ -41,7 +41,8 @@ class _Parsed:
 
     @property
     def needed_bytes(self) -> int:
-        return math.prod(self.shape) * self.dtype.itemsize
+        """Bytes of all voxels."""
+        return int(np.prod([*self.shape, self.dtype.itemsize], dtype=object))
 
 
 class Nifti:
@@ -71,7 +72,7 @@ class Nifti:
             buffer = np.empty(parsed.needed_bytes, dtype=np.uint8)
             _fill(buffer, source, head, parsed, path)
             source.finish()
-        stored = buffer.view(parsed.dtype)
+        stored: NDArray[Any] = buffer.view(parsed.dtype)
         if parsed.dtype.names:
             stored = stored.view(np.uint8).reshape(len(parsed.dtype.names), -1, order="F")
             array = np.stack([plane.reshape(spatial, order="F") for plane in stored[:3]])
@@ -232,7 +233,7 @@ def _fill(buffer: NDArray[np.uint8], source: Bytes, head: bytes, parsed: _Parsed
     buffer[: len(early)] = np.frombuffer(early, dtype=np.uint8)
     for start in range(len(head), parsed.offset, 1 << 20):
         source.take(min(1 << 20, parsed.offset - start))
-    done = len(early) + source.fill(memoryview(buffer)[len(early) :])
+    done = len(early) + source.fill(buffer.data[len(early) :])
     if done < buffer.size:
         raise FormatError(
             expected(path, f"{done} of {buffer.size} bytes of voxels", "the whole file is needed; this one is truncated",
@@ -247,10 +248,10 @@ def _scaled(array: NDArray[Any], parsed: _Parsed) -> NDArray[Any]:
         native = array.dtype.newbyteorder("=")
         wide = native.kind == "f" and native.itemsize > 8
         return array.astype(np.float64 if wide else native, order="K", copy=False)
-    narrow = array.dtype.itemsize <= 2 or array.dtype.itemsize == 4 and array.dtype.kind == "f"
-    scaled = array.astype(np.float32 if narrow else np.float64, order="K")
-    scaled *= parsed.slope
-    scaled += parsed.inter
+    narrow = array.dtype.itemsize <= 2 or (array.dtype.itemsize == 4 and array.dtype.kind == "f")
+    scaled: NDArray[Any] = array.astype(np.float32 if narrow else np.float64, order="K")
+    np.multiply(scaled, parsed.slope, out=scaled)
+    np.add(scaled, parsed.inter, out=scaled)
     return scaled
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,26 +54,20 @@ class Npz:
             np.savez_compressed(stream, array=array, affine=np.asarray(affine))
 
 
-class _archive:  # noqa: N801  (used like a function)
+@contextlib.contextmanager
+def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
     """Open the ZIP archive of an NPZ file, with a sentence for what is wrong with it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> zipfile.ZipFile:
-        with opening(self.path) as stream:
-            head = stream.read(400)
+    with opening(path) as stream:
+        head = stream.read(400)
         try:
-            self._zip = zipfile.ZipFile(self.path)
+            archive = zipfile.ZipFile(stream)
         except (zipfile.BadZipFile, EOFError, ValueError) as error:
             got = f"a truncated or damaged archive ({error})" if head[:2] == b"PK" else f"it holds {kind_of(head)}"
             raise FormatError(
-                expected(self.path, got, "a whole NPZ archive is needed", "Save it again."), path=self.path
+                expected(path, got, "a whole NPZ archive is needed", "Save it again."), path=path
             ) from error
-        return self._zip
-
-    def __exit__(self, *exc: object) -> None:
-        self._zip.close()
+        with archive:
+            yield archive
 
 
 def _describe(archive: zipfile.ZipFile, key: str, path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:

@@ -31,6 +31,7 @@ def opened(path: Path, kind: str) -> Iterator[Any]:
         When it is something else, or damaged (also while it is read inside the block).
     """
     from PIL import Image as Pillow
+    from PIL import UnidentifiedImageError
 
     with opening(path) as stream:
         head = stream.read(400)
@@ -40,7 +41,7 @@ def opened(path: Path, kind: str) -> Iterator[Any]:
                 warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)
                 limit, Pillow.MAX_IMAGE_PIXELS = Pillow.MAX_IMAGE_PIXELS, None
                 try:
-                    image = Pillow.open(stream, formats=[kind])
+                    image: Any = Pillow.open(stream, formats=[kind])
                 finally:
                     Pillow.MAX_IMAGE_PIXELS = limit
                 if getattr(image, "n_frames", 1) > 1:
@@ -53,7 +54,7 @@ def opened(path: Path, kind: str) -> Iterator[Any]:
                     path, (width, height), width * height * max(1, len(image.getbands())) // 8, packed=True
                 )
                 yield image
-        except Pillow.UnidentifiedImageError as error:
+        except UnidentifiedImageError as error:
             raise FormatError(
                 expected(path, f"it holds {kind_of(head)}", f"a whole {kind} picture is needed",
                          "Give the file its right ending, or export it again."), path=path,
@@ -83,17 +84,23 @@ def rows_of(image: Any, path: Path, notes: list[str], *, labels: bool) -> NDArra
     return rows.astype(rows.dtype.newbyteorder("="), copy=False)
 
 
+def grey_palette(image: Any) -> bool:
+    """Tell whether a palette picture has greys only."""
+    colours = np.array(image.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)
+    return bool((colours == colours[:, :1]).all())
+
+
 def _palette(image: Any, notes: list[str]) -> NDArray[Any]:
-    """Return a palette picture's colours; grey where all of them are grey."""
+    """Return a palette picture's colours; one channel where all of them are grey."""
     rows = np.asarray(image.convert("RGBA" if "transparency" in image.info else "RGB"))
-    if (rows[..., 0] == rows[..., 1]).all() and (rows[..., 0] == rows[..., 2]).all():
+    if grey_palette(image):
         notes.append("palette of greys: one channel")
         return rows[..., 0] if rows.shape[-1] == 3 else rows[..., [0, 3]]
     notes.append("palette of colours: red, green and blue")
     return rows
 
 
-def deep_png(data: bytes, path: Path) -> tuple[int, NDArray[np.uint16] | None]:
+def deep_png(data: bytes, path: Path) -> NDArray[np.uint16] | None:
     """Decode a PNG of 16 bits with several channels, which Pillow would cut to 8.
 
     Pillow's decoder can be asked for the upper or for the lower byte of each number: both together are the number. Grey with
@@ -101,21 +108,21 @@ def deep_png(data: bytes, path: Path) -> tuple[int, NDArray[np.uint16] | None]:
 
     Returns
     -------
-    colour, rows
-        PNG colour type, and (H, W, C) uint16, or None where Pillow's own reading loses nothing.
+    array or None
+        (H, W, C) uint16; None where Pillow's own reading loses nothing.
     """
     if len(data) < 33 or data[:8] != b"\x89PNG\r\n\x1a\n":
-        return 0, None
+        return None
     depth, colour = data[24], data[25]
     if depth != 16 or colour not in (2, 4, 6):
-        return colour, None
+        return None
     if colour == 4:
         head = data[12:24] + bytes([8, 6]) + data[26:29]
         rewritten = data[:12] + head + struct.pack(">I", zlib.crc32(head)) + data[33:]
         split = _decoded(rewritten, path, "RGBA").astype(np.uint16)
-        return colour, np.stack([split[..., 0] << 8 | split[..., 1], split[..., 2] << 8 | split[..., 3]], axis=-1)
+        return np.asarray(split[..., 0::2] << 8 | split[..., 1::2], dtype=np.uint16)
     upper, lower = (_decoded(data, path, mode).astype(np.uint16) for mode in _DEEP_COLOUR[colour])
-    return colour, upper << 8 | lower
+    return np.asarray(upper << 8 | lower, dtype=np.uint16)
 
 
 def _decoded(data: bytes, path: Path, raw_mode: str) -> NDArray[np.uint8]:

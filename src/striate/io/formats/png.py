@@ -25,7 +25,8 @@ class Png:
     def read_header(self, path: Path, *, stack: bool = False) -> Header:
         """Read what the file says of itself (a palette counts as three channels, alpha is not counted)."""
         with pillow.opened(path, "PNG") as image:
-            channels = 3 if image.mode in ("P", "RGB", "RGBA") else 1
+            coloured = image.mode in ("RGB", "RGBA") or (image.mode == "P" and not pillow.grey_palette(image))
+            channels = 3 if coloured else 1
             dtype = "uint16" if image.mode.startswith("I") else "uint8"
             affine = natural.stored_affine(getattr(image, "text", {}).get(natural.AFFINE_KEY))
             size = image.size
@@ -36,7 +37,7 @@ class Png:
         """Read the pixels as (C, columns, rows)."""
         notes: list[str] = []
         with opening(path) as stream:
-            colour, rows = pillow.deep_png(stream.read(), path)
+            rows: NDArray[Any] | None = pillow.deep_png(stream.read(), path)
         with pillow.opened(path, "PNG") as image:
             if rows is None:
                 rows = pillow.rows_of(image, path, notes, labels=labels)

@@ -13,7 +13,8 @@ from pathlib import Path
 from striate.core.case import Case
 from striate.core.errors import LayoutError, expected
 from striate.io.layouts.layout import Layout
-from striate.io.layouts.listing import channel_name, entries, folders_in, images_in, listed, modality_of
+from striate.io.layouts.listing import entries, folders_in, images_in, listed, modality_of
+from striate.io.layouts.naming import channel_name
 from striate.io.read import stem
 
 _DATATYPES = ("anat", "pet", "ct")
@@ -63,7 +64,8 @@ def read(path: Path) -> Layout:
     images = _simple_runs([f for f in raw if f.suffix not in (*_MASKS, *_OTHER)])
     shared = _shared_channels(images, path, notes)
     people = _participants(path / "participants.tsv")
-    cases, names = [], {}
+    cases: list[Case] = []
+    names: dict[int, str] = {}
     for session, files in images.items():
         subject, visit = session
         label, raters = _label(session, masks, names)
@@ -138,7 +140,8 @@ def _label(
     if len(set(per_pipeline)) > 1:
         raise LayoutError(
             expected(f"case sub-{session[0]}", f"masks of several labels ({listed([str(p) for p in per_pipeline])})",
-                     "one label map per case is needed", "Merge them into one _dseg file, or name one in a CSV: subject,flair,label"),
+                     "one label map per case is needed",
+                     "Merge them into one _dseg file, or name one in a CSV: subject,flair,label"),
             case=f"sub-{session[0]}",
         )  # fmt: skip
     chosen = ranked[0][1]

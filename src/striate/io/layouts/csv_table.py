@@ -13,10 +13,11 @@ from pathlib import Path
 
 from striate.core.case import Case
 from striate.core.errors import LayoutError, expected
-from striate.core.files import read_json
 from striate.core.names import nearest
+from striate.io.layouts import label_table
 from striate.io.layouts.layout import Layout
-from striate.io.layouts.listing import channel_name, existing, modality_of
+from striate.io.layouts.listing import existing, modality_of
+from striate.io.layouts.naming import channel_name
 from striate.io.read import extension
 
 ENDINGS = (".csv", ".tsv")
@@ -59,7 +60,7 @@ def read(path: Path) -> Layout:
     bare = [c.name for c in cases if c.label is None]
     if bare and len(bare) < len(cases):
         notes.append(f"{len(bare)} of {len(cases)} cases have no label")
-    return Layout("csv", cases, _label_names(file), modality_of(channels), notes)
+    return Layout("csv", cases, label_table.beside(file), modality_of(channels), notes)
 
 
 def _rows(file: Path) -> tuple[list[str], list[_Row], list[str]]:
@@ -190,7 +191,8 @@ def _path_columns(
         elif column.startswith("label") or column in _SYNONYMS["label"]:
             raise LayoutError(
                 expected(file, f"columns '{roles.get('label', 'label')}' and '{column}' both look like label maps",
-                         "one column 'label' is needed", "Call a second rater's masks rater_NAME, or remove the column."), path=file,
+                         "one column 'label' is needed", "Call a second rater's masks rater_NAME, or remove the column."),
+                path=file,
             )  # fmt: skip
         else:
             name = channel_name(column)
@@ -272,34 +274,3 @@ def _refuse_duplicates(cases: list[Case], rows: list[_Row], file: Path) -> None:
                 case=case.name, path=file,
             )  # fmt: skip
         seen[case.name] = row.line
-
-
-def _label_names(file: Path) -> dict[int, str]:
-    for table in (file.with_name(f"{file.stem}.labels.json"), file.with_name("labels.json")):
-        if table.is_file():
-            return names_of(table)
-    return {}
-
-
-def names_of(table: Path) -> dict[int, str]:
-    """Read a ``labels.json``: ``{"1": "lesion"}``.
-
-    Raises
-    ------
-    LayoutError
-        When a key is not a whole number of 1 or more (0 may be given, it is background).
-    """
-    document = read_json(table)
-    wrong = next(
-        (k for k, v in document.items() if not (k.isascii() and k.isdecimal()) or not isinstance(v, str)), None
-    )
-    if wrong is not None:
-        raise LayoutError(
-            expected(
-                table,
-                f"the entry {wrong!r}: {document[wrong]!r}",
-                'label value and name are needed, as {"1": "lesion"}',
-            ),
-            path=table,
-        )
-    return {int(k): v for k, v in sorted(document.items(), key=lambda kv: int(kv[0])) if int(k) != 0}

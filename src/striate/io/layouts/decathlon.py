@@ -12,7 +12,8 @@ from striate.core.case import Case
 from striate.core.errors import LayoutError, expected
 from striate.core.files import read_json
 from striate.io.layouts.layout import Layout
-from striate.io.layouts.listing import channel_name, existing, modality_of
+from striate.io.layouts.listing import existing, modality_of
+from striate.io.layouts.naming import channel_name
 from striate.io.layouts.nnunet import label_names
 from striate.io.read import stem
 

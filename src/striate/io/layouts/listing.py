@@ -78,11 +78,6 @@ def existing(path: Path, where: object) -> Path:
     return path
 
 
-def channel_name(text: str) -> str:
-    """Turn what people call a channel into a name: lower case, without spaces."""
-    return re.sub(r"[^\w.-]+", "-", text.strip().casefold()).strip("-_") or "image"
-
-
 def modality_of(channels: Iterable[str]) -> str | None:
     """Guess the modality from channel names."""
     names = [c.casefold() for c in channels]

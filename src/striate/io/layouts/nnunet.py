@@ -15,7 +15,6 @@ from striate.core.files import read_json
 from striate.io.layouts.layout import Layout
 from striate.io.layouts.listing import (
     by_stem,
-    channel_name,
     folder_named,
     folders_in,
     images_in,
@@ -23,6 +22,7 @@ from striate.io.layouts.listing import (
     missing_label,
     modality_of,
 )
+from striate.io.layouts.naming import channel_name, subject_of
 from striate.io.read import stem
 
 _NUMBERED = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})")
@@ -107,7 +107,7 @@ def _cases(folder: Path, labels: Path | None, names: list[str], split: str | Non
             )  # fmt: skip
         if split is None and labels is not None and case not in masks:
             raise missing_label(case, masks, labels, "Add it, or move the images to imagesTs.")
-        cases.append(Case(case, case, _channels(files, names), masks.get(case), split=split))
+        cases.append(Case(case, subject_of(case), _channels(files, names), masks.get(case), split=split))
     if not cases:
         raise LayoutError(expected(folder, "no images", "files such as CASE_0000.nii.gz are needed"), path=folder)
     return cases

@@ -13,28 +13,22 @@ from pathlib import Path
 
 from striate.core.case import Case
 from striate.core.errors import LayoutError, StriateError, expected
-from striate.io.layouts.csv_table import names_of
+from striate.core.image import Grid
+from striate.io.layouts import label_table
 from striate.io.layouts.layout import Layout
 from striate.io.layouts.listing import (
     by_stem,
-    channel_name,
     folder_named,
     folders_in,
     images_in,
     listed,
     modality_of,
 )
+from striate.io.layouts.naming import channel_of, mask_owner, starts_with, subject_of, without_channel
 from striate.io.read import read_header
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "scans")
 MASK_FOLDERS = ("masks", "labels", "mask", "label", "segmentations", "segmentation", "seg", "annotations", "gt")
-MASK_WORDS = frozenset(
-    "seg segs mask masks label labels lbl gt segmentation manual annotation roi lesion lesions truth groundtruth".split()
-)
-MODALITY_WORDS = frozenset(
-    "flair t1 t1w t1n t1c t1ce t1gd t1post t2 t2w t2f t2star pd pdw swi dwi adc asl cbf ct cta cbct pet mr mri us xray"
-    " image img scan red green blue".split()
-)
 _CHECKED_CASES = 5
 
 
@@ -77,85 +71,51 @@ def read(path: Path) -> Layout:
     bare = [c.name for c in cases if c.label is None]
     if bare:
         notes.append(f"{len(bare)} of {len(cases)} cases have no mask: {listed(bare)}")
-    labels = path / "labels.json"
-    return Layout("plain", cases, names_of(labels) if labels.is_file() else {}, modality_of(cases[0].channels), notes)
-
-
-def _tokens(name: str) -> list[str]:
-    """Split a name into words and the separators before them: ``P1_seg`` → ``P1``, ``_seg``."""
-    return [t for t in re.split(r"(?=[_\-. ])", name) if t]
-
-
-def _word(token: str) -> str:
-    return token.strip("_-. ").casefold()
-
-
-def mask_owner(name: str) -> str | None:
-    """Return whose mask a file named `name` is (``P1_seg`` → ``P1``), or None where the name does not say mask."""
-    tokens = _tokens(name)
-    while tokens and (
-        _word(tokens[-1]) in MASK_WORDS or re.fullmatch(r"(seg|mask|label|roi|rater)\d+", _word(tokens[-1]))
-    ):
-        tokens.pop()
-    owner = "".join(tokens)
-    return None if owner == name else owner
-
-
-def _without_modality(name: str) -> str:
-    """Cut a channel's word from the end of a name: ``P1_flair`` → ``P1``, ``P1_0000`` → ``P1``."""
-    tokens = _tokens(name)
-    if len(tokens) > 1 and (_word(tokens[-1]) in MODALITY_WORDS or re.fullmatch(r"_\d{4}", tokens[-1])):
-        return "".join(tokens[:-1])
-    return name
-
-
-def _channel(name: str, case: str) -> str:
-    """Name the channel of the image `name` of `case`: what follows the case's name, or ``image``."""
-    rest = name[len(case) :].strip("_-. ")
-    if re.fullmatch(r"\d{4}", rest):
-        return f"channel{int(rest)}"
-    return channel_name(rest) if rest else "image"
-
-
-def _owner_of(name: str, cases: dict[str, _Found]) -> str | None:
-    """Return the longest case name that `name` is, or starts with before a separator."""
-    fitting = [c for c in cases if name == c or (name.startswith(c) and name[len(c)] in "_-. ")]
-    return max(fitting, key=len, default=None)
+    return Layout("plain", cases, label_table.beside(path), modality_of(cases[0].channels), notes)
 
 
 def _grouped(images: dict[str, Path], masks: dict[str, Path]) -> dict[str, _Found]:
     """Join images (stem → file) with masks (case → file)."""
-    owners = {m: (m if m not in images else _without_modality(m)) for m in masks}
+    owners = {m: (m if m not in images else without_channel(m)) for m in masks}
     if any(m in images and owners[m] == m for m in masks):
         owners = {m: m for m in masks}
     found: dict[str, _Found] = {}
     for mask, file in masks.items():
         found.setdefault(owners[mask], _Found()).masks.append(file)
     labelled = dict(found)
-    lone = dict.fromkeys(_without_modality(name) for name in images)
-    alone = {c: 0 for c in lone}
+    lone = dict.fromkeys(without_channel(name) for name in images)
+    alone = dict.fromkeys(lone, 0)
     for name in images:
-        alone[_without_modality(name)] += 1
+        alone[without_channel(name)] += 1
     for name, file in images.items():
-        owner = _owner_of(name, labelled)
+        owner = max((c for c in labelled if starts_with(name, c)), key=len, default=None)
         if owner is None:
-            short = _without_modality(name)
+            short = without_channel(name)
             numbered = re.fullmatch(r".+_\d{4}", name) is not None
             owner = short if labelled or numbered or alone[short] > 1 else name
-        found.setdefault(owner, _Found()).channels[_channel(name, owner)] = file
+        found.setdefault(owner, _Found()).channels[channel_of(name, owner)] = file
     return found
 
 
 def _one_folder(files: list[Path], folder: Path) -> dict[str, _Found]:
     named = by_stem(files, folder)
+    owners = {n: o for n in named if (o := mask_owner(n)) is not None}
+    if "" in owners.values():
+        return {folder.resolve().name: _one_case(folder, folder.resolve().name)}
+    for name, owner in list(owners.items()):
+        if owner not in named and any(o == owner and starts_with(n, name) and n != name for n, o in owners.items()):
+            del owners[name]  # P1_lesion is the image where P1_lesion_mask is its mask
     masks: dict[str, Path] = {}
-    for name, file in named.items():
-        owner = mask_owner(name)
-        if owner is not None:
-            if owner in masks:
-                raise _two_masks(owner, masks[owner], file, folder)
-            masks[owner] = file
-    images = {n: f for n, f in named.items() if f not in masks.values()}
+    for name, owner in owners.items():
+between = [n for n in named if n not in owners and n != owner and starts_with(name, n) and starts_with(n, owner)]
+        whole = between[0] if between else owner
+            (n for n in named if n not in owners and n != owner and starts_with(name, n) and starts_with(n, owner)),
+            owner,
+        )
+        if whole in masks:
+            raise _two_masks(whole, masks[whole], named[name], folder)
+        masks[whole] = named[name]
+    images = {n: f for n, f in named.items() if n not in owners}
     if not images:
         raise LayoutError(
             expected(folder, f"{len(masks)} masks ({listed([p.name for p in masks.values()])}) and no images",
@@ -177,26 +137,27 @@ def _two_folders(images: Path, masks: Path | None) -> dict[str, _Found]:
 
 
 def _folder_per_case(path: Path) -> dict[str, _Found]:
-    found: dict[str, _Found] = {}
-    for folder in folders_in(path):
-        named = by_stem(images_in(folder), folder)
-        masks = {n: f for n, f in named.items() if mask_owner(n) is not None}
-        if len(masks) > 1:
-            first, second = list(masks.values())[:2]
-            raise _two_masks(folder.name, first, second, folder)
-        if not named:
-            continue
-        if len(masks) == len(named):
-            raise LayoutError(
-                expected(folder, f"a mask ({listed(masks)}) and no image", "images are needed beside it"), path=folder
-            )
-        entry = found.setdefault(folder.name, _Found())
-        entry.masks.extend(masks.values())
-        pictures = {n: f for n, f in named.items() if n not in masks}
-        for name, file in pictures.items():
-            start = folder.name if name == folder.name or re.match(re.escape(folder.name) + r"[_\-. ]", name) else ""
-            entry.channels["image" if len(pictures) == 1 and not start else _channel(name, start)] = file
-    return found
+    return {f.name: _one_case(f, f.name) for f in folders_in(path) if images_in(f)}
+
+
+def _one_case(folder: Path, case: str) -> _Found:
+    """Take all images of `folder` as those of one case."""
+    named = by_stem(images_in(folder), folder)
+    masks = {n: f for n, f in named.items() if mask_owner(n) is not None}
+    if len(masks) > 1:
+        first, second, *_ = masks.values()
+        raise _two_masks(case, first, second, folder)
+    if len(masks) == len(named):
+        raise LayoutError(
+            expected(folder, f"a mask ({listed(masks)}) and no image", "images are needed beside it"), path=folder
+        )
+    pictures = {n: f for n, f in named.items() if n not in masks}
+    channels = {channel_of(n, case if starts_with(n, case) else ""): f for n, f in pictures.items()}
+    if len(pictures) == 1:
+        channels = {
+            c if starts_with(n, case) else "image": f for (n, f), c in zip(pictures.items(), channels, strict=True)
+        }
+    return _Found(channels, list(masks.values()))
 
 
 def _two_masks(case: str, first: Path, second: Path, folder: Path) -> LayoutError:
@@ -213,7 +174,7 @@ def _case(name: str, files: _Found, path: Path) -> Case:
                      "A CSV settles it: subject,image,label"), case=name, path=path,
         )  # fmt: skip
     channels = {c: files.channels[c] for c in sorted(files.channels)}
-    return Case(name, name, channels, files.masks[0] if files.masks else None)
+    return Case(name, subject_of(name), channels, files.masks[0] if files.masks else None)
 
 
 def _same_channels(cases: list[Case], path: Path) -> list[Case]:
@@ -225,17 +186,27 @@ def _same_channels(cases: list[Case], path: Path) -> list[Case]:
     first = cases[0]
     other = next(c for c in cases if tuple(c.channels) != tuple(first.channels))
     raise LayoutError(
-        expected(path, f"case {first.name} has the images {listed(first.channels, 6)}, case {other.name} has {listed(other.channels, 6)}",
-                 "the same channels are needed in every case", did_you_mean_csv(path, cases)), path=path,
+        expected(path, f"case {first.name} has the images {listed(first.channels, 6)},"
+                 f" case {other.name} has {listed(other.channels, 6)}", "the same channels are needed in every case", _csv_hint(path, cases)), path=path,
     )  # fmt: skip
 
 
-def did_you_mean_csv(path: Path, cases: list[Case]) -> str:
+def _csv_hint(path: Path, cases: list[Case]) -> str:
     """Return the CSV that would settle it, with the first case's real files."""
     case = cases[0]
     first = next(iter(case.channels.values()))
-    label = f",{_relative(case.label, path)}" if case.label else ",…"
-    return f"A CSV settles it (in {path}): subject,image,label ⏎ {case.subject},{_relative(first, path)}{label}"
+    label = _relative(case.label, path) if case.label else "…"
+    return f"A CSV settles it (in {path}): subject,image,label ⏎ {case.subject},{_relative(first, path)},{label}"
+
+
+def _visits_hint(path: Path, case: Case, grids: dict[str, Grid]) -> str:
+    """Return the CSV with one row per image; the label stands where it fits, else it is left to the user."""
+    rows = []
+    for name, file in list(case.channels.items())[:2]:
+        fits = case.label is not None and grids["mask"].matches(grids[name], tolerance_mm=1.0)
+        label = _relative(case.label, path) if fits and case.label else "MASK_ON_THE_SAME_GRID"
+        rows.append(f"{case.subject},{name},{_relative(file, path)},{label}")
+    return f"A CSV settles it (in {path}): subject,time,image,label ⏎ " + " ⏎ ".join(rows)
 
 
 def _relative(file: Path, root: Path) -> str:
@@ -247,21 +218,24 @@ def _refuse_other_grids(cases: list[Case], path: Path) -> None:
 
     One case that does not fit is a fault of the data, which ``striate check`` names; all of them are a wrong guess.
     """
-    shown: list[str] = []
-    looked = [c for c in cases if len(c.channels) > 1 or c.label][:_CHECKED_CASES]
+    looked = [c for c in cases if len(c.channels) + (c.label is not None) > 1][:_CHECKED_CASES]
+    odd: list[tuple[Case, dict[str, Grid]]] = []
     for case in looked:
         files = {**dict(case.channels), **({"mask": case.label} if case.label else {})}
         try:
             grids = {n: read_header(f).grid for n, f in files.items()}
         except StriateError:
-            return
+            return  # reading says what is wrong with that file
         base = next(iter(grids.values()))
         if all(base.matches(g, tolerance_mm=1.0) for g in grids.values()):
             return
-        shown = shown or [f"{files[n].name} {' × '.join(str(s) for s in g.shape)}" for n, g in grids.items()]
-    if shown:
-        raise LayoutError(
-            expected(path, f"images of {looked[0].name} on different grids ({listed(shown, 6)})",
-                     "images and mask of one examination on the same grid are needed; these look like several examinations",
-                     did_you_mean_csv(path, cases)), path=path,
-        )  # fmt: skip
+        odd.append((case, grids))
+    if not odd or (len(odd) == 1 and len(cases) > 1) or max(len(c.channels) for c, _ in odd) == 1:
+        return
+    case, grids = odd[0]
+    shown = [f"{n} {' × '.join(str(s) for s in g.shape)}" for n, g in grids.items()]
+    raise LayoutError(
+        expected(path, f"files of {case.name} on different grids ({listed(shown, 6)})",
+                 "one grid for all channels and the mask of an examination is needed; these look like several examinations",
+                 _visits_hint(path, case, grids)), case=case.name, path=path,
+    )  # fmt: skip
