@@ -107,11 +107,10 @@ def _one_folder(files: list[Path], folder: Path) -> dict[str, _Found]:
             del owners[name]  # P1_lesion is the image where P1_lesion_mask is its mask
     masks: dict[str, Path] = {}
     for name, owner in owners.items():
-between = [n for n in named if n not in owners and n != owner and starts_with(name, n) and starts_with(n, owner)]
+        between = [
+            n for n in named if n not in owners and n != owner and starts_with(name, n) and starts_with(n, owner)
+        ]
         whole = between[0] if between else owner
-            (n for n in named if n not in owners and n != owner and starts_with(name, n) and starts_with(n, owner)),
-            owner,
-        )
         if whole in masks:
             raise _two_masks(whole, masks[whole], named[name], folder)
         masks[whole] = named[name]
