@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from striate.core.case import Case
 from striate.core.errors import UsageError
 from striate.core.image import LabelMap
-from striate.core.progress import Progress, Silent
 from striate.data.prepare import Prepared, prepare
 from striate.inference.engines import Engine, open_engine
 from striate.inference.prediction import Prediction
 from striate.inference.probabilities import ProbabilityWriter
-from striate.inference.restore import Restorer, decide_regions
+from striate.inference.restore import Restorer
 from striate.inference.sliding_window import Window
 from striate.inference.tiling import Tiling
 from striate.inference.warn import reasons_for_doubt
@@ -35,7 +32,7 @@ def predict_case(
     network: torch.nn.Module | Engine | None = None,
     tta: bool = False,
     save_probabilities: Path | None = None,
-    progress: Progress | None = None,
+    tell: Callable[[int, int], None] = lambda done, total: None,
     prepared: Prepared | None = None,
 ) -> Prediction:
     """Predict one case on its own grid.
@@ -52,8 +49,8 @@ def predict_case(
         Average the predictions of all flips along ``plan.inference.mirror_axes``: 2ⁿ times the work for n axes.
     save_probabilities
         Folder for one probability map per label or region.
-    progress
-        Told of every window.
+    tell
+        Called with the windows done and their number.
     prepared
         The case as prepared by ``plan.preparation``, where it is in memory already.
 
@@ -71,7 +68,7 @@ def predict_case(
         ready = prepare(case, plan.preparation) if prepared is None else prepared
     with _timed(seconds, "network"):
         label, written, facts = predict_prepared(
-            plan, engine, ready, tta=tta, save_probabilities=save_probabilities, progress=progress
+            plan, engine, ready, tta=tta, save_probabilities=save_probabilities, tell=tell
         )
     facts = {**facts, "engine": engine.name, "precision": engine.precision, "tta": tta, "seconds": seconds}
     known = {} if isinstance(model, Plan) else model.facts
@@ -86,7 +83,7 @@ def predict_prepared(
     *,
     tta: bool = False,
     save_probabilities: Path | None = None,
-    progress: Progress | None = None,
+    tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[LabelMap, dict[str, Path], dict[str, Any]]:
     """Predict a prepared case; returns its mask on the grid of the files, probability files, and facts."""
     window = window_of(plan, engine, prepared.array.shape[1:], tta=tta)
@@ -96,30 +93,11 @@ def predict_prepared(
         if save_probabilities is not None:
             writer = stack.enter_context(ProbabilityWriter(save_probabilities, prepared.case, plan.targets))
         restorer = Restorer(prepared, plan.targets, axis, writer)
-        bar = stack.enter_context((progress or Silent()).bar(f"predict {prepared.case}", window.tiling.count))
-        for start, rows in window.slide(prepared.array, bar.update):
+        for start, rows in window.slide(prepared.array, lambda done: tell(done, window.tiling.count)):
             restorer.push(start, rows)
         if writer is not None:
             written = writer.finish(prepared, axis)
     return restorer.finish(), written, {"windows": window.tiling.count, "windows_skipped": window.skipped[0]}
-
-
-def predict_classes(
-    plan: Plan, network: torch.nn.Module | Engine, array: NDArray[np.float32], *, tta: bool = False
-) -> NDArray[np.uint8]:
-    """Predict class indices (*spatial) on the working grid of a prepared array (C, *spatial) float32.
-
-    Comparable with `Prepared.classes`; this is what training validates with.
-    """
-    engine = engine_of(plan, network)
-    window = window_of(plan, engine, array.shape[1:], tta=tta)
-    axis = window.tiling.rolling_axis
-    found = np.zeros(array.shape[1:], dtype=np.uint8)
-    for start, rows in window.slide(array):
-        part = rows.float()
-        winner = part.argmax(0) if plan.targets.exclusive else decide_regions(list(part), plan.targets)
-        np.moveaxis(found, axis, 0)[start : start + rows.shape[1]] = winner.numpy()
-    return found
 
 
 def window_of(plan: Plan, engine: Engine, shape: tuple[int, ...], *, tta: bool = False) -> Window:

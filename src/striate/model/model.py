@@ -7,6 +7,7 @@ and ``card.md``. `Model.open` reads no weights and needs no torch; `Model.networ
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import tempfile
@@ -17,9 +18,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from striate import __version__
 from striate.core.errors import FormatError, ModelError, PlanError, UsageError, expected
 from striate.core.files import filling, hash_file, plain, read_json, write_json, write_text
+from striate.core.record import versions
 from striate.model.card import write_card
 from striate.model.weights import check_weights, load_weights, save_weights
 from striate.planning.plan import Plan
@@ -110,7 +111,9 @@ class Model:
             known = {
                 "channels": plan.task.channels, "label_names": names, "regions": plan.task.regions,
                 "network": plan.network.name, "parameters": sum(t.numel() for t in state_dict.values()),
-                "striate_version": __version__, "date": datetime.now(UTC).date().isoformat(), **plain(facts),
+                "activations_per_voxel": _activations_per_voxel(plan),
+                "striate_version": versions().get("striate", "unknown"), "date": datetime.now(UTC).date().isoformat(),
+                **plain(facts),
                 "weights_sha256": hash_file(beside / WEIGHTS),
             }  # fmt: skip
             write_json(beside / FACTS, {"kind": KIND, "schema_version": VERSION, **known})
@@ -139,6 +142,17 @@ class Model:
             raise PlanError(f"{self.folder / PLAN}: {error}", path=self.folder / PLAN) from error
         load_weights(self.folder / WEIGHTS, network, str(self.facts.get("weights_sha256", "")))
         return network.eval()
+
+
+def _activations_per_voxel(plan: Plan) -> float:
+    """Return how many numbers all layers put out per voxel of a patch; prediction judges its memory by it."""
+    from striate import networks
+
+    choice, patch = plan.network, plan.inference.patch
+    size = patch if choice.spatial_dims == len(patch) else tuple(n for n in patch if n > 1)
+    channels, classes = len(plan.task.channels), plan.targets.out_channels
+    cost = networks.cost(choice.name, size, in_channels=channels, out_channels=classes, **choice.options)
+    return round(cost.activations / math.prod(size), 3)
 
 
 def _find(path: Path) -> Path:

@@ -1,0 +1,245 @@
+"""From what the user gave (files, folders, CSVs) to cases whose channels are those of the model, in its order.
+
+Rules, in this order. A CSV or a folder in a known layout is a cohort; its channels are matched by name. Otherwise image
+files are grouped: by endings ``_0000``, ``_0001`` … (nnU-Net's channel numbers), by endings that are the model's channel
+names (``p01_flair``), as the channels of one case where there are as many files as channels, as one case per file where
+the model has one channel or each file holds all of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from striate.core.case import Case
+from striate.core.errors import DataError, GeometryError, LayoutError, ModelError, UsageError, expected
+from striate.core.image import Grid
+from striate.data.cohort import Cohort
+from striate.io.read import is_image, read_header, stem
+
+NUMBERED = re.compile(r"^(?P<case>.+)_(?P<channel>\d{4})$")
+UNNAMED = re.compile(r"^(image|channel_?\d+)$")
+
+
+def gather(paths: Sequence[Path], channels: tuple[str, ...]) -> list[Case]:
+    """Return the cases in `paths`, each with exactly the channels of the model.
+
+    Parameters
+    ----------
+    paths
+        Image files, folders, CSVs.
+    channels
+        Of the model, in order.
+
+    Raises
+    ------
+    UsageError
+        When there is no path, or files cannot be grouped.
+    DataError
+        When a path does not exist, holds no image, or two cases have one name.
+    ModelError
+        When channels are missing or are others than the model's.
+    """
+    if not paths:
+        raise UsageError("predict: no INPUT was given; an image file, a folder or a cohort CSV is needed.")
+    files: list[Path] = []
+    cases: list[Case] = []
+    for path in map(Path, paths):
+        if not path.exists():
+            raise DataError(
+                expected(path, "there is no such file or folder", "an image, a folder or a CSV is needed"), path=path
+            )
+        if path.is_dir():
+            cases.extend(_folder(path, channels))
+        elif path.suffix.lower() in (".csv", ".tsv"):
+            cases.extend(match(case, channels) for case in Cohort.open(path).cases)
+        else:
+            files.append(path)
+    if files:
+        cases.extend(group(files, channels))
+    names = [case.name for case in cases]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(
+            expected(
+                f"case {twice[0]}", "it is given twice", "each case becomes one file of its name", "Rename one of them."
+            ),
+            case=twice[0],
+        )
+    return cases
+
+
+def _folder(folder: Path, channels: tuple[str, ...]) -> list[Case]:
+    files = sorted(p for p in folder.iterdir() if p.is_file() and is_image(p))
+    if files and all(NUMBERED.match(stem(p)) for p in files):
+        return group(files, channels)
+    try:
+        cohort = Cohort.open(folder)
+    except LayoutError:
+        if not files:
+            raise
+        return group(files, channels)
+    return [match(case, channels) for case in cohort.cases]
+
+
+def match(case: Case, channels: tuple[str, ...]) -> Case:
+    """Return `case` with the channels of the model, by name where names are known, else by order.
+
+    Raises
+    ------
+    ModelError
+        When a channel is missing, or there are others than the model's.
+    """
+    known = {name.casefold(): path for name, path in case.channels.items()}
+    if all(name.casefold() in known for name in channels):
+        chosen = {name: known[name.casefold()] for name in channels}
+    elif (len(known) == len(channels) and all(UNNAMED.match(name) for name in (*known,))) or (
+        len(known) == len(channels) and all(UNNAMED.match(name.casefold()) for name in channels)
+    ):
+        chosen = dict(zip(channels, case.channels.values(), strict=True))
+    else:
+        missing = [name for name in channels if name.casefold() not in known]
+        raise ModelError(
+            expected(f"case {case.name}", f"channels {', '.join(case.channels)}",
+                     f"the model was trained on {', '.join(channels)}, so {', '.join(missing)} is missing",
+                     "Give the files themselves in the model's order if only the names differ."), case=case.name,
+        )  # fmt: skip
+    return Case(case.name, case.subject, chosen, case.label, case.raters, case.split, case.metadata)
+
+
+def group(files: Sequence[Path], channels: tuple[str, ...]) -> list[Case]:
+    """Return image files as cases; see the rules at the top.
+
+    Raises
+    ------
+    ModelError
+        When a case has not the number of channels of the model.
+    UsageError
+        When nothing tells which file is which channel.
+    """
+    numbered = [NUMBERED.match(stem(path)) for path in files]
+    if all(numbered):
+        found: dict[str, dict[int, Path]] = {}
+        for path, name in zip(files, numbered, strict=True):
+            if name is not None:
+                found.setdefault(name["case"], {})[int(name["channel"])] = path
+        return [_numbered(case, given, channels) for case, given in sorted(found.items())]
+    if len(channels) == 1:
+        return [_case(stem(path), {channels[0]: path}) for path in files]
+    named = _by_names(files, channels)
+    if named is not None:
+        return named
+    if all(read_header(path, stack=True).channels == len(channels) for path in files):
+        return [_case(stem(path), dict.fromkeys(channels, path)) for path in files]
+    if len(files) == len(channels):
+        return [_case(_common(files), dict(zip(channels, files, strict=True)))]
+    raise ModelError(
+        expected(", ".join(p.name for p in files[:4]), f"{len(files)} files that do not say which channel they are",
+                 f"the model needs {len(channels)} channels per case ({', '.join(channels)})",
+                 f"Give the files of one case in this order, or name them CASE_{channels[0]}, or CASE_0000, CASE_0001 …"),
+        path=files[0],
+    )  # fmt: skip
+
+
+def _numbered(case: str, given: dict[int, Path], channels: tuple[str, ...]) -> Case:
+    if sorted(given) != list(range(len(channels))):
+        numbers = ", ".join(f"_{n:04d}" for n in sorted(given))
+        wanted = ", ".join(f"_{n:04d} ({name})" for n, name in enumerate(channels))
+        raise ModelError(
+            expected(f"case {case}", f"{len(given)} channels ({numbers})",
+                     f"the model needs {len(channels)}: {wanted}"), case=case,
+        )  # fmt: skip
+    return _case(case, {name: given[n] for n, name in enumerate(channels)})
+
+
+def _by_names(files: Sequence[Path], channels: tuple[str, ...]) -> list[Case] | None:
+    """Group by endings that are channel names; None where a file has no such ending or a case is not complete."""
+    found: dict[str, dict[str, Path]] = {}
+    for path in files:
+        name = stem(path)
+        channel = next((c for c in channels if re.search(rf"(^|[_.-]){re.escape(c)}$", name, re.IGNORECASE)), None)
+        if channel is None:
+            return None
+        case = name[: -len(channel)].rstrip("_.-") or path.parent.name or "case"
+        if channel in found.setdefault(case, {}):
+            return None
+        found[case][channel] = path
+    for case, given in found.items():
+        missing = [c for c in channels if c not in given]
+        if missing:
+            raise ModelError(
+                expected(f"case {case}", f"channels {', '.join(given)}", f"the model needs {', '.join(channels)} too"),
+                case=case,
+            )
+    return [_case(name, {c: given[c] for c in channels}) for name, given in sorted(found.items())]
+
+
+def _common(files: Sequence[Path]) -> str:
+    """Return what the names of a case's files begin with in common, cut at a separator."""
+    names = [stem(path) for path in files]
+    length = next(
+        (n for n, letters in enumerate(zip(*names, strict=False)) if len(set(letters)) > 1), min(map(len, names))
+    )
+    return re.sub(r"[\W_]+[^\W_]*$|[\W_]+$", "", names[0][:length]) or names[0]
+
+
+def _case(name: str, channels: dict[str, Path]) -> Case:
+    return Case(name, name, channels)
+
+
+def check_headers(case: Case, spatial_dims: int) -> tuple[Grid, int]:
+    """Check that the files of `case` fit the model and each other, from their headers alone.
+
+    Parameters
+    ----------
+    spatial_dims
+        Axes of the images that the model was trained on.
+
+    Returns
+    -------
+    grid
+        That all channels lie on.
+    channels
+        How many there are.
+
+    Raises
+    ------
+    GeometryError
+        When the number of axes is another, or two channels lie on different grids.
+    ModelError
+        When a file holds more or fewer channels than are taken from it.
+    """
+    grids: list[tuple[Path, Grid]] = []
+    for path, names in _files(case):
+        header = read_header(path, stack=len(names) > 1)
+        if len(header.grid.shape) != spatial_dims:
+            raise GeometryError(
+                expected(f"case {case.name}", f"{path.name} is {len(header.grid.shape)}D, shape {header.grid.shape}",
+                         f"the model was trained on {spatial_dims}D images"), case=case.name, path=path,
+            )  # fmt: skip
+        if header.channels != len(names):
+            raise ModelError(
+                expected(f"case {case.name}", f"{path.name} holds {header.channels} channels",
+                         f"the model takes {len(names)} from it ({', '.join(names)})"), case=case.name, path=path,
+            )  # fmt: skip
+        grids.append((path, header.grid))
+    first_path, first = grids[0]
+    for path, grid in grids[1:]:
+        if not grid.matches(first):
+            raise GeometryError(
+                expected(f"case {case.name}", f"{path.name} has shape {grid.shape}, spacing {_mm(grid)}, axes {grid.axes};"
+                         f" {first_path.name} has shape {first.shape}, spacing {_mm(first)}, axes {first.axes}",
+                         "all channels of a case must lie on one grid", "Resample them onto one of them."),
+                case=case.name, path=path,
+            )  # fmt: skip
+    return first, len(case.channels)
+
+
+def _files(case: Case) -> Iterator[tuple[Path, list[str]]]:
+    for path in dict.fromkeys(case.channels.values()):
+        yield path, [name for name, p in case.channels.items() if p == path]
+
+
+def _mm(grid: Grid) -> str:
+    return " × ".join(f"{v:.4g}" for v in grid.spacing_mm) + " mm"

@@ -1,0 +1,140 @@
+"""`predict`: a model and images → masks on the images' own grid, findings in units, and a record; whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from striate.core.case import Case
+from striate.core.errors import UsageError
+from striate.core.files import filling, hash_file
+from striate.core.machine import memory_available_bytes, peak_rss_bytes, show_bytes
+from striate.core.progress import Progress, Silent
+from striate.core.record import Record, Stopwatch
+from striate.inference.inputs import check_headers, gather
+from striate.inference.memory import check_memory
+from striate.inference.predict import engine_of, predict_case
+from striate.inference.prediction import Prediction
+from striate.io.read import extension, read_label
+from striate.io.write import write_label
+from striate.measure.findings import Findings
+from striate.model.model import PLAN, Model
+from striate.reporting.panel import write_case_panel
+
+PANELS = 12
+"""Panels are written for this many cases; a report of more would not be looked at."""
+LOSSY = {".jpg": ".png", ".jpeg": ".png"}
+
+
+def predict(
+    model: Model | Path | str,
+    inputs: Sequence[Path | str] | Path | str,
+    out: Path | str,
+    *,
+    save_probabilities: bool = False,
+    tta: bool = False,
+    progress: Progress | None = None,
+) -> list[Prediction]:
+    """Predict masks of all cases in `inputs` and write them, with their findings, into the new folder `out`.
+
+    Parameters
+    ----------
+    model
+        A model, or the folder of one or of a run.
+    inputs
+        Image files, folders, cohorts; see `striate.inference.inputs`.
+    out
+        Gets ``CASE.nii.gz`` (or the format of the images), ``findings.json``, ``findings.csv``, ``record.json``,
+        ``panels/`` and, where asked for, ``probabilities/CASE_LABEL.nii.gz``.
+    save_probabilities
+        Also write one probability map per label or region.
+    tta
+        Average over mirrored copies of the image along the axes that the plan allows.
+    progress
+        Who listens; by default nobody.
+
+    Raises
+    ------
+    ModelError
+        When the model is broken or meant for other channels.
+    DataError
+        When an image cannot be read or fits not.
+    MemoryLimitError
+        When a case would not fit into the free memory.
+    """
+    progress, watch, out = progress or Silent(), Stopwatch(), Path(out)
+    model = model if isinstance(model, Model) else Model.open(model)
+    given = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
+    cases = gather([Path(p) for p in given], model.channels)
+    _announce(model, cases, tta, progress)
+    found, findings = list[Prediction](), list[Findings]()
+    with filling(out) as folder, progress.bar("predict", len(cases)) as bar:
+        engine = engine_of(model)
+        for index, case in enumerate(cases):
+            prediction = predict_case(
+                model, case, network=engine, tta=tta, save_probabilities=folder / "probabilities" if save_probabilities else None,
+                tell=lambda done, total, i=index, c=case: bar.update(i + done / total, case=c.name),  # type: ignore[misc]
+            )  # fmt: skip
+            for text in prediction.warnings:
+                progress.warn(text)
+            mask = _store(prediction, folder, model, panel=index < PANELS)
+            findings.append(Findings.of(case.name, prediction.label, prediction.targets, prediction.warnings))
+            maps = {name: out / path.relative_to(folder) for name, path in prediction.probabilities.items()}
+            found.append(prediction.stored(out / mask.name, maps))
+        Findings.join(findings).write(folder)
+        options = {
+            "model": model.folder,
+            "inputs": given,
+            "out": out,
+            "save_probabilities": save_probabilities,
+            "tta": tta,
+        }
+        _record(options, model, found, folder, watch).write(folder / "record.json")
+    return found
+
+
+def _announce(model: Model, cases: list[Case], tta: bool, progress: Progress) -> None:
+    """Check all headers and the memory before anything is computed, and say what is about to happen."""
+    plan, needed = model.plan, 0
+    for case in cases:
+        grid, channels = check_headers(case, len(plan.preparation.spacing_mm))
+        where = model.folder / PLAN
+        needed = max(needed, check_memory(plan, grid, channels, model.facts, f"case {case.name}", where))
+    if tta and not plan.inference.mirror_axes:
+        raise UsageError(
+            "--tta: inference.mirror_axes is () in the model's plan, so there is nothing to average; leave --tta away."
+        )
+    copies = f", {2 ** len(plan.inference.mirror_axes)} mirrored copies" if tta else ""
+    progress.note(
+        f"{len(cases)} case{'s' if len(cases) > 1 else ''}, labels {', '.join(plan.targets.names)}{copies};"
+        f" memory: about {show_bytes(needed)} needed, {show_bytes(memory_available_bytes())} free"
+    )
+
+
+def _store(prediction: Prediction, folder: Path, model: Model, *, panel: bool) -> Path:
+    """Write the mask of one case, and its panel; return the mask's path."""
+    case, task = prediction.case, model.plan.task
+    ending = extension(next(iter(case.channels.values()))) or ".nii.gz"
+    path = folder / f"{case.name}{LOSSY.get(ending, ending)}"
+    write_label(path, prediction.label)
+    if panel:
+        truth = read_label(case.label) if case.label is not None else None
+        write_case_panel(
+            folder / "panels" / f"{case.name}.npz", case, prediction.label, prediction.targets, truth, task.label_names
+        )
+    return path
+
+
+def _record(
+    options: dict[str, object], model: Model, found: list[Prediction], folder: Path, watch: Stopwatch
+) -> Record:
+    read = {f"{p.case.name}/{name}": hash_file(path) for p in found for name, path in p.case.channels.items()}
+    written = {str(p.relative_to(folder)): hash_file(p) for p in sorted(folder.rglob("*")) if p.is_file()}
+    facts = {
+        "peak_rss_bytes": peak_rss_bytes(), "weights_sha256": model.facts.get("weights_sha256"),
+        "cases": {p.case.name: p.facts for p in found},
+    }  # fmt: skip
+    warnings = [text for p in found for text in p.warnings]
+    record = Record("predict", options=options, inputs=read, outputs=written, facts=facts, warnings=warnings)
+    return replace(record, **watch.fields())
