@@ -207,4 +207,4 @@ def _on_one_grid(predicted: LabelMap, truth: LabelMap, case_name: str) -> tuple[
 
 
 def _mm(values: Iterable[float]) -> str:
-    return "(" + ", ".join(f"{v:.4g}" for v in values) + ") mm"
+    return "(" + ", ".join(f"{v + 0.0:.4g}" for v in values) + ") mm"
