@@ -9,7 +9,7 @@ the model has one channel or each file holds all of them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from striate.core.case import Case
@@ -94,9 +94,7 @@ def match(case: Case, channels: tuple[str, ...]) -> Case:
     known = {name.casefold(): path for name, path in case.channels.items()}
     if all(name.casefold() in known for name in channels):
         chosen = {name: known[name.casefold()] for name in channels}
-    elif (len(known) == len(channels) and all(UNNAMED.match(name) for name in (*known,))) or (
-        len(known) == len(channels) and all(UNNAMED.match(name.casefold()) for name in channels)
-    ):
+    elif len(known) == len(channels) and (_unnamed(known) or _unnamed(channels)):
         chosen = dict(zip(channels, case.channels.values(), strict=True))
     else:
         missing = [name for name in channels if name.casefold() not in known]
@@ -106,6 +104,11 @@ def match(case: Case, channels: tuple[str, ...]) -> Case:
                      "Give the files themselves in the model's order if only the names differ."), case=case.name,
         )  # fmt: skip
     return Case(case.name, case.subject, chosen, case.label, case.raters, case.split, case.metadata)
+
+
+def _unnamed(names: Iterable[str]) -> bool:
+    """Tell whether names say nothing of what a channel shows."""
+    return all(UNNAMED.match(name.casefold()) for name in names)
 
 
 def group(files: Sequence[Path], channels: tuple[str, ...]) -> list[Case]:
@@ -193,6 +196,8 @@ def check_headers(case: Case, spatial_dims: int) -> tuple[Grid, int]:
 
     Parameters
     ----------
+    case
+        With the channels of the model.
     spatial_dims
         Axes of the images that the model was trained on.
 

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from striate.core.case import Case
 from striate.core.errors import UsageError
@@ -17,7 +19,7 @@ from striate.data.prepare import Prepared, prepare
 from striate.inference.engines import Engine, open_engine
 from striate.inference.prediction import Prediction
 from striate.inference.probabilities import ProbabilityWriter
-from striate.inference.restore import Restorer
+from striate.inference.restore import Restorer, decide_regions
 from striate.inference.sliding_window import Window
 from striate.inference.tiling import Tiling
 from striate.inference.warn import reasons_for_doubt
@@ -98,6 +100,23 @@ def predict_prepared(
         if writer is not None:
             written = writer.finish(prepared, axis)
     return restorer.finish(), written, {"windows": window.tiling.count, "windows_skipped": window.skipped[0]}
+
+
+def predict_classes(
+    plan: Plan, network: torch.nn.Module | Engine, array: NDArray[np.float32], *, tta: bool = False
+) -> NDArray[np.uint8]:
+    """Predict class indices (*spatial) on the working grid of a prepared array (C, *spatial) float32.
+
+    Comparable with `Prepared.classes`; this is what training validates with.
+    """
+    window = window_of(plan, engine_of(plan, network), array.shape[1:], tta=tta)
+    axis = window.tiling.rolling_axis
+    found = np.zeros(array.shape[1:], dtype=np.uint8)
+    for start, rows in window.slide(array):
+        part = rows.float()
+        winner = part.argmax(0) if plan.targets.exclusive else decide_regions(list(part), plan.targets)
+        np.moveaxis(found, axis, 0)[start : start + rows.shape[1]] = winner.numpy()
+    return found
 
 
 def window_of(plan: Plan, engine: Engine, shape: tuple[int, ...], *, tta: bool = False) -> Window:
