@@ -189,9 +189,18 @@ class _CaseFacts:
         ]
         named = {v: names.get(v, f"label_{v}") for v in self.values}
         wanted = targets or (Targets.of_labels(named) if named else None)
-        self.objects = {
-            n: _one_object(m, grid.spacing_mm) for n, m in (wanted.masks(classes) if wanted else ()) if m.any()
-        }
+        named_masks = wanted.masks(classes) if wanted else ()
+        self.objects = {name: _one_object(mask, grid.spacing_mm) for name, mask in named_masks if mask.any()}
+
+    def geometry(self) -> CaseShape:
+        """Return shape and spacing for the fingerprint."""
+        return CaseShape(
+            name=self.case.name,
+            subject=self.case.subject,
+            shape=self.shape,
+            cropped=self.cropped,
+            spacing_mm=self.spacing_mm,
+        )
 
 
 def _one_object(mask: NDArray[np.bool_], spacing_mm: tuple[float, ...]) -> dict[str, Any]:

@@ -19,14 +19,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from striate import networks
 from striate.core.errors import Interrupted
-from striate.core.progress import Bar, Progress
+from striate.core.progress import Progress, Silent
+from striate.data.loader import Loader
 from striate.planning.plan import Plan
 from striate.training import checkpoint, distributed, losses, optimise
 from striate.training.average import WeightAverage
@@ -41,16 +41,7 @@ MOST_VALIDATING = 0.1
 """Under a time budget, validations that would take more than this share of the time are left out."""
 
 Validate = Callable[[nn.Module], dict[str, float]]
-
-
-class Batches(Protocol):
-    """Where batches come from: yields (step, images (B, C, *S) float32, classes (B, *S) uint8) in order of step."""
-
-    wait_s: float
-
-    def __call__(self, start_step: int) -> contextlib.AbstractContextManager[Iterator[tuple[int, Tensor, Tensor]]]:
-        """Open the stream at `start_step`."""
-        ...
+OpenLoader = Callable[[int], Loader]
 
 
 @dataclass(frozen=True)
@@ -63,14 +54,19 @@ class Learned:
         The network for prediction: the moving average of the weights, in eval mode on the CPU.
     steps
         Updates that were done.
-    training_s, waiting_share
-        Seconds spent in the loop (all parts of a resumed run), and the share of them waiting for data.
+    training_s, waited_s
+        Seconds spent in the loop (all parts of a resumed run), and how many of them waiting for data.
     """
 
     network: nn.Module
     steps: int
     training_s: float
-    waiting_share: float
+    waited_s: float
+
+    @property
+    def waiting_share(self) -> float:
+        """Share of the time in which the network waited for data."""
+        return self.waited_s / max(self.training_s, 1e-9)
 
 
 def initialise(plan: Plan) -> nn.Module:
@@ -87,7 +83,7 @@ def initialise(plan: Plan) -> nn.Module:
 
 
 def learn(
-    plan: Plan, batches: Batches, clock: Clock, folder: Path, *, validate: Validate, progress: Progress
+    plan: Plan, open_loader: OpenLoader, clock: Clock, folder: Path, *, validate: Validate, progress: Progress
 ) -> Learned:
     """Train the plan's network; continues from ``folder/checkpoint.safetensors`` where there is one.
 
@@ -99,104 +95,128 @@ def learn(
         When the loss is not finite, or the checkpoint does not fit the plan.
     """
     torch.use_deterministic_algorithms(True, warn_only=True)
-    writes = distributed.rank() == 0
-    training, saved = plan.training, folder / "checkpoint.safetensors"
-    network = initialise(plan)  # step 1: random weights
-    average = WeightAverage(network, training.ema)
-    optimiser = optimise.create(network, training)
-    loss = losses.create(training.loss, plan.targets)
-    start, facts = 0, {"waited_s": 0.0}
-    if saved.exists():
-        start, facts = checkpoint.load(saved, network=network, average=average.network, optimiser=optimiser)
-    log = TrainingLog(folder, start) if writes else None
-    elapsed_before = log.elapsed_s if log else 0.0
-    began, step = time.monotonic(), start
-    shared = distributed.share(network.train())
-    look = _Look(plan, validate, log, progress)
-
-    def elapsed() -> float:
-        return elapsed_before + time.monotonic() - began
-
-    def keep(done: int) -> None:
-        if writes:
-            waited = {"waited_s": facts["waited_s"] + batches.wait_s}
-            checkpoint.save(
-                saved, step=done, network=network, average=average.network, optimiser=optimiser, facts=waited
-            )
-
-    with batches(start) as stream, _stop_signals() as stop, progress.bar("Training", 1.0) as bar:
-        fraction = distributed.agree(clock.fraction(start))
-        if start == 0 and writes:
-            look.at(0, elapsed(), average.network)
+    state = _State(plan, folder / "checkpoint.safetensors")  # step 1: random weights, or those of the checkpoint
+    loss = losses.create(plan.training.loss, plan.targets)
+    shared = distributed.share(state.network.train())
+    with (
+        open_loader(state.step) as loader,
+        _Look(plan, validate, folder, state.step, progress) as look,
+        _stop_signals() as stop,
+    ):
+        fraction = distributed.agree(clock.fraction(state.step))
+        if state.step == 0:
+            look.at(0, state.average.network)
+        batches = iter(loader)
         while fraction < 1:  # step 5: repeat
-            waited, tick = batches.wait_s, time.monotonic()
-            step, images, classes = next(stream)
-            rate = optimise.learning_rate(training, fraction)
-            for group in optimiser.param_groups:
-                group["lr"] = rate
-            images = images.to(device(), memory_format=channels_last(plan.network.spatial_dims))
-            error = train_step(shared, optimiser, loss, training, images, classes.to(device()))  # steps 2, 3 and 4
-            average.update(network, step + 1)
-            if log is not None:
-                row = {
-                    "step": step,
-                    "elapsed_s": round(elapsed(), 3),
-                    "fraction": fraction,
-                    "learning_rate": rate,
-                    "loss": error,
-                }
-                times = {"data_wait_s": batches.wait_s - waited, "step_s": time.monotonic() - tick}
-                log.step(row | {k: round(v, 4) for k, v in times.items()})
-            before, fraction = fraction, distributed.agree(clock.fraction(step + 1))
-            look.show(bar, fraction, step + 1, error)
+            tick, waited = time.monotonic(), loader.wait_s
+            step, batch = next(batches)
+            rate = optimise.set_learning_rate(state.optimiser, plan.training, fraction)
+            images = batch.images.to(device(), memory_format=channels_last(plan.network.spatial_dims))
+            classes = batch.classes.to(device())
+            error = train_step(shared, state.optimiser, loss, plan.training, images, classes)  # steps 2, 3 and 4
+            state.done(step + 1)
+            look.write(step, fraction, rate, error, loader.wait_s - waited, time.monotonic() - tick)
+            before, fraction = fraction, distributed.agree(clock.fraction(state.step))
             if stop():
-                keep(step + 1)
+                state.keep(loader.wait_s)
                 raise Interrupted(
-                    f"stopped after step {step + 1}; a checkpoint was written. Go on with: striate train --resume {folder}"
+                    f"stopped after step {state.step}; a checkpoint was written. Go on with: striate train --resume {folder}"
                 )
             if int(fraction * VALIDATIONS) > int(before * VALIDATIONS) or fraction >= 1:
-                if writes and look.affordable(clock, elapsed()):
-                    look.at(step + 1, elapsed(), average.network)
-                keep(step + 1)
-                distributed.wait_for_all()
-            step += 1
-        total_s = elapsed()
-    if log is not None:
-        log.close()
-    waited_s = facts["waited_s"] + batches.wait_s
-    return Learned(average.network.cpu(), step, total_s, waited_s / max(total_s, 1e-9))
+                if look.affordable(clock):
+                    look.at(state.step, state.average.network)
+                state.keep(loader.wait_s)
+        return Learned(state.average.network.cpu(), state.step, look.elapsed_s, state.waited_s + loader.wait_s)
+
+
+class _State:
+    """Everything that a checkpoint holds: weights, their average, the optimiser, how far it is."""
+
+    def __init__(self, plan: Plan, path: Path) -> None:
+        self.path = path
+        self.network = initialise(plan)
+        self.average = WeightAverage(self.network, plan.training.ema)
+        self.optimiser = optimise.create(self.network, plan.training)
+        self.step, self.waited_s = 0, 0.0
+        if path.exists():
+            self.step, facts = checkpoint.load(
+                path, network=self.network, average=self.average.network, optimiser=self.optimiser
+            )
+            self.waited_s = float(facts["waited_s"])
+
+    def done(self, step: int) -> None:
+        """Count one more update."""
+        self.step = step
+        self.average.update(self.network, step)
+
+    def keep(self, waited_s: float) -> None:
+        """Write a checkpoint (process 0); the others wait for it."""
+        if distributed.rank() == 0:
+            checkpoint.save(
+                self.path,
+                step=self.step,
+                network=self.network,
+                average=self.average.network,
+                optimiser=self.optimiser,
+                facts={"waited_s": self.waited_s + waited_s},
+            )
+        distributed.wait_for_all()
 
 
 class _Look:
-    """Validates, remembers what that cost, and shows where training stands."""
+    """Shows, validates and writes down what happens (process 0 only)."""
 
-    def __init__(self, plan: Plan, validate: Validate, log: TrainingLog | None, progress: Progress) -> None:
-        self.plan, self.validate, self.log, self.progress = plan, validate, log, progress
+    def __init__(self, plan: Plan, validate: Validate, folder: Path, step: int, progress: Progress) -> None:
+        self.plan, self.validate = plan, validate
         self.cost_s = self.last_s = 0.0
         self.dice: float | None = None
+        self._log = TrainingLog(folder, step) if distributed.rank() == 0 else None
+        self._before_s = self._log.elapsed_s if self._log else 0.0
+        self._began = time.monotonic()
+        self._bar = progress.bar("Training", 1.0) if self._log else Silent().bar("Training", 1.0)
 
-    def affordable(self, clock: Clock, elapsed_s: float) -> bool:
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds in the loop, earlier parts of a resumed run included."""
+        return self._before_s + time.monotonic() - self._began
+
+    def affordable(self, clock: Clock) -> bool:
         """Tell whether another validation fits (always when the schedule counts steps)."""
-        return clock.steps is not None or self.cost_s + self.last_s <= MOST_VALIDATING * max(
-            elapsed_s, clock.seconds or 0.0
-        )
+        within = MOST_VALIDATING * max(self.elapsed_s, clock.seconds or 0.0)
+        return clock.steps is not None or self.cost_s + self.last_s <= within
 
-    def at(self, step: int, elapsed_s: float, network: nn.Module) -> None:
+    def at(self, step: int, network: nn.Module) -> None:
         """Validate after `step` updates and write it down."""
+        if self._log is None:
+            return
         begin = time.monotonic()
         values = self.validate(network)
         self.last_s = time.monotonic() - begin
         self.cost_s += self.last_s
-        if values and self.log is not None:
+        if values:
             self.dice = values.get("dice_mean")
-            self.log.validation(step, elapsed_s, values)
+            self._log.validation(step, self.elapsed_s, values)
 
-    def show(self, bar: Bar, fraction: float, step: int, error: float) -> None:
-        """Show progress beside the bar."""
-        shown = {"step": step, "loss": f"{error:.3f}"}
+    def write(self, step: int, fraction: float, rate: float, error: float, wait_s: float, step_s: float) -> None:
+        """Write one step to the log and show it."""
+        if self._log is None:
+            return
+        row = {"step": step, "fraction": fraction, "learning_rate": rate, "loss": error}
+        times = {"elapsed_s": self.elapsed_s, "data_wait_s": wait_s, "step_s": step_s}
+        self._log.step(row | {k: round(v, 4) for k, v in times.items()})
+        shown = {"step": step + 1, "loss": f"{error:.3f}"}
         if self.dice is not None:
             shown["Dice"] = f"{self.dice:.3f}"
-        bar.update(min(fraction, 1.0), **shown)
+        self._bar.update(min(fraction, 1.0), **shown)
+
+    def __enter__(self) -> _Look:
+        self._bar.__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._bar.__exit__(*exc)
+        if self._log is not None:
+            self._log.close()
 
 
 @contextlib.contextmanager

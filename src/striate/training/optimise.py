@@ -16,7 +16,7 @@ def create(network: nn.Module, training: Training) -> torch.optim.Optimizer:
     if training.optimiser == "sgd":
         nesterov = training.momentum > 0
         return torch.optim.SGD(groups, lr=training.learning_rate, momentum=training.momentum, nesterov=nesterov)
-    return torch.optim.AdamW(groups, lr=training.learning_rate, betas=(training.momentum, 0.999))
+    return torch.optim.AdamW(groups, lr=training.learning_rate, betas=(training.momentum, 0.999), fused=True)
 
 
 def learning_rate(training: Training, fraction: float) -> float:
@@ -29,3 +29,11 @@ def learning_rate(training: Training, fraction: float) -> float:
         return training.learning_rate * (0.01 + 0.99 * fraction / training.warmup)
     left = (1 - fraction) / (1 - training.warmup)
     return float(training.learning_rate * max(left, 1e-3) ** training.decay_power)
+
+
+def set_learning_rate(optimiser: torch.optim.Optimizer, training: Training, fraction: float) -> float:
+    """Set and return the learning rate for `fraction` of the schedule."""
+    rate = learning_rate(training, fraction)
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+    return rate

@@ -64,7 +64,7 @@ def train_step(
     with torch.autocast(images.device.type, torch.bfloat16, enabled=training.precision == "bf16"):
         outputs = network(images)
     error = total_error(outputs, classes, loss)
-    value = float(error)
+    value = float(error.detach())
     if not value < float("inf"):
         raise ModelError(
             expected("training", f"the loss became {value}", "a finite loss is needed",

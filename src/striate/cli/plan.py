@@ -1,0 +1,89 @@
+"""``striate plan COHORT``: what would be done, why, what it would cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from striate.planning.fingerprint import Fingerprint
+    from striate.planning.plan import Plan
+
+
+def command(
+    cohort: Annotated[Path, typer.Argument(help="A folder in a known layout, or a CSV.")],
+    out: Annotated[Path | None, typer.Option(help="Write the plan there, to read, edit and train with.")] = None,
+    budget: Annotated[str | None, typer.Option(help="Time of the whole run, for instance 10m (the default).")] = None,
+    steps: Annotated[int | None, typer.Option(help="Number of updates instead of a time.")] = None,
+    memory: Annotated[str | None, typer.Option(help="Memory that training may use, for instance 6G.")] = None,
+    regions: Annotated[list[str] | None, typer.Option(help="Unions of labels, for instance tumour=1+2+3+4.")] = None,
+    holdout: Annotated[list[str] | None, typer.Option(help="Subject or case kept for validation; repeatable.")] = None,
+    fold: Annotated[str | None, typer.Option(help="K/N: validate on part K of N, by subject.")] = None,
+    network: Annotated[str | None, typer.Option(help="Use this network.")] = None,
+    dims: Annotated[int | None, typer.Option(help="2: a 2D network on slices of 3D scans.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+) -> None:
+    """Decide how to train on a cohort."""
+    from striate.cli.screen import Screen, say, show_json
+    from striate.workflows.plan import plan
+
+    facts, made = plan(
+        cohort, out=out, progress=Screen(quiet=as_json), budget=budget, steps=steps, memory=memory, regions=regions,
+        holdout=holdout, fold=fold, network=network, dims=dims, seed=seed,
+    )  # fmt: skip
+    if as_json:
+        show_json({"fingerprint": facts.model_dump(mode="json"), "plan": made.model_dump(mode="json")})
+        return
+    show_plan(facts, made)
+    if out is not None:
+        say(f"\nPlan written: {out}. Train with it: striate train {cohort} --plan {out}")
+    else:
+        say(f"\nKeep it: striate plan {cohort} --out plan.yaml")
+
+
+def show_plan(facts: Fingerprint, made: Plan) -> None:
+    """Print the decisions with their reasons, and the cost."""
+    from striate.cli.screen import say
+    from striate.core.machine import show_bytes, show_seconds
+    from striate.planning.make import subjects
+
+    training, told = made.training, made.expected
+    length = (
+        f"{training.steps} steps"
+        if training.steps
+        else f"about {told.steps} steps in {show_seconds(training.budget_s or 0)}"
+    )
+    say(
+        f"{facts.cohort}: {len(facts.cases)} training cases of {subjects(facts)} subjects, channels {', '.join(facts.channels)}"
+    )
+    say(f"learns       {', '.join(made.targets.names)}")
+    for title, value, key in (
+        ("spacing", f"{_times(made.preparation.spacing_mm)} mm", "preparation.spacing_mm"),
+        ("intensities", ", ".join(made.preparation.normalisation), "preparation.normalisation"),
+        ("network", f"{made.network.name} {made.network.spatial_dims}D", "network.name"),
+        ("patch", f"{_times(training.patch)} voxels", "training.patch"),
+        ("batch", f"{training.batch} patches", "training.batch"),
+        ("mirroring", f"axes {list(training.augmentation.mirror_axes)}", "training.augmentation.mirror_axes"),
+        ("precision", training.precision, "training.precision"),
+    ):
+        say(f"{title:<12} {value}\n{'':<12}   because: {made.reasons.get(key, '')}")
+    say(f"{'schedule':<12} {length}, {told.step_s or 0:.3g} s each (measured)")
+    say(f"{'sees':<12} {_times(told.receptive_field_mm or ())} mm; objects are {_times(told.object_mm or ())} mm")
+    say(f"{'parameters':<12} {told.parameters or 0:,}; {(told.macs_per_patch or 0) / 1e9:.3g} GMAC per patch")
+    say(
+        f"{'samples':<12} {told.samples_per_parameter or 0:.3g} training voxels per parameter (rule of thumb: 10), but only"
+        f" {subjects(facts)} subjects: voxels of one scan are not independent"
+    )
+    say(
+        f"{'computing':<12} {told.training_flops_by_operations or 0:.2e} FLOP by operations,"
+        f" {told.training_flops_by_time or 0:.2e} by time × peak × 40 % (arXiv 2202.05924)"
+    )
+    say(f"{'memory':<12} about {show_bytes(told.peak_memory_bytes or 0)} at the peak")
+    say(f"{'time':<12} about {show_seconds(told.time_s or 0)} in all")
+
+
+def _times(values: tuple[float, ...]) -> str:
+    return " × ".join(f"{v:.3g}" for v in values)

@@ -1,0 +1,67 @@
+"""``striate train COHORT``: learn, or go on with a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from striate.workflows.finish import Finished
+
+
+def command(
+    cohort: Annotated[
+        Path | None, typer.Argument(help="A folder in a known layout, or a CSV; not with --resume.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; runs/COHORT by default.")] = None,
+    plan: Annotated[Path | None, typer.Option(help="A plan.yaml to follow; else one is made.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with this run; --steps or --budget extend it.")] = None,
+    budget: Annotated[str | None, typer.Option(help="Time of the whole run, for instance 10m (the default).")] = None,
+    steps: Annotated[int | None, typer.Option(help="Number of updates instead of a time.")] = None,
+    memory: Annotated[str | None, typer.Option(help="Memory that training may use, for instance 6G.")] = None,
+    regions: Annotated[list[str] | None, typer.Option(help="Unions of labels, for instance tumour=1+2+3+4.")] = None,
+    holdout: Annotated[list[str] | None, typer.Option(help="Subject or case kept for validation; repeatable.")] = None,
+    fold: Annotated[str | None, typer.Option(help="K/N: validate on part K of N, by subject.")] = None,
+    network: Annotated[str | None, typer.Option(help="Use this network.")] = None,
+    dims: Annotated[int | None, typer.Option(help="2: a 2D network on slices of 3D scans.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything that is drawn.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+) -> None:
+    """Train a model on a cohort; resumable."""
+    from striate.cli.screen import Screen
+    from striate.workflows.train import train
+
+    finished = train(
+        cohort, out=out, plan=plan, resume=resume, progress=Screen(quiet=as_json), budget=budget, steps=steps,
+        memory=memory, regions=regions, holdout=holdout, fold=fold, network=network, dims=dims, seed=seed or 0,
+    )  # fmt: skip
+    if finished.model is not None:
+        show_finished(finished, as_json=as_json)
+
+
+def show_finished(finished: Finished, *, as_json: bool) -> None:
+    """Print what a run ended with."""
+    from striate.cli.screen import say, show_json
+
+    evaluation = finished.evaluation
+    if as_json:
+        document = {
+            "run": finished.folder,
+            "model": finished.folder / "model",
+            "report": finished.report,
+            "steps": finished.steps,
+        }
+        show_json(
+            {**document, "waiting_share": finished.waiting_share, "evaluation": evaluation and evaluation.to_dict()}
+        )
+        return
+    for label, measures in (evaluation.to_dict()["summary"] if evaluation else {}).items():
+        dice = measures["dice"]
+        interval = f" (95 % {dice['low']:.3f} … {dice['high']:.3f})" if dice["low"] is not None else ""
+        shown = "not measurable" if dice["mean"] is None else f"{dice['mean']:.3f}"
+        say(f"Dice {label}: {shown}{interval}, {dice['n']} validation cases")
+    say(f"Model:  {finished.folder / 'model'}")
+    say(f"Report: {finished.report}")
+    say(f"Next:   striate predict {finished.folder} IMAGE --out DIR")

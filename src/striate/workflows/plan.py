@@ -1,0 +1,61 @@
+"""`plan`: a cohort and a budget → its fingerprint, and every decision with its reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Unpack
+
+from striate.core.progress import Progress, Silent
+from striate.data.cohort import Cohort
+from striate.data.split import Split
+from striate.planning.fingerprint import Fingerprint
+from striate.planning.make import make_plan
+from striate.planning.plan import Plan, Task
+from striate.workflows.options import Options, budget_of, checked, split_of, targets_of, wishes_of
+
+
+def plan(
+    cohort: Path | str | Cohort,
+    *,
+    out: Path | str | None = None,
+    progress: Progress | None = None,
+    **options: Unpack[Options],
+) -> tuple[Fingerprint, Plan]:
+    """Measure a cohort and decide how to train on it.
+
+    Parameters
+    ----------
+    cohort
+        Folder or CSV of a cohort, or an open one.
+    out
+        Where to write ``plan.yaml``.
+    progress
+        Who listens; by default nobody.
+    options
+        See `Options`.
+
+    Raises
+    ------
+    DataError, UsageError, TimeLimitError, MemoryLimitError
+        See the message: what came, what was needed, what to do.
+    """
+    checked(options)
+    opened = cohort if isinstance(cohort, Cohort) else Cohort.open(Path(cohort))
+    facts, made = plan_training(opened, split_of(opened, options), options, progress or Silent())
+    if out is not None:
+        made.write(Path(out))
+    return facts, made
+
+
+def plan_training(
+    cohort: Cohort, split: Split, options: Options, progress: Progress, spent_s: float = 0.0
+) -> tuple[Fingerprint, Plan]:
+    """Measure the training cases only, and decide; `spent_s` of the time budget has gone already."""
+    from striate.training.timing import MachineTimer
+
+    targets = targets_of(cohort, options)
+    facts = Fingerprint.measure(cohort, [cohort.case(name) for name in split.train], targets, progress)
+    regions = None if targets is None else dict(targets.sets)
+    task = Task(channels=facts.channels, label_names=facts.label_names, regions=regions)
+    progress.note("Timing a few real training steps on this machine …")
+    return facts, make_plan(facts, task, budget_of(options, spent_s), MachineTimer(), wishes_of(options))
