@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 NONE = "–"
@@ -50,6 +50,13 @@ def volume(value: Any) -> str:
         return NONE
     size = abs(found)
     return fixed(found, 0 if size >= 1000 else 1 if size >= 10 else 2 if size >= 0.1 or size == 0 else 3)
+
+
+def volume_decimals(values: Iterable[Any]) -> int:
+    """Return the decimals with which a column of volumes in mL is written, after its middle value."""
+    sizes = sorted(abs(v) for value in values if (v := number(value)))
+    middle = sizes[len(sizes) // 2] if sizes else 1.0
+    return 1 if middle >= 10 else 2 if middle >= 0.1 else 3
 
 
 def compact(value: Any) -> str:
@@ -117,3 +124,9 @@ def measure_name(measure: str) -> str:
 def measure_text(measure: str, value: Any) -> str:
     """Write a value of `measure` with its usual decimals."""
     return fixed(value, MEASURES.get(measure, ("", "", 3))[2])
+
+
+def joined(names: Iterable[Any]) -> str:
+    """Write names as ``a, b and c``."""
+    texts = [str(n) for n in names]
+    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}" if texts else ""

@@ -69,9 +69,9 @@ class Panel:
 
     @property
     def targets(self) -> dict[str, tuple[int, ...]]:
-        """Name → label values of what is drawn: the regions, largest first, or each label."""
+        """Name → label values of what is drawn: the regions, or each label."""
         if self.regions:
-            return dict(sorted(self.regions.items(), key=lambda item: -len(item[1])))
+            return dict(self.regions)
         values = {int(v) for v in np.unique(self.prediction)} | set(self.label_names)
         if self.truth is not None:
             values |= {int(v) for v in np.unique(self.truth)}

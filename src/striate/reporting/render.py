@@ -11,6 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from striate.reporting.folder import Folder
+from striate.reporting.numbers import joined
 from striate.reporting.section import Section
 from striate.reporting.sections import SECTIONS
 
@@ -57,9 +58,9 @@ def _title(folder: Folder) -> str:
     names = list(task.get("regions") or [str(n) for v, n in (task.get("label_names") or {}).items() if str(v) != "0"])
     if not names:
         names = list(dict.fromkeys(n for c in folder.cases for n in (c.get("labels") or {})))
-    what = _joined(names[:4]) or folder.path.resolve().name
+    what = joined(names[:4]) or folder.path.resolve().name
     if folder.kind == "run":
-        channels = _joined(list(task.get("channels") or [])[:4])
+        channels = joined(list(task.get("channels") or [])[:4])
         return f"Segmentation of {what}" + (f" from {channels}" if channels else "")
     count = len(folder.cases) or len(folder.panels)
     return f"Prediction of {what}" + (f" in {count} cases" if count > 1 else f" in {folder.cases[0].get('case')}" if folder.cases else "")
@@ -70,7 +71,3 @@ def _subtitle(folder: Folder) -> str:
     kind = "Training run" if folder.kind == "run" else "Prediction"
     return " · ".join(part for part in (f"{kind} {folder.path.resolve().name}", started) if part)
 
-
-def _joined(names: list[Any]) -> str:
-    texts = [str(n) for n in names]
-    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}" if texts else ""

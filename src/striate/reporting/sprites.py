@@ -40,6 +40,7 @@ def viewer_data(panel: Panel, quality: int = 60) -> dict[str, Any]:
         {"name": name, "colour": TARGET_COLOURS[n % len(TARGET_COLOURS)], "members": [values.index(v) + 1 for v in wanted if v in values]}
         for n, (name, wanted) in enumerate(panel.targets.items())
     ]
+    targets.sort(key=lambda target: -len(target["members"]))
     channels = [{"name": n, "src": _webp(_sheet(v, columns), quality)} for n, v in panel.images.items()]
     return {
         "case": panel.case, "size": list(size), "spacing": list(panel.spacing_mm), "columns": columns, "step": step,
@@ -85,7 +86,7 @@ def _webp(sheet: NDArray[np.uint8], quality: int) -> str:
     if max(sheet.shape) > WEBP_LIMIT or not features.check("webp"):
         return _png(sheet)
     buffer = io.BytesIO()
-    Picture.fromarray(sheet).convert("RGB").save(buffer, "WEBP", quality=quality, method=4)
+    Picture.fromarray(sheet).convert("RGB").save(buffer, "WEBP", quality=quality, method=2)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 

@@ -1,6 +1,6 @@
 // The figure image, ground truth, prediction: slider, keys, wheel, planes, channels, outline, fill, agreement.
 (() => {
-  const AGREEMENT = [["both", "#56B4E9"], ["only predicted", "#D55E00"], ["only in truth", "#F0E442"]];
+  const AGREEMENT = [["both", "#56B4E9", 100], ["only predicted", "#D55E00", 200], ["only in truth", "#F0E442", 200]];
   const rgb = (colour) => [1, 3, 5].map((n) => parseInt(colour.slice(n, n + 2), 16));
   const PLANES = ["sagittal", "coronal", "axial"];
   const LETTERS = { 2: "RLAP", 1: "RLSI", 0: "APSI" };
@@ -22,6 +22,7 @@
       this.figure = figure;
       this.data = JSON.parse(figure.querySelector("script[type='application/json']").textContent);
       this.state = { channel: 0, target: -1, mask: "outline", plane: 2, slice: [...this.data.start] };
+      for (const select of figure.querySelectorAll("select")) this.set(select);
       this.canvases = [...figure.querySelectorAll("canvas[data-pane]")];
       this.panes = figure.querySelector(".panes");
       this.range = figure.querySelector("input[type=range]");
@@ -42,8 +43,7 @@
 
     listen() {
       for (const select of this.figure.querySelectorAll("select")) select.addEventListener("change", () => {
-        const name = select.dataset.set;
-        this.state[name] = name === "mask" ? select.value : Number(select.value);
+        this.set(select);
         this.draw();
       });
       if (this.range) this.range.addEventListener("input", () => { this.state.slice[this.state.plane] = Number(this.range.value); this.draw(); });
@@ -56,6 +56,11 @@
       }, { passive: false });
       new ResizeObserver(() => this.draw()).observe(this.panes);
       document.addEventListener("theme", () => this.draw());
+    }
+
+    set(select) {
+      const name = select.dataset.set;
+      this.state[name] = name === "mask" ? select.value : Number(select.value);
     }
 
     move(step) {
@@ -106,10 +111,17 @@
       const pane = canvas.dataset.pane, mode = this.state.mask;
       if (pane !== "image" && mode !== "off") {
         if (mode === "agreement" && pane === "prediction") context.drawImage(this.agreement(masks, plan), 0, 0, w, h);
+        else if (mode === "agreement") this.overlay(context, this.union(masks[pane]), plan, w, h, scale);
         else for (const mask of masks[pane]) this.overlay(context, mask, plan, w, h, scale);
       }
       context.restore();
       if (this.data.oriented && pane === "image") this.letters(context, canvas, scale);
+    }
+
+    union(list) {
+      const inside = new Uint8Array(list[0].inside.length);
+      list.forEach((m) => m.inside.forEach((v, n) => { inside[n] |= v; }));
+      return { colour: "#FFFFFF", inside };
     }
 
     overlay(context, mask, plan, w, h, scale) {
@@ -126,7 +138,7 @@
 
     agreement(masks, plan) {
       const any = (list, n) => list.some((m) => m.inside[n]);
-      const colours = AGREEMENT.map(([, colour]) => [...rgb(colour), 170]);
+      const colours = AGREEMENT.map(([, colour, alpha]) => [...rgb(colour), alpha]);
       return tinted(plan.width, plan.height, (n) => {
         const p = any(masks.prediction, n), t = any(masks.truth, n);
         return p && t ? colours[0] : p ? colours[1] : t ? colours[2] : null;
@@ -142,7 +154,7 @@
 
     legend() {
       const place = this.figure.querySelector("[data-legend]"), entries = [];
-      if (this.state.mask === "agreement") entries.push(...AGREEMENT);
+      if (this.state.mask === "agreement") entries.push(...AGREEMENT, ["truth", "#FFFFFF"]);
       else if (this.state.mask !== "off") this.shown().forEach((t) => entries.push([t.name, t.colour]));
       place.replaceChildren(...entries.map(([name, colour]) => {
         const entry = document.createElement("span"), box = document.createElement("i");
@@ -194,7 +206,7 @@
         context.fillStyle = style.getPropertyValue("--rule"); context.fill();
       }
       trace(found);
-      context.strokeStyle = style.getPropertyValue("--c1"); context.lineWidth = 1.4 * scale; context.stroke();
+      context.strokeStyle = style.getPropertyValue("--c7"); context.lineWidth = 1.4 * scale; context.stroke();
       context.beginPath(); context.moveTo(x(index), 0); context.lineTo(x(index), h);
       context.strokeStyle = style.getPropertyValue("--ink"); context.lineWidth = scale; context.stroke();
     }

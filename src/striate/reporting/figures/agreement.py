@@ -36,7 +36,7 @@ def scatter(groups: list[Pairs], unit: str) -> Markup:
     every = [v for g in groups for _, predicted, true in g.values for v in (predicted, true)]
     span = around(every, zero=True)
     axes = Axes(span, span, height=260)
-    parts = [axes.frame(f"truth ({unit})", f"predicted ({unit})", y_about=5)]
+    parts = [axes.frame(f"truth ({unit})", f"predicted ({unit})")]
     ends = (axes.at_x(span[0]), axes.at_y(span[0]), axes.at_x(span[1]), axes.at_y(span[1]))
     parts.append(Markup('<path class="mark" d="M{} {}L{} {}"/>').format(*ends))
     for group in groups:
@@ -55,7 +55,7 @@ def bland_altman(pairs: Pairs, unit: str) -> Markup:
     xs = [(predicted + true) / 2 for _, predicted, true in pairs.values]
     ys = [predicted - true for _, predicted, true in pairs.values]
     axes = Axes(around(xs), around([*ys, low, high, 0.0], share=0.14), height=260, right=64)
-    parts = [axes.frame(f"mean of both ({unit})", f"{pairs.name}: predicted − truth ({unit})", y_about=5)]
+    parts = [axes.frame(f"mean of both ({unit})", f"{pairs.name}: predicted − truth ({unit})")]
     parts.append(Markup('<path class="axis" d="M{} {}H{}"/>').format(axes.left, axes.at_y(0), 400 - axes.right))
     for value, style, told in ((mean, "mean", "mean"), (low, "mark", "−1.96 SD"), (high, "mark", "+1.96 SD")):
         y = axes.at_y(value)

@@ -86,7 +86,7 @@ class Axes:
         """Vertical place of the horizontal axis."""
         return self.height - self.bottom
 
-    def frame(self, x_title: str, y_title: str, *, x_about: int = 5, y_about: int = 4, rows: bool = True) -> Markup:
+    def frame(self, x_title: str, y_title: str, *, x_about: int = 5, y_about: int = 5, rows: bool = True) -> Markup:
         """Draw grid lines, ticks and titles; with `rows` False the vertical axis is left to the caller."""
         parts = []
         if rows:

@@ -39,7 +39,7 @@ def dot_plot(rows: list[Row], title: str, *, x_range: tuple[float, float] | None
     found = [v for r in rows for v in [*(value for _, value in r.values), r.low, r.high, r.mean] if v is not None]
     longest = max((len(r.name) for r in rows), default=4)
     left = 14 + 6.2 * min(longest, 18)
-    axes = Axes(x_range or around(found, zero=zero), (0, 1), height=62 + ROW * len(rows), left=left, right=14)
+    axes = Axes(x_range or around(found, zero=zero), (0, 1), height=46 + ROW * len(rows), left=left, right=14, bottom=22)
     parts = [axes.frame("", title, rows=False)]
     for n, row in enumerate(rows):
         y = axes.top + ROW * (n + 0.5)

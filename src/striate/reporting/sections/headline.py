@@ -34,7 +34,7 @@ def _measured(folder: Folder) -> list[dict[str, Any]]:
             ("volume error", _with_unit((measures.get("volume_error_ml") or {}).get("mean"), 1, "mL (mean)")),
         ]
         tiles.append(
-            {"name": name, "what": "Dice" if count == 1 else "Dice, mean", "value": fixed(dice["mean"], 2), "unit": "", "count": count,
+            {"name": name, "what": f"Dice, n = {count}" if count == 1 else f"Dice, mean, n = {count}", "value": fixed(dice["mean"], 2), "unit": "", "count": count,
              "facts": [(k, v) for k, v in facts if v]}
         )  # fmt: skip
     return tiles
@@ -57,7 +57,7 @@ def _found(folder: Folder) -> list[dict[str, Any]]:
             bounds = interval(quantity.get("low"), quantity.get("high"), 1) if isinstance(quantity, dict) else ""
             facts = [("95 % interval", f"{bounds} mL")] * bool(bounds) + facts
         middle = sorted(volumes)[len(volumes) // 2] if len(volumes) % 2 else sum(sorted(volumes)[len(volumes) // 2 - 1 :][:2]) / 2
-        what = "volume" if len(volumes) == 1 else "volume, median"
+        what = "volume" if len(volumes) == 1 else f"volume, median, n = {len(volumes)}"
         tiles.append({"name": name, "what": what, "value": volume(middle), "unit": "mL", "count": len(volumes), "facts": facts})
     return tiles
 
@@ -75,7 +75,7 @@ def _note(folder: Folder, tiles: list[dict[str, Any]]) -> str:
     hidden = f" {len(tiles) - MOST} more are in the tables." if len(tiles) > MOST else ""
     count = max(t["count"] for t in tiles)
     if folder.kind == "prediction":
-        whole = f"Measured on the predicted mask{'s' if count > 1 else ''} of {count} case{'s' if count > 1 else ''}."
+        whole = f"Measured on the predicted mask{'s' if count > 1 else ''} of {count if count > 1 else 'one'} case{'s' if count > 1 else ''}."
         return whole + hidden
     if count == 1:
         return "One held-out case: a single case gives no interval and says little about the next one." + hidden

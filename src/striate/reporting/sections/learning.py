@@ -47,12 +47,12 @@ def _loss(folder: Folder) -> dict[str, Any] | None:
     x, y = _column(folder.metrics, "loss")
     if not x:
         return None
-    series = [Series("each update", x, y, 8, faint=True), Series("training", x, smoothed(y), 1)]
-    keys = [("training (running mean)", 1)]
+    series = [Series("each update", x, y, 8, faint=True), Series("training", x, smoothed(y), 7)]
+    keys = [("training (running mean)", 7)]
     vx, vy = _column(folder.validations, "loss")
     if vx:
-        series.append(Series("validation", vx, vy, 2, dots=len(vx) < 60))
-        keys.append(("validation", 2))
+        series.append(Series("validation", vx, vy, 6, dots=len(vx) < 60))
+        keys.append(("validation", 6))
     smooth = thinned(x, smoothed(y))[1]
     low, high = min(smooth + vy), max(sorted(y)[: max(1, round(len(y) * 0.995))] + vy)
     room = (high - low) * 0.05 or 0.1
@@ -81,8 +81,8 @@ def _rate(rows: Values) -> dict[str, Any] | None:
     x, y = _column(rows, "learning_rate")
     if not x:
         return None
-    shown = [Series("learning rate", x, [v * 1000 for v in y], 1)]
-    return _plot(line_plot(shown, "update", "Learning rate × 1000", zero=True), [], "learning rate")
+    shown = [Series("learning rate", x, [v * 1000 for v in y], 7)]
+    return _plot(line_plot(shown, "update", "Learning rate (× 10⁻³)", zero=True), [], "learning rate")
 
 
 def _wait(rows: Values) -> dict[str, Any] | None:
@@ -95,4 +95,4 @@ def _wait(rows: Values) -> dict[str, Any] | None:
     y = [100 * sum(w for _, w, _ in g) / sum(t for _, _, t in g) for g in groups]
     top = max(12.0, *(v * 1.08 for v in y))
     mark = (WAIT_LIMIT, f"aim: at most {WAIT_LIMIT:g} %")
-    return _plot(line_plot([Series("waiting", x, y, 1)], "update", "Waiting for data (% of time)", y_range=(0, min(100.0, top)), mark=mark), [], "waiting")
+    return _plot(line_plot([Series("waiting", x, y, 7)], "update", "Waiting for data (% of time)", y_range=(0, min(100.0, top)), mark=mark), [], "waiting")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from markupsafe import Markup
@@ -53,7 +54,13 @@ def _plot(measure: str, names: list[str], summary: dict[str, Any], cases: list[d
             rows.append(Row(name, values, number(one.get("mean")), number(one.get("low")), number(one.get("high"))))
     if not rows:
         return None
-    return dot_plot(rows, measure_name(measure), x_range=(0, 1) if measure in SHARES else None, zero=True)
+    return dot_plot(rows, measure_name(measure), x_range=_share_range(rows) if measure in SHARES else None, zero=True)
+
+
+def _share_range(rows: list[Row]) -> tuple[float, float]:
+    """Return a range that ends at 1 and starts at the tenth below the lowest value."""
+    low = min(v for r in rows for v in [*(value for _, value in r.values), r.low if r.low is not None else 1.0])
+    return min(0.8, max(0.0, math.floor(low * 10 - 0.3) / 10)), 1.0
 
 
 def _case_rows(case: dict[str, Any], names: list[str], measures: list[str]) -> dict[str, Any]:

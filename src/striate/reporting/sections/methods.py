@@ -6,7 +6,7 @@ from typing import Any
 
 from striate.core.machine import show_seconds
 from striate.reporting.folder import Folder
-from striate.reporting.numbers import compact, number, product
+from striate.reporting.numbers import compact, joined, number, product
 from striate.reporting.section import Section
 
 
@@ -25,8 +25,8 @@ def _run(folder: Folder) -> list[str]:
     if network:
         parameters = number((plan.get("expected") or {}).get("parameters")) or number(folder.model.get("parameters"))
         size = f" with {compact(parameters)} parameters" if parameters else ""
-        wanted = ", ".join(task.get("regions") or [str(n) for v, n in (task.get("label_names") or {}).items() if str(v) != "0"])
-        shown = ", ".join(task.get("channels") or [])
+        wanted = joined(task.get("regions") or [str(n) for v, n in (task.get("label_names") or {}).items() if str(v) != "0"])
+        shown = joined(task.get("channels") or [])
         sentences.append(f"A {network.get('spatial_dims', 3)}D {network.get('name')}{size} was trained to outline {wanted or 'its labels'} from {shown or 'its channels'}.")
     train, held = folder.split.get("train") or [], folder.split.get("validation") or []
     if train or held:
@@ -61,7 +61,8 @@ def _prediction(folder: Folder) -> list[str]:
     if not record:
         return []
     options, count = record.get("options") or {}, len(folder.cases) or len(folder.panels)
-    name = str(options.get("model") or "").rstrip("/").rsplit("/", 1)[-1]
+    parts = [p for p in str(options.get("model") or "").split("/") if p not in ("", ".")]
+    name = "/".join(parts[-2:] if parts[-1:] == ["model"] else parts[-1:])
     duration = number(record.get("duration_s"))
     text = f"{_cases(count).capitalize()} {'was' if count == 1 else 'were'} segmented" + (f" with the model {name}" if name else "")
     text += f" in {show_seconds(duration)}." if duration else "."

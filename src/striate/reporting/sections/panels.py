@@ -26,7 +26,7 @@ def make(folder: Folder) -> Section:
         return Section("panels", title, absent=f"There is nothing to look at: {place} holds no panel (CASE.npz).")
     scores = _scores(folder)
     chosen = spread(sorted(files, key=lambda f: (scores.get(f.stem, 2.0), f.stem)), MOST)
-    quality = 62 if len(chosen) <= 4 else 48
+    quality = 72 if len(chosen) <= 4 else 50
     viewers: list[dict[str, Any]] = []
     broken: list[str] = []
     for file in chosen:

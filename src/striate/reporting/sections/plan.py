@@ -86,7 +86,7 @@ def _expected(folder: Folder, reasons: dict[str, str]) -> list[tuple[str, str, s
     spent = [t for r in rows if (t := r.get("step_s")) is not None]
     step_s = sorted(spent)[len(spent) // 2] if spent else None
     samples = number(found.get("samples_per_parameter"))
-    rule = "" if samples is None else "the lecture's rule of thumb asks for 10; networks with far fewer learn well when neighbouring voxels and augmentation are counted in"
+    rule = "" if samples is None else "a rule of thumb asks for 10 (Yamins and DiCarlo 2016); shared weights and augmentation let convolutional networks learn from fewer"
     lines: list[tuple[str, str, str, str]] = [
         ("Parameters", "parameters", compact(found.get("parameters")), ""),
         ("Multiply-adds per patch", "macs_per_patch", compact(found.get("macs_per_patch")), ""),

@@ -9,6 +9,8 @@ from striate.reporting.folder import Folder
 from striate.reporting.numbers import number, plain_text
 from striate.reporting.section import Section
 
+NAMES = {"memory_gb": "Memory (GB)", "tta": "Mirrored copies averaged"}
+
 
 def make(folder: Folder) -> Section:
     """Return ``record.json`` as small tables."""
@@ -38,6 +40,8 @@ def _rows(document: Any) -> list[tuple[str, str]]:
 
 
 def _words(key: Any) -> str:
+    if str(key) in NAMES:
+        return NAMES[str(key)]
     text = str(key).removesuffix("_bytes").removesuffix("_s").replace("_", " ").replace("rss", "memory")
     return text[:1].upper() + text[1:]
 

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from striate.reporting.figures.agreement import Pairs, bland_altman, scatter
 from striate.reporting.folder import Folder
-from striate.reporting.numbers import fixed, interval, number, volume
+from striate.reporting.numbers import fixed, interval, number, volume_decimals
 from striate.reporting.section import Section
 
 FEWEST = 3
@@ -29,9 +29,9 @@ def make(folder: Folder) -> Section:
     errors = {str(c.get("case")): c for c in folder.evaluation.get("cases") or [] if isinstance(c, dict)}
     rows = [_row(case, name, found, errors) for case in cases for name, found in (case.get("labels") or {}).items()]
     truth = any(r["true"] is not None for r in rows)
-    groups = _pairs(rows)
+    groups, digits = _pairs(rows), volume_decimals(r["predicted"] for r in rows)
     data: dict[str, Any] = {
-        "rows": [_shown(r) for r in rows], "truth": truth, "intervals": any(r["interval"] for r in rows), "plots": _plots(groups),
+        "rows": [_shown(r, digits) for r in rows], "truth": truth, "intervals": any(r["interval"] for r in rows), "plots": _plots(groups),
         "many": len(rows) > 40, "few": truth and not groups,
     }  # fmt: skip
     return Section("volumes", "Volumes", data)
@@ -51,11 +51,11 @@ def _row(case: dict[str, Any], name: str, found: dict[str, Any], errors: dict[st
     }  # fmt: skip
 
 
-def _shown(row: dict[str, Any]) -> dict[str, str]:
+def _shown(row: dict[str, Any], digits: int) -> dict[str, str]:
     share = 100 * row["error"] / row["true"] if row["true"] and row["error"] is not None else None
     return {
-        "case": row["case"], "name": row["name"], "predicted": volume(row["predicted"]), "interval": row["interval"],
-        "true": volume(row["true"]), "error": _signed(volume(row["error"]), row["error"]),
+        "case": row["case"], "name": row["name"], "predicted": fixed(row["predicted"], digits), "interval": row["interval"],
+        "true": fixed(row["true"], digits), "error": _signed(fixed(row["error"], digits), row["error"]),
         "share": _signed(f"{fixed(share, 0)} %", share) if share is not None else "–", "count": fixed(row["count"], 0),
     }  # fmt: skip
 
