@@ -42,7 +42,7 @@ class _Parsed:
     @property
     def needed_bytes(self) -> int:
         """Bytes of all voxels."""
-        return int(np.prod([*self.shape, self.dtype.itemsize], dtype=object))
+        return math.prod(self.shape) * self.dtype.itemsize
 
 
 class Nifti:
@@ -110,7 +110,7 @@ class Nifti:
 
 def _slices(array: NDArray[Any]) -> int:
     """Number of last-axis slices that make about 16 MB."""
-    return max(1, (1 << 24) * array.shape[-1] // max(1, array.nbytes))
+    return int(max(1, (1 << 24) * array.shape[-1] // max(1, array.nbytes)))
 
 
 def _parse(head: bytes, path: Path) -> _Parsed:

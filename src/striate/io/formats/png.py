@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from striate.core.geometry import Affine, valid_affine
 from striate.core.image import Grid, Image
 from striate.io.formats import natural, pillow
-from striate.io.formats.content import opening
+from striate.io.formats.content import head_of, opening
 from striate.io.formats.format import Header
 
 
@@ -24,14 +24,20 @@ class Png:
 
     def read_header(self, path: Path, *, stack: bool = False) -> Header:
         """Read what the file says of itself (a palette counts as three channels, alpha is not counted)."""
+        head = head_of(path)
         with pillow.opened(path, "PNG") as image:
-            coloured = image.mode in ("RGB", "RGBA") or (image.mode == "P" and not pillow.grey_palette(image))
-            channels = 3 if coloured else 1
-            dtype = "uint16" if image.mode.startswith("I") else "uint8"
+            depth, colour = head[24], head[25]
+            coloured = colour in (2, 6) or (colour == 3 and not pillow.grey_palette(image))
             affine = natural.stored_affine(getattr(image, "text", {}).get(natural.AFFINE_KEY))
             size = image.size
         affine = valid_affine(np.eye(4)) if affine is None else affine
-        return Header(Grid(size, affine), channels, dtype, self.name, path.stat().st_size)
+        return Header(
+            Grid(size, affine),
+            3 if coloured else 1,
+            "uint16" if depth == 16 else "uint8",
+            self.name,
+            path.stat().st_size,
+        )
 
     def read(self, path: Path, *, stack: bool = False, labels: bool = False) -> Image:
         """Read the pixels as (C, columns, rows)."""

@@ -186,7 +186,8 @@ def _same_channels(cases: list[Case], path: Path) -> list[Case]:
     other = next(c for c in cases if tuple(c.channels) != tuple(first.channels))
     raise LayoutError(
         expected(path, f"case {first.name} has the images {listed(first.channels, 6)},"
-                 f" case {other.name} has {listed(other.channels, 6)}", "the same channels are needed in every case", _csv_hint(path, cases)), path=path,
+                 f" case {other.name} has {listed(other.channels, 6)}", "the same channels are needed in every case",
+                 _csv_hint(path, cases)), path=path,
     )  # fmt: skip
 
 
