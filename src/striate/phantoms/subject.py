@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from striate.core.image import Image, LabelMap
 from striate.phantoms import artefacts as kinds
-from striate.phantoms.anatomy import GREY, WHITE, Array, Template, template
+from striate.phantoms.anatomy import CSF, GREY, WHITE, Array, Template, template
 from striate.phantoms.contrast import Contrast, draw_contrast
 from striate.phantoms.lesions import Change, Lesion, Sites, draw_lesions, evolve
 from striate.phantoms.scanner import Raster, scan, stretched
@@ -118,8 +118,8 @@ def visits(
 def lesion_sites(warped: Warp, anatomy: Template) -> Sites:
     """Return the points of a subject's cerebral white matter (3 mm apart) where lesions may be centred."""
     points = np.stack(np.meshgrid(*warp_axes(), indexing="ij")).reshape(3, -1)
-    values = warped.values.reshape(5, -1)
-    x, _, z, depth, away = values
+    values = warped.values.reshape(6, -1)
+    x, _, z, depth, away, _ = values
     # no lesions below the thalami near the midline, nor in the cerebellum
     chosen = (depth > 4) & (away > 0) & (z > -12) & ~((z < 8) & (np.abs(x) < 12))
     chosen[chosen] = anatomy.guide(anatomy.white, values[:3, chosen]) > 0.75
@@ -138,6 +138,7 @@ def render(raster: Raster, pose: Pose, warped: Warp, contrast: Contrast, lesions
     inside = dense[3] > -1.5
     points, depth, away = dense[:3, inside], dense[3, inside], dense[4, inside]
     tissue = template().tissue(points, depth)
+    add_sulci(tissue, points, depth, away, dense[5, inside])
     fraction, glow = render_lesions(fine, pose, lesions)
     room = np.clip(tissue[WHITE] + 0.6 * tissue[GREY], 0, 1) * (depth > 1.0)
     lesion = fraction[inside] * room
@@ -146,6 +147,21 @@ def render(raster: Raster, pose: Pose, warped: Warp, contrast: Contrast, lesions
     signal = np.zeros_like(fraction)
     signal[inside] = contrast.signal(tissue, depth, away, lesion, glow[inside])
     return raster.averaged(signal), raster.averaged(fraction)
+
+
+def add_sulci(tissue: Array, points_mm: Array, depth_mm: Array, ventricle_mm: Array, fold_mm: Array) -> None:
+    """Cut the subject's own sulci into the cerebral cortex of `tissue` (3, N), lined with grey matter, in place."""
+    apart = np.abs(fold_mm)
+    cerebrum = np.clip((points_mm[2] + 22) / 6, 0, 1) * np.clip((ventricle_mm - 12) / 4, 0, 1)
+    cerebrum *= np.clip((np.hypot(points_mm[0], np.maximum(points_mm[2] + 10, 0)) - 16) / 6, 0, 1)  # not at the base
+    bank = cerebrum * np.clip(3.4 - apart, 0, 1) * np.clip(16.5 - depth_mm, 0, 1)
+    cleft = cerebrum * np.clip(1.2 - apart, 0, 1) * np.clip((14.0 - depth_mm) / 8, 0, 1)
+    moved = tissue[WHITE] * bank
+    tissue[WHITE] -= moved
+    tissue[GREY] += moved
+    for which in (GREY, WHITE):
+        tissue[which] *= 1 - cleft
+    tissue[CSF] += (1 - tissue[CSF]) * cleft
 
 
 def render_lesions(fine: list[NDArray[np.float64]], pose: Pose, lesions: list[Lesion]) -> tuple[Array, Array]:
