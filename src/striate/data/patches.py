@@ -49,6 +49,13 @@ class Sampling:
     seed: int = 0
     augmentation: Augmentation | None = field(default_factory=Augmentation)
 
+    def __post_init__(self) -> None:
+        if not self.cases:
+            raise UsageError("cases (): at least one case is needed to draw patches from.")
+        axes = self.augmentation.mirror_axes if self.augmentation else ()
+        if any(not 0 <= a < len(self.patch) for a in axes):
+            raise UsageError(f"mirror_axes {axes}: axes 0 to {len(self.patch) - 1} are needed for patch {self.patch}.")
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -184,7 +191,7 @@ def _centre(stored: Stored, patch: Sequence[int], rng: np.random.Generator, forc
     centre = []
     for axis, (n, size) in enumerate(zip(shape, patch, strict=True)):
         if n <= size:  # centred, padded on both sides
-            centre.append((n - size) // 2 + size // 2)
+            centre.append(size // 2 - (size - n) // 2)
             continue
         first = int(anywhere[axis] * (n - size + 1)) if wanted is None else wanted[axis] - size // 2
         centre.append(min(max(first, 0), n - size) + size // 2)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Kernel = Literal["nearest", "linear", "cubic"]
+Kernel = Literal["nearest", "area", "linear", "cubic"]
 ANISOTROPIC = 3.0
 SAME = 0.01
 
@@ -30,7 +30,11 @@ def _cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(near < 1, inner, np.where(near < 2, outer, 0.0))
 
 
-_KERNELS: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {"linear": _linear, "cubic": _cubic}
+_KERNELS: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
+    "area": _linear,
+    "linear": _linear,
+    "cubic": _cubic,
+}
 
 
 def matrix(before: int, after: int, kernel: Kernel) -> NDArray[np.float32]:
@@ -41,7 +45,8 @@ def matrix(before: int, after: int, kernel: Kernel) -> NDArray[np.float32]:
     before, after
         Number of voxels.
     kernel
-        ``linear`` is the triangle, ``cubic`` the cubic convolution of Keys (IEEE ASSP 29:1153, 1981; a = −½). Rows sum
+        ``area`` is the share that each voxel has in the new one; where an axis gets finer it is linear. ``linear`` is the
+        triangle, ``cubic`` the cubic convolution of Keys (IEEE ASSP 29:1153, 1981; a = −½). Rows sum
         to one; beyond the border nothing is taken.
     """
     scale = before / after
@@ -49,6 +54,9 @@ def matrix(before: int, after: int, kernel: Kernel) -> NDArray[np.float32]:
     if kernel == "nearest":
         taken = np.clip(np.floor(centres + 0.5).astype(int), 0, before - 1)
         return np.asarray(np.eye(before, dtype=np.float32)[taken])
+    if kernel == "area" and scale > 1:
+        ends = np.clip(np.arange(before)[None, :] - centres[:, None] + [[[-0.5]], [[0.5]]], -scale / 2, scale / 2)
+        return np.asarray((ends[1] - ends[0]) / scale, dtype=np.float32)
     weights = _KERNELS[kernel]((np.arange(before)[None, :] - centres[:, None]) / max(scale, 1.0))
     weights /= weights.sum(axis=1, keepdims=True)
     return np.asarray(weights, dtype=np.float32)
@@ -110,9 +118,10 @@ def _along(array: NDArray[np.float32], axis: int, weights: NDArray[np.float32]) 
 
 
 def resample_classes(classes: NDArray[np.uint8], shape: Sequence[int], coarse: int | None = None) -> NDArray[np.uint8]:
-    """Resample class indices (*spatial) to `shape`: linear for each class, then the class with the largest share.
+    """Resample class indices (*spatial) to `shape`: each class as a share, then the class with the largest share.
 
-    Ties go to the lower class. One class is held at a time.
+    A tie with background goes to the other class (a thin structure is not lost), one among others to the lower class.
+    One class is held at a time.
     """
     if tuple(shape) == classes.shape:
         return classes
@@ -120,9 +129,10 @@ def resample_classes(classes: NDArray[np.uint8], shape: Sequence[int], coarse: i
     result = np.full(tuple(shape), present[0], dtype=np.uint8)
     if len(present) == 1:
         return result
-    best = resample(classes == present[0], shape, "linear", coarse)
+    best = resample(classes == present[0], shape, "area", coarse)
+    best -= 1e-4 if present[0] == 0 else 0
     for index in present[1:]:
-        share = resample(classes == index, shape, "linear", coarse)
+        share = resample(classes == index, shape, "area", coarse)
         larger = share > best
         result[larger] = index
         np.maximum(best, share, out=best)

@@ -1,0 +1,207 @@
+"""The loader: same bits for any number of workers; lost workers are replaced, failing ones are heard."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from striate.core.errors import DataError, FormatError
+from striate.data import loader as loader_module
+from striate.data.augment import Augmentation
+from striate.data.loader import DEPTH, Loader
+from striate.data.patches import Sampling, draw_batch
+from striate.data.store import PatchStore, sample_foreground
+from striate.data.worker import Worker, WorkerLost
+
+SHM = Path("/dev/shm")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> PatchStore:
+    folder = tmp_path_factory.mktemp("loader")
+    rng = np.random.default_rng(2)
+    entries = {}
+    for case in range(3):
+        classes = (rng.random((30, 28, 26)) > 0.97).astype(np.uint8)
+        np.save(folder / f"{case}.images.npy", rng.normal(size=(2, 30, 28, 26)).astype(np.float16))
+        np.save(folder / f"{case}.classes.npy", classes)
+        foreground = sample_foreground(classes, str(case))
+        np.save(folder / f"{case}.foreground.npy", np.concatenate(list(foreground.values())))
+        entries[f"case{case}"] = {
+            "files": str(case), "shape": [30, 28, 26], "spacing_mm": [1.0] * 3, "notes": [],
+            "foreground": {str(k): len(v) for k, v in foreground.items()},
+        }  # fmt: skip
+    return PatchStore(folder, {"cases": entries, "inputs": {}, "keep_zero": [False, False], "key": ""})
+
+
+@pytest.fixture(scope="module")
+def sampling(store) -> Sampling:
+    return Sampling(store.cases, (17, 19, 15), 2, augmentation=Augmentation(affine=0.8, gamma=0.8, blur=0.8, noise=0.8))
+
+
+def same(one, two) -> bool:
+    return torch.equal(one.images, two.images) and torch.equal(one.classes, two.classes) and one.cases == two.cases
+
+
+def leftovers() -> list[Path]:
+    return list(SHM.glob(".striate-batches-*")) if SHM.is_dir() else []
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_any_number_of_workers_gives_the_same_bits(store, sampling, workers):
+    before = leftovers()
+    with Loader(store, sampling, start_step=3, stop_step=14, workers=workers) as loader:
+        drawn = dict(loader)
+    assert list(drawn) == list(range(3, 14))
+    assert all(same(batch, draw_batch(store, sampling, step)) for step, batch in drawn.items())
+    assert loader.wait_s > 0
+    assert leftovers() == before
+
+
+def test_batches_are_the_consumer_s_own(store, sampling):
+    with Loader(store, sampling, workers=1) as loader:
+        steps = iter(loader)
+        kept = [next(steps) for _ in range(DEPTH * 2 + 1)]
+        for _, batch in kept:
+            assert batch.images.is_contiguous()
+        assert all(same(batch, draw_batch(store, sampling, step)) for step, batch in kept)
+
+
+def test_a_killed_worker_is_replaced_by_this_process(store, sampling):
+    with Loader(store, sampling, stop_step=9, workers=2) as loader:
+        steps = iter(loader)
+        drawn = [next(steps) for _ in range(2)]
+        for worker in loader._team:
+            os.kill(worker.pid, signal.SIGKILL)
+        with pytest.warns(
+            RuntimeWarning, match=r"ended unasked \(signal 9, perhaps for want of memory\); batches are drawn"
+        ):
+            drawn.extend(steps)
+    assert [step for step, _ in drawn] == list(range(9))
+    assert all(same(batch, draw_batch(store, sampling, step)) for step, batch in drawn)
+
+
+def test_a_worker_that_cannot_start_is_replaced_by_this_process(store, sampling, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
+    with pytest.warns(RuntimeWarning, match="a worker could not start"):
+        loader = Loader(store, sampling, stop_step=2, workers=1)
+    assert [step for step, _ in loader] == [0, 1]
+    assert leftovers() == []
+
+
+def test_a_worker_s_error_arrives_whole(store, sampling, tmp_path):
+    broken = PatchStore(tmp_path, {**store._index, "cases": {**store._index["cases"]}})
+    loader = Loader(broken, sampling, workers=1)
+    with pytest.raises(FormatError, match="broken file of the patch store") as caught:
+        next(iter(loader))
+    assert caught.value.case in store.cases
+    text = str(caught.value.__cause__)
+    assert "in a worker process" in text and "draw_batch" in text and "No such file" in text
+    assert loader._team == []
+
+
+def test_without_room_in_shared_memory_the_store_s_disk_is_used(store, sampling, monkeypatch):
+    monkeypatch.setattr(loader_module, "SHARED_MEMORY", Path("/nonexistent"))
+    with Loader(store, sampling, stop_step=3, workers=1) as loader:
+        assert all(same(batch, draw_batch(store, sampling, step)) for step, batch in loader)
+    assert not list(store.folder.glob(".striate-batches-*"))
+
+
+def test_it_works_without_a_main_guard_and_dies_with_its_caller(store, sampling, tmp_path):
+    """An unguarded script starts workers; when it is killed, they end too and leave nothing in shared memory."""
+    import pickle
+
+    (tmp_path / "sampling.pickle").write_bytes(pickle.dumps((store, sampling)))
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import pickle, sys, time\nfrom pathlib import Path\nfrom striate.data.loader import Loader\n"
+        "store, sampling = pickle.loads(Path(sys.argv[1]).read_bytes())\n"
+        "loader = Loader(store, sampling, workers=1)\nsteps = iter(loader)\nnext(steps); next(steps)\n"
+        "print(loader._team[0].pid, flush=True)\ntime.sleep(60)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, script, tmp_path / "sampling.pickle"], stdout=subprocess.PIPE, text=True
+    )
+    worker = int(process.stdout.readline())
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    for _ in range(100):
+        if not _alive(worker):
+            break
+        time.sleep(0.1)
+    assert not _alive(worker)
+    assert leftovers() == []
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+def test_closing_early_is_quiet(store, sampling):
+    loader = Loader(store, sampling, workers=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loader.close()
+        loader.close()
+        assert same(next(iter(loader))[1], draw_batch(store, sampling, 0))
+
+
+@dataclass
+class Doubler:
+    """Twice the item; says something on the way; fails as asked."""
+
+    calls: list[int] = field(default_factory=list)
+
+    def __call__(self, item: object) -> object:
+        print("to stdout")
+        if item == "value":
+            raise ValueError("no such value")
+        if item == "ours":
+            raise DataError("case P1: broken", case="P1")
+        if item == "odd":
+            raise Odd(1, 2)
+        return item * 2
+
+
+class Odd(Exception):
+    """Does not survive pickling."""
+
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__(f"{one} and {two}")
+
+
+def test_worker_protocol(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    import test_loader as importable
+
+    worker = Worker(importable.Doubler())
+    try:
+        for item in (1, "ab", "value", "ours", "odd", [3]):
+            worker.submit(item)
+        assert worker.result() == 2 and worker.result() == "abab"
+        with pytest.raises(ValueError, match="no such value"):
+            worker.result()
+        with pytest.raises(DataError, match="case P1: broken") as caught:
+            worker.result()
+        assert caught.value.case == "P1"
+        with pytest.raises(RuntimeError, match="1 and 2"):
+            worker.result()
+        assert worker.result() == [3, 3]
+    finally:
+        worker.close()
+    with pytest.raises(WorkerLost, match="ended unasked"):
+        worker.submit(1)
