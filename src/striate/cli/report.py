@@ -12,7 +12,9 @@ from striate.cli.screen import say, show_json
 
 def command(
     folder: Annotated[Path, typer.Argument(metavar="RUN|PREDICTION", help="Folder that train or predict made.")],
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="The page; report.html in the folder by default.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="The page; report.html in the folder by default.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
 ) -> None:
     """Write the page and say where it is."""

@@ -129,7 +129,30 @@ class Folder:
     @property
     def cases(self) -> list[dict[str, Any]]:
         """Findings of each case."""
-        return [c for c in self.findings.get("cases") or [] if isinstance(c, dict)]
+        found = self.findings.get("cases")
+        return [c for c in found if isinstance(c, dict)] if isinstance(found, list) else []
+
+    @property
+    def targets(self) -> list[str]:
+        """Names of the regions or labels: of the plan, else of the findings."""
+        task = self._task
+        if isinstance(task.get("regions"), dict):
+            return [str(n) for n in task["regions"]]
+        if isinstance(task.get("label_names"), dict):
+            return [str(n) for v, n in task["label_names"].items() if str(v) != "0"]
+        per_case = [c["labels"] for c in self.cases if isinstance(c.get("labels"), dict)]
+        return list(dict.fromkeys(str(n) for labels in per_case for n in labels))
+
+    @property
+    def channels(self) -> list[str]:
+        """Names of the channels in the plan."""
+        found = self._task.get("channels")
+        return [str(n) for n in found] if isinstance(found, list) else []
+
+    @property
+    def _task(self) -> dict[str, Any]:
+        task = self.plan.get("task")
+        return task if isinstance(task, dict) else {}
 
 
 def _yaml(path: Path) -> dict[str, Any]:

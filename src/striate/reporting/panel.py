@@ -103,7 +103,9 @@ class Panel:
                 )  # fmt: skip
         except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
             problem = "there is no such file" if isinstance(error, FileNotFoundError) else f"not readable ({error})"
-            raise FormatError(expected(path, problem, "a panel written by striate train or predict is needed"), path=path) from error
+            raise FormatError(
+                expected(path, problem, "a panel written by striate train or predict is needed"), path=path
+            ) from error
 
 
 def write_panel(
@@ -145,7 +147,11 @@ def write_panel(
     shapes = {key: np.shape(v) for key, v in volumes.items()}
     if not images or len(set(shapes.values())) != 1 or prediction.ndim not in (2, 3):
         raise GeometryError(
-            expected(f"case {name}", f"panel shapes {shapes}", "one or more images and masks of one 2D or 3D shape are needed"),
+            expected(
+                f"case {name}",
+                f"panel shapes {shapes}",
+                "one or more images and masks of one 2D or 3D shape are needed",
+            ),
             case=name,
         )
     oriented = prediction.ndim == 3
@@ -170,7 +176,12 @@ def write_panel(
 
 
 def write_case_panel(
-    path: Path, case: Case, label: LabelMap, targets: Targets, truth: LabelMap | None = None, label_names: Mapping[int, str] | None = None
+    path: Path,
+    case: Case,
+    label: LabelMap,
+    targets: Targets,
+    truth: LabelMap | None = None,
+    label_names: Mapping[int, str] | None = None,
 ) -> None:
     """Read the images of `case`, turn them and the masks to RAS+, and store the panel.
 

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from striate.reporting.folder import Folder
 from striate.reporting.numbers import joined
 from striate.reporting.section import Section
-from striate.reporting.sections import SECTIONS
+from striate.reporting.sections import SECTIONS, Maker
 
 SCRIPTS = ("theme.js", "plots.js", "volume.js", "viewer.js")
 
@@ -27,7 +27,16 @@ def render(path: Path) -> str:
         When `path` is neither. A missing or broken artefact inside is no error: its section states the reason.
     """
     folder = Folder(path)
-    return page(folder, [make(folder) for make in SECTIONS[folder.kind]])
+    return page(folder, [make_section(folder, key, make) for key, make in SECTIONS[folder.kind].items()])
+
+
+def make_section(folder: Folder, key: str, make: Maker) -> Section:
+    """Return a section; where an artefact is readable but of another form, a section that says so."""
+    try:
+        return make(folder)
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+        reason = f"This part cannot be shown: an artefact it needs has another form than Striate writes ({type(error).__name__}: {error})."
+        return Section(key, key.capitalize(), absent=reason)
 
 
 def page(folder: Folder, sections: list[Section]) -> str:
@@ -35,7 +44,11 @@ def page(folder: Folder, sections: list[Section]) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("striate.reporting"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("striate.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": True}
     script = "\n".join(asset(name) for name in SCRIPTS)
@@ -54,20 +67,17 @@ def asset(name: str) -> str:
 
 
 def _title(folder: Folder) -> str:
-    task = folder.plan.get("task") or {}
-    names = list(task.get("regions") or [str(n) for v, n in (task.get("label_names") or {}).items() if str(v) != "0"])
-    if not names:
-        names = list(dict.fromkeys(n for c in folder.cases for n in (c.get("labels") or {})))
-    what = joined(names[:4]) or folder.path.resolve().name
+    what = joined(folder.targets[:4]) or folder.path.resolve().name
     if folder.kind == "run":
-        channels = joined(list(task.get("channels") or [])[:4])
+        channels = joined(folder.channels[:4])
         return f"Segmentation of {what}" + (f" from {channels}" if channels else "")
     count = len(folder.cases) or len(folder.panels)
-    return f"Prediction of {what}" + (f" in {count} cases" if count > 1 else f" in {folder.cases[0].get('case')}" if folder.cases else "")
+    return f"Prediction of {what}" + (
+        f" in {count} cases" if count > 1 else f" in {folder.cases[0].get('case')}" if folder.cases else ""
+    )
 
 
 def _subtitle(folder: Folder) -> str:
     started = str(folder.record.get("started") or "")[:10]
     kind = "Training run" if folder.kind == "run" else "Prediction"
     return " · ".join(part for part in (f"{kind} {folder.path.resolve().name}", started) if part)
-

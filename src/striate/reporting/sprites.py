@@ -37,7 +37,11 @@ def viewer_data(panel: Panel, quality: int = 60) -> dict[str, Any]:
     values = sorted({int(v) for m in masks for v in np.unique(m)} - {0})
     step = max(1, 255 // max(len(values), 1))
     targets = [
-        {"name": name, "colour": TARGET_COLOURS[n % len(TARGET_COLOURS)], "members": [values.index(v) + 1 for v in wanted if v in values]}
+        {
+            "name": name,
+            "colour": TARGET_COLOURS[n % len(TARGET_COLOURS)],
+            "members": [values.index(v) + 1 for v in wanted if v in values],
+        }
         for n, (name, wanted) in enumerate(panel.targets.items())
     ]
     targets.sort(key=lambda target: -len(target["members"]))

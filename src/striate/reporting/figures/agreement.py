@@ -41,9 +41,9 @@ def scatter(groups: list[Pairs], unit: str) -> Markup:
     parts.append(Markup('<path class="mark" d="M{} {}L{} {}"/>').format(*ends))
     for group in groups:
         parts.extend(
-            Markup('<circle class="dot c{}" cx="{}" cy="{}" r="3.6"><title>{}, {}: predicted {:.4g}, true {:.4g} {}</title></circle>').format(
-                group.colour, axes.at_x(true), axes.at_y(predicted), case, group.name, predicted, true, unit
-            )
+            Markup(
+                '<circle class="dot c{}" cx="{}" cy="{}" r="3.6"><title>{}, {}: predicted {:.4g}, true {:.4g} {}</title></circle>'
+            ).format(group.colour, axes.at_x(true), axes.at_y(predicted), case, group.name, predicted, true, unit)
             for case, predicted, true in group.values
         )
     return picture(axes, Markup("").join(parts), f"Predicted against true {unit}, with the line of equality.")
@@ -61,7 +61,9 @@ def bland_altman(pairs: Pairs, unit: str) -> Markup:
         y = axes.at_y(value)
         parts.append(Markup('<path class="{}" d="M{} {}H{}"/>').format(style, axes.left, y, 400 - axes.right))
         parts.append(Markup('<text class="note" x="{}" y="{}">{}</text>').format(404 - axes.right, y - 1, told))
-        parts.append(Markup('<text class="note" x="{}" y="{}">{}</text>').format(404 - axes.right, y + 10, fixed(value, 2)))
+        parts.append(
+            Markup('<text class="note" x="{}" y="{}">{}</text>').format(404 - axes.right, y + 10, fixed(value, 2))
+        )
     parts.extend(
         Markup('<circle class="dot c{}" cx="{}" cy="{}" r="3.6"><title>{}: {:+.4g} {}</title></circle>').format(
             pairs.colour, axes.at_x(x), axes.at_y(y), case, y, unit

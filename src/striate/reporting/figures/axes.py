@@ -79,7 +79,9 @@ class Axes:
     def at_y(self, value: float) -> float:
         """Return the vertical place of a value."""
         low, high = self.y
-        return round(self.height - self.bottom - (value - low) / ((high - low) or 1) * (self.height - self.top - self.bottom), 2)
+        return round(
+            self.height - self.bottom - (value - low) / ((high - low) or 1) * (self.height - self.top - self.bottom), 2
+        )
 
     @property
     def floor(self) -> float:
@@ -95,7 +97,11 @@ class Axes:
             for value in found:
                 y = self.at_y(value)
                 parts.append(Markup('<path class="grid" d="M{} {}H{}"/>').format(self.left, y, WIDTH - self.right))
-                parts.append(Markup('<text x="{}" y="{}" text-anchor="end">{}</text>').format(self.left - 6, y + 3.5, label(value, step)))
+                parts.append(
+                    Markup('<text x="{}" y="{}" text-anchor="end">{}</text>').format(
+                        self.left - 6, y + 3.5, label(value, step)
+                    )
+                )
         found = ticks(*self.x, x_about)
         step = found[1] - found[0] if len(found) > 1 else found[0]
         parts.append(Markup('<path class="axis" d="M{} {}H{}"/>').format(self.left, self.floor, WIDTH - self.right))
@@ -104,14 +110,22 @@ class Axes:
             if not rows:
                 parts.append(Markup('<path class="grid" d="M{} {}V{}"/>').format(x, self.top, self.floor))
             parts.append(Markup('<path class="axis" d="M{} {}v4"/>').format(x, self.floor))
-            parts.append(Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>').format(x, self.floor + 16, label(value, step)))
+            parts.append(
+                Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>').format(
+                    x, self.floor + 16, label(value, step)
+                )
+            )
         middle = (self.left + WIDTH - self.right) / 2
-        parts.append(Markup('<text class="title" x="{}" y="{}" text-anchor="middle">{}</text>').format(middle, self.height - 4, x_title))
+        parts.append(
+            Markup('<text class="title" x="{}" y="{}" text-anchor="middle">{}</text>').format(
+                middle, self.height - 4, x_title
+            )
+        )
         parts.append(Markup('<text class="title" x="{}" y="12">{}</text>').format(0 if rows else self.left, y_title))
         return Markup("").join(parts)
 
 
-def picture(axes: Axes, content: Markup, description: str, extra: Markup = Markup("")) -> Markup:  # noqa: B008
+def picture(axes: Axes, content: Markup, description: str, extra: Markup = Markup("")) -> Markup:
     """Wrap drawn content as an accessible SVG; `extra` holds further attributes."""
     return Markup('<svg class="plot" viewBox="0 0 {} {}" role="img" aria-label="{}"{}>{}</svg>').format(
         WIDTH, axes.height, escape(description), extra, content

@@ -39,12 +39,18 @@ def dot_plot(rows: list[Row], title: str, *, x_range: tuple[float, float] | None
     found = [v for r in rows for v in [*(value for _, value in r.values), r.low, r.high, r.mean] if v is not None]
     longest = max((len(r.name) for r in rows), default=4)
     left = 14 + 6.2 * min(longest, 18)
-    axes = Axes(x_range or around(found, zero=zero), (0, 1), height=46 + ROW * len(rows), left=left, right=14, bottom=22)
+    axes = Axes(
+        x_range or around(found, zero=zero), (0, 1), height=46 + ROW * len(rows), left=left, right=14, bottom=22
+    )
     parts = [axes.frame("", title, rows=False)]
     for n, row in enumerate(rows):
         y = axes.top + ROW * (n + 0.5)
         name = row.name if len(row.name) <= 18 else row.name[:17] + "…"
-        parts.append(Markup('<text x="{}" y="{}" text-anchor="end"><title>{}</title>{}</text>').format(left - 10, y + 4, row.name, name))
+        parts.append(
+            Markup('<text x="{}" y="{}" text-anchor="end"><title>{}</title>{}</text>').format(
+                left - 10, y + 4, row.name, name
+            )
+        )
         if row.low is not None and row.high is not None:
             parts.append(
                 Markup('<rect class="band" x="{0}" y="{1}" width="{2}" height="14"/>').format(
@@ -52,9 +58,9 @@ def dot_plot(rows: list[Row], title: str, *, x_range: tuple[float, float] | None
                 )
             )
         parts.extend(
-            Markup('<circle class="dot c{}" cx="{}" cy="{}" r="3.6" tabindex="-1"><title>{}: {:.4g}</title></circle>').format(
-                n % 8 + 1, axes.at_x(value), y + shift, case, value
-            )
+            Markup(
+                '<circle class="dot c{}" cx="{}" cy="{}" r="3.6" tabindex="-1"><title>{}: {:.4g}</title></circle>'
+            ).format(n % 8 + 1, axes.at_x(value), y + shift, case, value)
             for (case, value), shift in zip(row.values, _shifts([axes.at_x(v) for _, v in row.values]), strict=True)
         )
         if row.mean is not None:

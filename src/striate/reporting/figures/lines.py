@@ -71,19 +71,46 @@ def line_plot(
     if mark:
         y = axes.at_y(mark[0])
         parts.append(Markup('<path class="mark" d="M{} {}H{}"/>').format(axes.left, y, 400 - axes.right))
-        parts.append(Markup('<text class="note" x="{}" y="{}" text-anchor="end">{}</text>').format(400 - axes.right, y - 4, mark[1]))
+        parts.append(
+            Markup('<text class="note" x="{}" y="{}" text-anchor="end">{}</text>').format(
+                400 - axes.right, y - 4, mark[1]
+            )
+        )
     for one in drawn:
         low, high = axes.y
         points = [(axes.at_x(x), axes.at_y(min(max(y, low), high))) for x, y in zip(one.x, one.y, strict=True)]
         path = "M" + "L".join(f"{x} {y}" for x, y in points)
-        parts.append(Markup('<path class="line c{}{}" d="{}"/>').format(one.colour, " faint" if one.faint else "", path))
+        parts.append(
+            Markup('<path class="line c{}{}" d="{}"/>').format(one.colour, " faint" if one.faint else "", path)
+        )
         if one.dots or len(points) == 1:
-            parts.extend(Markup('<circle class="dot c{}" cx="{}" cy="{}" r="2.5"/>').format(one.colour, x, y) for x, y in points)
-    parts.append(Markup('<path class="cursor" d=""/><text class="readout" x="{}" y="12" text-anchor="end"></text>').format(400 - axes.right))
+            parts.extend(
+                Markup('<circle class="dot c{}" cx="{}" cy="{}" r="2.5"/>').format(one.colour, x, y) for x, y in points
+            )
+    parts.append(
+        Markup('<path class="cursor" d=""/><text class="readout" x="{}" y="12" text-anchor="end"></text>').format(
+            400 - axes.right
+        )
+    )
     read = [
-        {"n": s.name, "c": s.colour, "x": [round(v, 3) for v in s.x], "y": [float(f"{v:.4g}") for v in s.y]} for s in drawn if not s.faint
+        {"n": s.name, "c": s.colour, "x": [round(v, 3) for v in s.x], "y": [float(f"{v:.4g}") for v in s.y]}
+        for s in drawn
+        if not s.faint
     ]
-    place = {"x": axes.x, "left": axes.left, "right": 400 - axes.right, "top": axes.top, "floor": axes.floor, "unit": x_title, "series": read}
+    place = {
+        "x": axes.x,
+        "left": axes.left,
+        "right": 400 - axes.right,
+        "top": axes.top,
+        "floor": axes.floor,
+        "unit": x_title,
+        "series": read,
+    }
     names = ", ".join(s.name for s in drawn if not s.faint)
     ends = "; ".join(f"{s.name} ends at {s.y[-1]:.3g}" for s in drawn if not s.faint)
-    return picture(axes, Markup("").join(parts), f"{y_title} over {x_title}: {names}. {ends}.", Markup(' data-lines="{}"').format(json.dumps(place)))
+    return picture(
+        axes,
+        Markup("").join(parts),
+        f"{y_title} over {x_title}: {names}. {ends}.",
+        Markup(' data-lines="{}"').format(json.dumps(place)),
+    )

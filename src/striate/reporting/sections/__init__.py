@@ -22,11 +22,20 @@ from striate.reporting.sections import (
 
 Maker = Callable[[Folder], Section]
 
-SECTIONS: dict[str, tuple[Maker, ...]] = {
-    "run": (
-        headline.make, warnings.make, methods.make, panels.make, measures.make, volumes.make, learning.make, check.make, plan.make,
-        lesions.make, record.make,
-    ),
-    "prediction": (headline.make, warnings.make, panels.make, volumes.make, lesions.make, methods.make, record.make),
-}  # fmt: skip
-"""Kind of folder → its sections, in order."""
+_ALL: dict[str, Maker] = {
+    "headline": headline.make,
+    "warnings": warnings.make,
+    "methods": methods.make,
+    "panels": panels.make,
+    "measures": measures.make,
+    "volumes": volumes.make,
+    "learning": learning.make,
+    "check": check.make,
+    "plan": plan.make,
+    "lesions": lesions.make,
+    "record": record.make,
+}
+_OF_PREDICTION = ("headline", "warnings", "panels", "volumes", "lesions", "methods", "record")
+
+SECTIONS: dict[str, dict[str, Maker]] = {"run": _ALL, "prediction": {key: _ALL[key] for key in _OF_PREDICTION}}
+"""Kind of folder → its sections by key, in reading order."""

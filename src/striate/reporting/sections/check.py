@@ -16,9 +16,18 @@ def make(folder: Folder) -> Section:
     """Return the problems, worst first, and one row per case."""
     document = folder.check
     if not document:
-        return Section("check", "Data check", absent=f"The data were not checked, or the result was not kept: {folder.why.get('check.json', '')}")
+        return Section(
+            "check",
+            "Data check",
+            absent=f"The data were not checked, or the result was not kept: {folder.why.get('check.json', '')}",
+        )
     problems = [p for p in document.get("problems") or [] if isinstance(p, dict)]
-    problems.sort(key=lambda p: (ORDER.index(p["severity"]) if p.get("severity") in ORDER else len(ORDER), str(p.get("case") or "")))
+    problems.sort(
+        key=lambda p: (
+            ORDER.index(p["severity"]) if p.get("severity") in ORDER else len(ORDER),
+            str(p.get("case") or ""),
+        )
+    )
     counts = {kind: sum(p.get("severity") == kind for p in problems) for kind in ORDER}
     facts = [f for f in document.get("facts") or [] if isinstance(f, dict)]
     data = {

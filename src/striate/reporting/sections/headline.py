@@ -16,7 +16,11 @@ def make(folder: Folder) -> Section:
     tiles = _measured(folder) if folder.kind == "run" else _found(folder)
     if tiles:
         return Section("headline", "", {"tiles": tiles[:MOST], "note": _note(folder, tiles)})
-    reasons = [folder.why[n] for n in ("validation/evaluation.json", "findings.json", "validation/findings.json") if n in folder.why]
+    reasons = [
+        folder.why[n]
+        for n in ("validation/evaluation.json", "findings.json", "validation/findings.json")
+        if n in folder.why
+    ]
     why = " ".join(reasons[:1]) or "no case was measured."
     return Section("headline", "", absent=f"There are no headline numbers: {why}")
 
@@ -29,7 +33,7 @@ def _measured(folder: Folder) -> list[dict[str, Any]]:
             continue
         count = int(number(dice.get("n")) or 0)
         facts = [
-            ("95 % interval", interval(dice.get("low"), dice.get("high"))),
+            ("95 % interval", interval(dice.get("low"), dice.get("high")) if count > 1 else ""),
             ("HD95", _with_unit((measures.get("hd95_mm") or {}).get("median"), 1, "mm (median)")),
             ("volume error", _with_unit((measures.get("volume_error_ml") or {}).get("mean"), 1, "mL (mean)")),
         ]
@@ -56,9 +60,15 @@ def _found(folder: Folder) -> list[dict[str, Any]]:
             quantity = rows[0][1].get("volume_ml")
             bounds = interval(quantity.get("low"), quantity.get("high"), 1) if isinstance(quantity, dict) else ""
             facts = [("95 % interval", f"{bounds} mL")] * bool(bounds) + facts
-        middle = sorted(volumes)[len(volumes) // 2] if len(volumes) % 2 else sum(sorted(volumes)[len(volumes) // 2 - 1 :][:2]) / 2
+        middle = (
+            sorted(volumes)[len(volumes) // 2]
+            if len(volumes) % 2
+            else sum(sorted(volumes)[len(volumes) // 2 - 1 :][:2]) / 2
+        )
         what = "volume" if len(volumes) == 1 else f"volume, median, n = {len(volumes)}"
-        tiles.append({"name": name, "what": what, "value": volume(middle), "unit": "mL", "count": len(volumes), "facts": facts})
+        tiles.append(
+            {"name": name, "what": what, "value": volume(middle), "unit": "mL", "count": len(volumes), "facts": facts}
+        )
     return tiles
 
 

@@ -25,7 +25,9 @@ def make(folder: Folder) -> Section:
     missing = [folder.why[n] for n in ("metrics.csv", "validation.csv") if n in folder.why]
     if not folder.validations and not missing:
         missing = ["No validation was recorded."]
-    return Section("learning", "Learning", {"plots": plots, "missing": missing, "waited": waited_percent(folder.metrics)})
+    return Section(
+        "learning", "Learning", {"plots": plots, "missing": missing, "waited": waited_percent(folder.metrics)}
+    )
 
 
 def waited_percent(rows: Values) -> float | None:
@@ -57,7 +59,11 @@ def _loss(folder: Folder) -> dict[str, Any] | None:
     low, high = min(smooth + vy), max(sorted(y)[: max(1, round(len(y) * 0.995))] + vy)
     room = (high - low) * 0.05 or 0.1
     low = min(low, *sorted(y)[round(len(y) * 0.005) : round(len(y) * 0.005) + 1])
-    return _plot(line_plot(series, "update", "Loss", y_range=(low - room if low < 0 else max(0.0, low - room), high + room)), keys, "loss")
+    return _plot(
+        line_plot(series, "update", "Loss", y_range=(low - room if low < 0 else max(0.0, low - room), high + room)),
+        keys,
+        "loss",
+    )
 
 
 def _dice(folder: Folder) -> dict[str, Any] | None:
@@ -86,7 +92,11 @@ def _rate(rows: Values) -> dict[str, Any] | None:
 
 
 def _wait(rows: Values) -> dict[str, Any] | None:
-    found = [(s, w, t) for r in rows if (s := r.get("step")) is not None and (w := r.get("data_wait_s")) is not None and (t := r.get("step_s"))]
+    found = [
+        (s, w, t)
+        for r in rows
+        if (s := r.get("step")) is not None and (w := r.get("data_wait_s")) is not None and (t := r.get("step_s"))
+    ]
     if not found:
         return None
     size = max(1, len(found) // 60)
@@ -95,4 +105,14 @@ def _wait(rows: Values) -> dict[str, Any] | None:
     y = [100 * sum(w for _, w, _ in g) / sum(t for _, _, t in g) for g in groups]
     top = max(12.0, *(v * 1.08 for v in y))
     mark = (WAIT_LIMIT, f"aim: at most {WAIT_LIMIT:g} %")
-    return _plot(line_plot([Series("waiting", x, y, 7)], "update", "Waiting for data (% of time)", y_range=(0, min(100.0, top)), mark=mark), [], "waiting")
+    return _plot(
+        line_plot(
+            [Series("waiting", x, y, 7)],
+            "update",
+            "Waiting for data (% of time)",
+            y_range=(0, min(100.0, top)),
+            mark=mark,
+        ),
+        [],
+        "waiting",
+    )

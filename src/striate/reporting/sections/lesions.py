@@ -18,15 +18,24 @@ def make(folder: Folder) -> Section:
     """Return one row per lesion, the largest of each case and label first."""
     if not folder.cases:
         name = "validation/findings.json" if folder.kind == "run" else "findings.json"
-        return Section("lesions", "Lesions", absent=f"No lesion is known: {folder.why.get(name, f'{name} holds no case.')}")
+        return Section(
+            "lesions", "Lesions", absent=f"No lesion is known: {folder.why.get(name, f'{name} holds no case.')}"
+        )
     rows: list[dict[str, Any]] = []
-    sizes = [x.get("volume_ml") for c in folder.cases for f in (c.get("labels") or {}).values() for x in f.get("lesions") or []]
+    sizes = [
+        x.get("volume_ml")
+        for c in folder.cases
+        for f in (c.get("labels") or {}).values()
+        for x in f.get("lesions") or []
+    ]
     digits = max(2, volume_decimals(sizes))
     for case in folder.cases:
         for name, found in (case.get("labels") or {}).items():
             lesions = [x for x in found.get("lesions") or [] if isinstance(x, dict)]
             lesions.sort(key=lambda x: -(number(x.get("volume_ml")) or 0))
-            rows.extend(_row(str(case.get("case")), name, n, lesion, digits) for n, lesion in enumerate(lesions, start=1))
+            rows.extend(
+                _row(str(case.get("case")), name, n, lesion, digits) for n, lesion in enumerate(lesions, start=1)
+            )
     if not rows:
         return Section("lesions", "Lesions", absent="No lesion was found in any case.")
     rows.sort(key=lambda r: (r["case"], r["name"], r["n"]))
@@ -44,7 +53,13 @@ def _cut(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _row(case: str, name: str, n: int, lesion: dict[str, Any], digits: int) -> dict[str, Any]:
     extent = lesion.get("extent_mm")
-    sizes = product([round(float(v), 1) for v in extent]) if isinstance(extent, list) else fixed(extent, 1) if extent else NONE
+    sizes = (
+        product([round(float(v), 1) for v in extent])
+        if isinstance(extent, list)
+        else fixed(extent, 1)
+        if extent
+        else NONE
+    )
     return {
         "case": case, "name": name, "n": n, "size": number(lesion.get("volume_ml")) or 0.0, "volume": fixed(lesion.get("volume_ml"), digits),
         "voxels": fixed(lesion.get("voxels"), 0), "centre": triple(lesion.get("centroid_mm")), "extent": sizes,

@@ -64,5 +64,9 @@ def _share_range(rows: list[Row]) -> tuple[float, float]:
 
 
 def _case_rows(case: dict[str, Any], names: list[str], measures: list[str]) -> dict[str, Any]:
-    rows = [(n, [measure_text(m, (case.get(n) or {}).get(m)) for m in measures]) for n in names if isinstance(case.get(n), dict)]
+    rows = [
+        (n, [measure_text(m, (case.get(n) or {}).get(m)) for m in measures])
+        for n in names
+        if isinstance(case.get(n), dict)
+    ]
     return {"case": str(case.get("case")), "rows": rows}

@@ -14,28 +14,38 @@ def make(folder: Folder) -> Section:
     """Return the paragraph of a run or of a prediction."""
     sentences = _run(folder) if folder.kind == "run" else _prediction(folder)
     if not sentences:
-        return Section("methods", "What was done", absent="Neither a plan nor a record can be read from the folder, so it is not known what was done.")
+        return Section(
+            "methods",
+            "What was done",
+            absent="Neither a plan nor a record can be read from the folder, so it is not known what was done.",
+        )
     return Section("methods", "What was done", {"sentences": sentences})
 
 
 def _run(folder: Folder) -> list[str]:
     plan, record = folder.plan, folder.record
-    task, network = plan.get("task") or {}, plan.get("network") or {}
+    network = plan.get("network") or {}
     sentences = []
     if network:
         parameters = number((plan.get("expected") or {}).get("parameters")) or number(folder.model.get("parameters"))
         size = f" with {compact(parameters)} parameters" if parameters else ""
-        wanted = joined(task.get("regions") or [str(n) for v, n in (task.get("label_names") or {}).items() if str(v) != "0"])
-        shown = joined(task.get("channels") or [])
-        sentences.append(f"A {network.get('spatial_dims', 3)}D {network.get('name')}{size} was trained to outline {wanted or 'its labels'} from {shown or 'its channels'}.")
+        wanted = joined(folder.targets)
+        shown = joined(folder.channels)
+        sentences.append(
+            f"A {network.get('spatial_dims', 3)}D {network.get('name')}{size} was trained to outline {wanted or 'its labels'} from {shown or 'its channels'}."
+        )
     train, held = folder.split.get("train") or [], folder.split.get("validation") or []
     if train or held:
-        sentences.append(f"It learned from {_cases(len(train))} and was judged on {_cases(len(held))} that it never saw{_list(held)}; cases of one subject were kept together.")
+        sentences.append(
+            f"It learned from {_cases(len(train))} and was judged on {_cases(len(held))} that it never saw{_list(held)}; cases of one subject were kept together."
+        )
     sentences += _training(folder)
     preparation = plan.get("preparation") or {}
     if preparation:
         schemes = ", ".join(dict.fromkeys(preparation.get("normalisation") or []))
-        sentences.append(f"Images were {'cut to their non-zero part, ' if preparation.get('crop') else ''}normalised ({schemes}) and resampled to {product(preparation.get('spacing_mm'))} mm.")
+        sentences.append(
+            f"Images were {'cut to their non-zero part, ' if preparation.get('crop') else ''}normalised ({schemes}) and resampled to {product(preparation.get('spacing_mm'))} mm."
+        )
     return sentences + _machine(record)
 
 
@@ -64,7 +74,9 @@ def _prediction(folder: Folder) -> list[str]:
     parts = [p for p in str(options.get("model") or "").split("/") if p not in ("", ".")]
     name = "/".join(parts[-2:] if parts[-1:] == ["model"] else parts[-1:])
     duration = number(record.get("duration_s"))
-    text = f"{_cases(count).capitalize()} {'was' if count == 1 else 'were'} segmented" + (f" with the model {name}" if name else "")
+    text = f"{_cases(count).capitalize()} {'was' if count == 1 else 'were'} segmented" + (
+        f" with the model {name}" if name else ""
+    )
     text += f" in {show_seconds(duration)}." if duration else "."
     extra = [] if not options.get("tta") else ["Predictions over mirrored copies of the image were averaged."]
     return [text, *extra, *_machine(record)]
@@ -76,7 +88,9 @@ def _machine(record: dict[str, Any]) -> list[str]:
         return []
     shown = [f"{name} {versions[name]}" for name in ("striate", "torch") if name in versions]
     tools = f" with {' and '.join(shown)}" if shown else ""
-    return [f"It ran on {machine.get('cores')} cores of {machine.get('processor')}, {machine.get('memory_gb')} GB memory{tools}."]
+    return [
+        f"It ran on {machine.get('cores')} cores of {machine.get('processor')}, {machine.get('memory_gb')} GB memory{tools}."
+    ]
 
 
 def _cases(count: int) -> str:

@@ -40,7 +40,9 @@ def make(folder: Folder) -> Section:
     if not viewers:
         return Section("panels", title, absent=" ".join(broken))
     truth = any(v["data"]["truth"] for v in viewers)
-    return Section("panels", title, {"viewers": viewers, "broken": broken, "hidden": len(files) - len(chosen), "truth": truth})
+    return Section(
+        "panels", title, {"viewers": viewers, "broken": broken, "hidden": len(files) - len(chosen), "truth": truth}
+    )
 
 
 def spread(items: list[Path], most: int) -> list[Path]:
@@ -63,7 +65,11 @@ def _scores(folder: Folder) -> dict[str, float]:
 def _told(folder: Folder, panel: Panel) -> list[str]:
     """Return what stands beside the case's name: Dice or volume of each target."""
     measured = next((c for c in folder.evaluation.get("cases") or [] if c.get("case") == panel.case), {})
-    dice = [f"{n} Dice {measure_text('dice', m['dice'])}" for n, m in measured.items() if isinstance(m, dict) and number(m.get("dice")) is not None]
+    dice = [
+        f"{n} Dice {measure_text('dice', m['dice'])}"
+        for n, m in measured.items()
+        if isinstance(m, dict) and number(m.get("dice")) is not None
+    ]
     if dice:
         return dice
     found = next((c for c in folder.cases if c.get("case") == panel.case), {})

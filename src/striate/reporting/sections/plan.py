@@ -30,7 +30,11 @@ def make(folder: Folder) -> Section:
     """Return decisions with reasons, the settings without, and expectation against measurement."""
     plan = folder.plan
     if not plan:
-        return Section("plan", "Plan", absent=f"The plan cannot be shown: {folder.why.get('plan.yaml') or folder.why.get('model/plan.yaml', '')}")
+        return Section(
+            "plan",
+            "Plan",
+            absent=f"The plan cannot be shown: {folder.why.get('plan.yaml') or folder.why.get('model/plan.yaml', '')}",
+        )
     reasons = {str(k): str(v) for k, v in (plan.get("reasons") or {}).items()}
     shown = {k: v for k, v in plan.items() if k not in ("reasons", "expected", "schema_version")}
     flat = dict(_flat(shown, "", set(reasons)))
@@ -45,7 +49,11 @@ def _flat(node: dict[str, Any], path: str, stop: set[str]) -> Iterator[tuple[str
     """Yield dotted key and value; a mapping that has a reason of its own, or holds free options, stays whole."""
     for key, value in node.items():
         name = f"{path}{key}"
-        if isinstance(value, dict) and name not in stop and name not in ("network.options", "task.label_names", "task.regions"):
+        if (
+            isinstance(value, dict)
+            and name not in stop
+            and name not in ("network.options", "task.label_names", "task.regions")
+        ):
             yield from _flat(value, f"{name}.", stop)
         else:
             yield name, value
@@ -86,7 +94,11 @@ def _expected(folder: Folder, reasons: dict[str, str]) -> list[tuple[str, str, s
     spent = [t for r in rows if (t := r.get("step_s")) is not None]
     step_s = sorted(spent)[len(spent) // 2] if spent else None
     samples = number(found.get("samples_per_parameter"))
-    rule = "" if samples is None else "a rule of thumb asks for 10 (Yamins and DiCarlo 2016); shared weights and augmentation let convolutional networks learn from fewer"
+    rule = (
+        ""
+        if samples is None
+        else "a rule of thumb asks for 10 (Yamins and DiCarlo 2016); shared weights and augmentation let convolutional networks learn from fewer"
+    )
     lines: list[tuple[str, str, str, str]] = [
         ("Parameters", "parameters", compact(found.get("parameters")), ""),
         ("Multiply-adds per patch", "macs_per_patch", compact(found.get("macs_per_patch")), ""),

@@ -16,7 +16,9 @@ def make(folder: Folder) -> Section:
     """Return ``record.json`` as small tables."""
     record = folder.record
     if not record:
-        return Section("record", "Record", absent=f"There is no record of what was run: {folder.why.get('record.json', '')}")
+        return Section(
+            "record", "Record", absent=f"There is no record of what was run: {folder.why.get('record.json', '')}"
+        )
     duration = number(record.get("duration_s"))
     run = [
         ("Command", f"striate {record.get('verb', '')}"), ("Started", str(record.get("started") or "–")),
@@ -31,8 +33,14 @@ def make(folder: Folder) -> Section:
         (title, [(str(k), str(v)) for k, v in (record.get(key) or {}).items()])
         for title, key in (("Files read (SHA-256)", "inputs"), ("Files written (SHA-256)", "outputs"))
     ]
-    nested = [(_words(k), _nested(v)) for k, v in (record.get("facts") or {}).items() if isinstance(v, (dict, list)) and v]
-    return Section("record", "Record", {"tables": [t for t in tables if t[1]], "hashes": [h for h in hashes if h[1]], "nested": nested})
+    nested = [
+        (_words(k), _nested(v)) for k, v in (record.get("facts") or {}).items() if isinstance(v, (dict, list)) and v
+    ]
+    return Section(
+        "record",
+        "Record",
+        {"tables": [t for t in tables if t[1]], "hashes": [h for h in hashes if h[1]], "nested": nested},
+    )
 
 
 def _rows(document: Any) -> list[tuple[str, str]]:

@@ -25,7 +25,9 @@ def make(folder: Folder) -> Section:
     cases = folder.cases
     if not cases:
         name = "validation/findings.json" if folder.kind == "run" else "findings.json"
-        return Section("volumes", "Volumes", absent=f"No volume is known: {folder.why.get(name, f'{name} holds no case.')}")
+        return Section(
+            "volumes", "Volumes", absent=f"No volume is known: {folder.why.get(name, f'{name} holds no case.')}"
+        )
     errors = {str(c.get("case")): c for c in folder.evaluation.get("cases") or [] if isinstance(c, dict)}
     rows = [_row(case, name, found, errors) for case in cases for name, found in (case.get("labels") or {}).items()]
     truth = any(r["true"] is not None for r in rows)
@@ -77,4 +79,9 @@ def _plots(groups: list[Pairs]) -> dict[str, Any] | None:
     if not groups:
         return None
     differences: list[Markup] = [bland_altman(g, "mL") for g in groups[:MOST]]
-    return {"scatter": scatter(groups, "mL"), "differences": differences, "keys": [(g.name, g.colour) for g in groups], "n": max(len(g.values) for g in groups)}
+    return {
+        "scatter": scatter(groups, "mL"),
+        "differences": differences,
+        "keys": [(g.name, g.colour) for g in groups],
+        "n": max(len(g.values) for g in groups),
+    }

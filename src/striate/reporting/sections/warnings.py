@@ -15,7 +15,9 @@ def make(folder: Folder) -> Section:
         rows.extend((str(case.get("case", "")), str(w)) for w in case.get("warnings") or [])
     data: dict[str, Any] = {"rows": list(dict.fromkeys(rows)), "errors": _errors(folder)}
     if not folder.record and not folder.findings:
-        return Section("warnings", "Warnings", absent="Warnings are not known: neither record.json nor findings.json can be read.")
+        return Section(
+            "warnings", "Warnings", absent="Warnings are not known: neither record.json nor findings.json can be read."
+        )
     return Section("warnings", "Warnings", data)
 
 

@@ -1,0 +1,140 @@
+"""A run and a prediction folder as `train` and `predict` leave them, small and made by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from striate.core.image import LabelMap
+from striate.core.record import Record
+from striate.core.targets import Targets
+from striate.measure.findings import Findings
+from striate.reporting.panel import write_panel
+
+NAMES = {1: "oedema", 2: "core"}
+CASES = ("P01", "P02", "P03")
+
+
+def ball(shape: tuple[int, int, int], centre: tuple[float, float, float], radius: float) -> np.ndarray:
+    grid = np.indices(shape).astype(float)
+    return sum((g - c) ** 2 for g, c in zip(grid, centre, strict=True)) <= radius**2
+
+
+def volumes(n: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """Return two channels, the truth and a prediction that is shifted by one voxel."""
+    shape = (40, 48, 30)
+    head = ball(shape, (20, 24, 15), 14)
+    truth = np.zeros(shape, np.uint8)
+    truth[ball(shape, (22 + n, 26, 16), 6)] = 1
+    truth[ball(shape, (22 + n, 26, 16), 3)] = 2
+    predicted = np.roll(truth, 1, axis=1)
+    noise = np.random.default_rng(n).normal(0, 5, shape)
+    flair = np.where(head, 100 + noise + 80.0 * (truth > 0), 0)
+    return {"flair": flair, "t1": np.where(head, 120 + noise, 0)}, truth, predicted
+
+
+def dump(path: Path, document: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document))
+
+
+def write_results(folder: Path, cases: tuple[str, ...], with_truth: bool) -> list[dict[str, object]]:
+    targets = Targets.of_labels(NAMES)
+    found, rows = [], []
+    for n, case in enumerate(cases):
+        images, truth, predicted = volumes(n)
+        found.append(Findings.of(case, LabelMap(predicted, np.diag([1, 1, 2, 1.0])), targets))
+        path = folder / "panels" / f"{case.replace('/', '_')}.npz"
+        write_panel(
+            path, images, predicted, (1, 1, 2), truth=truth if with_truth else None, label_names=NAMES, case=case
+        )
+        per = {}
+        for name in targets.names:
+            a, b = targets.mask(predicted, name), targets.mask(truth, name)
+            per[name] = {
+                "dice": 2 * (a & b).sum() / (a.sum() + b.sum()),
+                "volume_error_ml": (int(a.sum()) - int(b.sum())) * 0.002 + n,
+            }
+        rows.append({"case": case, **per})
+    folder.mkdir(parents=True, exist_ok=True)
+    Findings.join(found).write(folder)
+    return rows
+
+
+def make_prediction(folder: Path) -> Path:
+    write_results(folder, ("P01",), with_truth=False)
+    record = Record(
+        "predict", options={"model": "runs/first/model", "tta": False}, warnings=["spacing outside the training range"]
+    )
+    record.write(folder / "record.json")
+    return folder
+
+
+def make_run(folder: Path, cases: tuple[str, ...] = CASES) -> Path:
+    rows = write_results(folder / "validation", cases, with_truth=True)
+    summary = {
+        name: {m: {"mean": float(np.mean([r[name][m] for r in rows])), "median": 0.9, "low": 0.81, "high": 0.93, "n": len(rows)} for m in ("dice", "volume_error_ml")}
+        for name in NAMES.values()
+    }  # fmt: skip
+    dump(folder / "validation" / "evaluation.json", {"summary": summary, "cases": rows})
+    plan = {
+        "schema_version": 1, "task": {"kind": "segmentation", "channels": ["flair", "t1"], "label_names": {0: "background", **NAMES}, "regions": None},
+        "preparation": {"spacing_mm": [1.0, 1.0, 2.0], "normalisation": ["zscore", "zscore"], "crop": True},
+        "network": {"name": "small_unet", "spatial_dims": 3, "options": {"features": [16, 32]}},
+        "training": {"patch": [32, 32, 16], "batch": 2, "budget_s": 120.0, "loss": "dice_ce", "optimiser": "adamw", "learning_rate": 0.002, "precision": "fp32", "seed": 7},
+        "expected": {"parameters": 1_234_567, "time_s": 118.0, "samples_per_parameter": 0.4},
+        "reasons": {"training.patch": "covers 95 % of the lesions", "preparation.spacing_mm": "median of the training cases"},
+    }  # fmt: skip
+    (folder / "plan.yaml").write_text(yaml.safe_dump(plan, sort_keys=False))
+    dump(folder / "split.json", {"train": ["P04", "P05"], "validation": list(cases)})
+    problem = {
+        "code": "stray_voxels",
+        "case": cases[0],
+        "severity": "warning",
+        "found": "3 single voxels",
+        "needed": "connected lesions",
+        "advice": "Look at them.",
+        "sentence": "",
+    }
+    fact = {
+        "case": cases[0],
+        "subject": "S1",
+        "shape": [40, 48, 30],
+        "spacing_mm": [1, 1, 2],
+        "axes": "RAS",
+        "channels": {"flair": {"quality": {"snr": 12.34}}},
+        "label": {"1": {"volume_ml": 1.5}},
+    }
+    dump(
+        folder / "check.json",
+        {
+            "kind": "striate-check",
+            "schema_version": 1,
+            "cohort": "c",
+            "cases": 5,
+            "problems": [problem],
+            "facts": [fact],
+        },
+    )
+    steps = range(50)
+    lines = [f"{s},{s * 0.5},{s / 50},{0.002 * (1 - s / 50)},{1.5 - s * 0.02},{0.05},{0.5}" for s in steps]
+    (folder / "metrics.csv").write_text(
+        "step,elapsed_s,fraction,learning_rate,loss,data_wait_s,step_s\n" + "\n".join(lines) + "\n"
+    )
+    (folder / "validation.csv").write_text(
+        "step,elapsed_s,loss,dice_oedema,dice_core,dice_mean\n0,1,1.4,0.1,0,0.05\n25,13,1,0.6,nan,0.55\n50,25,0.7,0.85,0.8,0.825\n"
+    )
+    record = Record(
+        "train",
+        options={"budget": "2m"},
+        seed=7,
+        inputs={"a.nii.gz": "ab" * 32},
+        facts={"peak_rss_bytes": 1_500_000_000},
+        started="2026-01-05T10:00:00+00:00",
+        duration_s=119.5,
+    )
+    record.write(folder / "record.json")
+    return folder

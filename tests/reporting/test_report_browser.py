@@ -1,0 +1,74 @@
+"""The page in headless Chromium: its script draws, it is light and dark, it fits a narrow screen, it prints."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Picture
+
+from striate.workflows.report import report
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--virtual-time-budget=20000",
+)  # fmt: skip
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed")]
+
+
+def browse(page: Path, profile: Path, *extra: str) -> str:
+    command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={profile}", *extra, page.resolve().as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+def picture(page: Path, tmp_path: Path, *, dark: bool, size: str) -> np.ndarray:
+    out = tmp_path / f"shot-{dark}-{size}.png"
+    scheme = 0 if dark else 1
+    browse(
+        page,
+        tmp_path / f"profile-{dark}-{size}",
+        f"--blink-settings=preferredColorScheme={scheme}",
+        f"--window-size={size}",
+        f"--screenshot={out}",
+    )
+    return np.asarray(Picture.open(out).convert("RGB")).astype(int)
+
+
+def test_the_script_runs_from_disk_and_draws_every_case(hostile_folder: Path, tmp_path: Path) -> None:
+    dom = browse(report(hostile_folder), tmp_path / "profile", "--dump-dom", "--window-size=1200,900")
+    assert 'data-drawn="3"' in dom
+    assert dom.count('data-ready="yes"') == 3
+    assert re.search(r"axial slice \d+ of 30", dom)
+    assert "cm²" in dom
+
+
+def test_light_and_dark_and_pictures(run_folder: Path, tmp_path: Path) -> None:
+    page = report(run_folder)
+    light = picture(page, tmp_path, dark=False, size="1200,2400")
+    dark = picture(page, tmp_path, dark=True, size="1200,2400")
+    assert tuple(light[2, 2]) == (255, 255, 255)
+    assert dark[2, 2].max() < 40
+    colourful = np.abs(light[..., 0] - light[..., 2]) > 90
+    assert colourful.sum() > 500, "outlines of the masks are drawn in colour"
+    black = (light.max(axis=-1) < 10).sum()
+    assert black > 20_000, "pictures have their black background"
+
+
+def test_narrow_screens_do_not_scroll_sideways(run_folder: Path, tmp_path: Path) -> None:
+    page = report(run_folder)
+    shot = picture(page, tmp_path, dark=False, size="500,6000")
+    assert shot.shape[1] == 500
+    assert (shot[:, -8:] == 255).all(), "the margin stays free"
+
+
+def test_it_prints(prediction_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "page.pdf"
+    browse(report(prediction_folder), tmp_path / "profile", f"--print-to-pdf={out}", "--no-pdf-header-footer")
+    content = out.read_bytes()
+    assert content.startswith(b"%PDF")
+    assert content.count(b"/Type /Page") + content.count(b"/Type/Page") >= 2

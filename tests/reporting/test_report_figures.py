@@ -1,0 +1,79 @@
+"""Plots: ticks, hand-computed agreement, escaped text, well-formed pictures."""
+
+from __future__ import annotations
+
+import math
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from striate.reporting.figures.agreement import Pairs, bland_altman, limits_of_agreement, scatter
+from striate.reporting.figures.axes import around, label, ticks
+from striate.reporting.figures.dots import Row, dot_plot
+from striate.reporting.figures.lines import Series, line_plot, smoothed, thinned
+
+HOSTILE = '<script>alert("1")</script>'
+
+
+@given(low=st.floats(-1e6, 1e6), span=st.floats(1e-3, 1e6))
+def test_ticks_are_round_inside_and_few(low: float, span: float) -> None:
+    found = ticks(low, low + span)
+    assert all(low - 1e-6 * span <= t <= low + span * (1 + 1e-6) for t in found)
+    assert len(found) <= 7
+
+
+def test_ticks_by_hand() -> None:
+    assert ticks(0, 1) == [0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    assert [label(t, 0.2) for t in ticks(0, 1)] == ["0", "0.2", "0.4", "0.6", "0.8", "1.0"]
+    assert label(-2.5, 2.5) == "−2.5"
+    assert label(20000, 5000) == "20k"
+    assert ticks(3, 3) == [3]
+
+
+def test_around_handles_nothing_and_constants() -> None:
+    assert around([]) == (0.0, 1.0)
+    low, high = around([5.0, 5.0])
+    assert low < 5 < high
+    assert around([2.0, 4.0], zero=True)[0] == 0
+
+
+def test_limits_of_agreement_by_hand() -> None:
+    pairs = Pairs("tumour", [("a", 11, 10), ("b", 18, 20), ("c", 34, 30)])
+    mean, low, high = limits_of_agreement(pairs)  # differences 1, -2, 4: mean 1, standard deviation 3
+    assert mean == pytest.approx(1)
+    assert (low, high) == (pytest.approx(1 - 1.96 * 3), pytest.approx(1 + 1.96 * 3))
+
+
+def test_thinning_and_smoothing_keep_the_mean() -> None:
+    x, y = [float(n) for n in range(1000)], [math.sin(n) for n in range(1000)]
+    few_x, few_y = thinned(x, y, 100)
+    assert len(few_x) == len(few_y) == 100
+    assert sum(few_y) / 100 == pytest.approx(sum(y) / 1000)
+    assert smoothed([2.0] * 7) == [2.0] * 7
+    assert smoothed([0.0, 3.0, 0.0]) == [1.5, 1.0, 1.5]
+
+
+@pytest.mark.parametrize(
+    "plot",
+    [
+        line_plot(
+            [Series(HOSTILE, [0, 1], [1, 2]), Series("b", [0], [3], 2, dots=True)],
+            HOSTILE,
+            HOSTILE,
+            mark=(1.5, HOSTILE),
+        ),
+        line_plot([], "x", "y"),
+        dot_plot([Row(HOSTILE, [(HOSTILE, 0.5), ("b", 0.5)], 0.5, 0.4, 0.6)], HOSTILE, x_range=(0, 1)),
+        scatter([Pairs(HOSTILE, [(HOSTILE, 1, 2)])], "mL"),
+        bland_altman(Pairs(HOSTILE, [(HOSTILE, 1, 2), ("b", 2, 2), ("c", 4, 3)]), "mL"),
+    ],
+)
+def test_pictures_are_well_formed_and_escaped(plot: str) -> None:
+    root = ET.fromstring(str(plot))
+    assert root.get("role") == "img"
+    assert root.get("aria-label")
+    assert "script" not in {element.tag for element in root.iter()}
+    assert "NaN" not in plot
+    assert "nan" not in plot.replace("nance", "")

@@ -1,0 +1,123 @@
+"""Contract of every section: it shows what is there, states why it is not, and never breaks the page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from striate.core.errors import DataError
+from striate.reporting.folder import Folder
+from striate.reporting.render import make_section, page, render
+from striate.reporting.sections import SECTIONS, learning, measures, plan, volumes
+from striate.reporting.sections.panels import spread
+
+KEYS = [(kind, key) for kind, sections in SECTIONS.items() for key in sections]
+ARTEFACTS = (
+    "check.json", "record.json", "plan.yaml", "split.json", "metrics.csv", "validation.csv", "validation/evaluation.json",
+    "validation/findings.json",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "key"), KEYS)
+def test_section_shows_what_is_there(kind: str, key: str, run_folder: Path, prediction_folder: Path) -> None:
+    folder = Folder(run_folder if kind == "run" else prediction_folder)
+    assert folder.kind == kind
+    section = SECTIONS[kind][key](folder)
+    assert section.key == key
+    assert section.absent is None
+    assert page(folder, [section])
+
+
+@pytest.mark.parametrize(("kind", "key"), KEYS)
+def test_section_states_why_it_is_empty(kind: str, key: str, tmp_path: Path) -> None:
+    for name in ("plan.yaml", "metrics.csv") if kind == "run" else ("findings.json",):
+        (tmp_path / name).write_text("")
+    folder = Folder(tmp_path)
+    section = make_section(folder, key, SECTIONS[kind][key])
+    assert section.absent
+    assert section.absent.endswith(".")
+    assert str(tmp_path) not in section.absent
+    assert section.absent.split(":")[0] in page(folder, [section])
+
+
+@pytest.mark.parametrize("missing", ARTEFACTS)
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        "",
+        "\0{]",
+        "[1, 2]",
+        '{"cases": 3, "summary": [1], "problems": {"a": 1}, "task": 5, "options": 7, "training": "x"}',
+    ],
+)
+def test_no_artefact_breaks_the_page(missing: str, content: str | None, run_folder: Path) -> None:
+    target = run_folder / missing
+    target.unlink()
+    if content is not None:
+        target.write_text(content)
+    assert "</html>" in render(run_folder)
+
+
+def test_broken_panel_is_named_and_the_others_are_shown(run_folder: Path) -> None:
+    (run_folder / "validation" / "panels" / "P02.npz").write_bytes(b"broken")
+    text = render(run_folder)
+    assert "P02.npz: not readable" in text
+    assert text.count('<figure class="viewer') == 2
+
+
+def test_neither_run_nor_prediction_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="there is no such folder"):
+        Folder(tmp_path / "nowhere")
+    (tmp_path / "scan.nii.gz").write_text("")
+    with pytest.raises(DataError, match=r"holds scan\.nii\.gz; a run folder"):
+        Folder(tmp_path)
+
+
+def test_waiting_is_the_share_of_all_time(run_folder: Path) -> None:
+    assert learning.waited_percent(Folder(run_folder).metrics) == pytest.approx(10.0)
+    assert learning.waited_percent([]) is None
+
+
+def test_true_volume_is_predicted_minus_error(run_folder: Path) -> None:
+    findings = json.loads((run_folder / "validation" / "findings.json").read_text())
+    predicted = findings["cases"][2]["labels"]["oedema"]["volume_ml"]["value"]
+    rows = volumes.make(Folder(run_folder)).data["rows"]
+    row = next(r for r in rows if r["case"] == "P03" and r["name"] == "oedema")
+    error = json.loads((run_folder / "validation" / "evaluation.json").read_text())["cases"][2]["oedema"][
+        "volume_error_ml"
+    ]
+    assert float(row["predicted"]) == pytest.approx(predicted, abs=0.005)
+    assert float(row["true"].replace("−", "-")) == pytest.approx(predicted - error, abs=0.005)
+
+
+def test_a_single_case_gets_no_interval(run_folder: Path) -> None:
+    path = run_folder / "validation" / "evaluation.json"
+    document = json.loads(path.read_text())
+    for name in document["summary"].values():
+        for values in name.values():
+            values["n"] = 1
+    path.write_text(json.dumps(document))
+    folder = Folder(run_folder)
+    assert all(c["interval"] == "" for r in measures.make(folder).data["summary"] for c in r["cells"])
+    text = page(folder, [SECTIONS["run"]["headline"](folder)])
+    assert "says little about the next one" in text
+    assert "95 % interval" not in text
+
+
+def test_plan_shows_decisions_with_reasons_and_the_rest_apart(run_folder: Path) -> None:
+    data = plan.make(Folder(run_folder)).data
+    assert ("Patch (voxels)", "32 × 32 × 16", "covers 95 % of the lesions") in data["decided"]
+    assert ("Time budget", "2 min 00 s") in data["others"]
+    duration = next(row for row in data["expected"] if row[0] == "Duration")
+    assert duration[1:3] == ("1 min 58 s", "2 min 00 s")
+
+
+def test_many_cases_are_spread_from_worst_to_best() -> None:
+    items = [Path(str(n)) for n in range(50)]
+    found = spread(items, 8)
+    assert len(set(found)) == 8
+    assert (found[0], found[-1]) == (items[0], items[-1])
+    assert spread(items[:3], 8) == items[:3]
