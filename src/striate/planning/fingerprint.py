@@ -17,6 +17,7 @@ from striate.core.files import read_json, write_json
 from striate.core.image import to_ras
 from striate.core.progress import Progress, Silent, each
 from striate.core.targets import Targets
+from striate.data.background import background_value
 from striate.data.cohort import Cohort
 from striate.io.read import read_image, read_label
 
@@ -175,7 +176,7 @@ class _CaseFacts:
                 )
         stacked = [turn.apply(i.array) for i in images]
         classes = turn.apply(label.array)
-        inside = np.logical_or.reduce([(c != 0).any(axis=0) for c in stacked])
+        inside = np.logical_or.reduce([k != background_value(k) for c in stacked for k in c])
         self.zero_share = 1 - float(inside.mean())
         box = ndimage.find_objects(inside.astype(np.uint8))
         self.cropped = tuple(s.stop - s.start for s in box[0]) if box else self.shape

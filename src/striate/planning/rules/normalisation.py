@@ -27,7 +27,7 @@ def normalisation(facts: Fingerprint) -> Decision[tuple[tuple[str, ...], tuple[I
             why.append(f"{name}: a photograph's channel, scaled to 0 … 1")
         elif facts.zero_background:
             schemes.append("zscore_nonzero")
-            why.append(f"{name}: arbitrary units, and the background is exactly 0")
+            why.append(f"{name}: arbitrary units, and the background is one constant")
         else:
             schemes.append("zscore")
             why.append(f"{name}: arbitrary units")
