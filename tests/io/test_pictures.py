@@ -32,7 +32,9 @@ def test_columns_come_first(tmp_path, name, rows):
 @pytest.mark.parametrize("rows", [GREY, RGB], ids=["grey", "rgb"])
 def test_jpeg_is_read_as_pillow_decodes_it(tmp_path, rows):
     Pillow.fromarray(rows).save(tmp_path / "a.jpg")
-    assert np.array_equal(read_image(tmp_path / "a.jpg").array, columns_first(np.asarray(Pillow.open(tmp_path / "a.jpg"))))
+    assert np.array_equal(
+        read_image(tmp_path / "a.jpg").array, columns_first(np.asarray(Pillow.open(tmp_path / "a.jpg")))
+    )
 
 
 def test_16_bit_grey_png(tmp_path):

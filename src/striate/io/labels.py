@@ -54,6 +54,7 @@ def _whole(array: NDArray[Any], path: Path) -> tuple[NDArray[Any], list[str]]:
         return array.astype(np.uint8), []
     if array.dtype.kind != "f":
         _refuse_negative(array, path)
+        _refuse_huge(array, path)
         return array.astype(_smallest(int(array.max())), order="K", copy=False), []
     with np.errstate(invalid="ignore"):
         small = array.astype(np.uint8, order="K")
@@ -66,6 +67,7 @@ def _whole(array: NDArray[Any], path: Path) -> tuple[NDArray[Any], list[str]]:
                      "Replace them by 0."), path=path,
         )  # fmt: skip
     _refuse_negative(array, path)
+    _refuse_huge(array, path)
     near = np.rint(array)
     off = np.abs(array - near) > 1e-3
     if not off.any():
@@ -88,6 +90,14 @@ def _refuse_negative(array: NDArray[Any], path: Path) -> None:
         raise LabelError(
             expected(path, f"{count} voxels below zero (smallest {array.min():g})", "labels start at 0, which is background",
                      "Replace negative numbers by 0, or by a label of their own."), path=path,
+        )  # fmt: skip
+
+
+def _refuse_huge(array: NDArray[Any], path: Path) -> None:
+    if float(array.max()) >= 1 << 32:
+        raise LabelError(
+            expected(path, f"numbers up to {float(array.max()):g}", "labels below 4294967296 are needed",
+                     "Is this an image rather than its mask?"), path=path,
         )  # fmt: skip
 
 

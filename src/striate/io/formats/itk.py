@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from striate.core.errors import FormatError, StriateError, expected
+from striate.core.errors import FormatError, StriateError, UsageError, expected
 from striate.core.geometry import Affine, valid_affine
 from striate.core.image import Grid, Image
 from striate.core.optional import require
@@ -55,7 +55,9 @@ class Itk:
         return Image(array, header.grid.affine, meta)
 
     def write(self, path: Path, array: NDArray[Any], affine: Affine) -> None:
-        """Write the array, deflated; several channels become a vector image."""
+        """Write one file, deflated; several channels become a vector image."""
+        if path.suffix.lower() in (".mhd", ".nhdr"):
+            raise UsageError(f"{path}: header and voxels in two files cannot be written whole or not at all; write .mha or .nrrd.")
         sitk = _sitk()
         stored = array.astype(np.uint8) if array.dtype.kind == "b" else array
         stored = stored.astype(np.float32) if stored.dtype == np.float16 else stored
@@ -64,6 +66,10 @@ class Itk:
         volume = sitk.GetImageFromArray(np.ascontiguousarray(planes if vector else planes[..., 0]), isVector=vector)
         dims = stored.ndim - 1
         place = (_LPS_TO_RAS @ affine)[:, [*range(dims), 3]]
+        if dims == 2 and (place[:2, :2] == 0).all(axis=0).any():
+            raise FormatError(
+                expected(path, f"2D affine {np.asarray(affine).tolist()}", "a picture in the plane x, y is needed"), path=path
+            )
         spacing = np.linalg.norm(place[:dims, :dims], axis=0)
         volume.SetSpacing([float(v) for v in spacing])
         volume.SetOrigin([float(v) for v in place[:dims, dims]])
@@ -72,7 +78,7 @@ class Itk:
             sitk.WriteImage(volume, str(path), useCompression=True)
         except RuntimeError as error:
             raise FormatError(
-                expected(path, f"SimpleITK cannot write it ({_short(error)})", "an affine without shear is needed"),
+                expected(path, f"SimpleITK cannot write it ({_short(error)})", "an affine with independent axes is needed"),
                 path=path,
             ) from error
 

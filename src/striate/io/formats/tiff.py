@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,9 @@ from striate.io.formats.content import kind_of, opening, refuse_impossible
 from striate.io.formats.format import Header
 
 _FAULTS = (
-    ValueError,
-    IndexError,
-    KeyError,
-    TypeError,
-    struct.error,
-    OSError,
-    ZeroDivisionError,
-    OverflowError,
-    AssertionError,
-)
+    ValueError, IndexError, KeyError, TypeError, AttributeError, OSError, EOFError, ArithmeticError, AssertionError,
+    RuntimeError, struct.error, zlib.error,
+)  # fmt: skip
 
 
 class Tiff:
