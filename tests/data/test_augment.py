@@ -12,10 +12,8 @@ from scipy.interpolate import BSpline
 from striate.data import intensity, spatial
 from striate.data.augment import Augmentation, Parameters, draw_parameters, flat_axis
 
-OFF = dict.fromkeys(
-    ("affine", "elastic", "noise", "blur", "brightness", "contrast", "gamma", "low_resolution", "bias_field"), 0.0
-)
 INTENSITY = ("noise", "blur", "brightness", "contrast", "gamma", "low_resolution", "bias_field")
+OFF = dict.fromkeys(("affine", "elastic", *INTENSITY), 0.0)
 
 
 def _rng(seed: int = 0) -> np.random.Generator:
