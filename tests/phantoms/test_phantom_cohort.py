@@ -10,6 +10,7 @@ from scipy import ndimage
 from striate.cli.main import run
 from striate.core.errors import DataError, UsageError
 from striate.core.record import Record
+from striate.data.cohort import Cohort
 from striate.io.read import read_image, read_label
 from striate.phantoms.subject import visits
 from striate.workflows.phantom import phantom
@@ -53,11 +54,26 @@ def test_files_agree_with_the_table(cohort):
         assert ndimage.label(label.array, np.ones((3, 3, 3)))[1] == int(row["lesions"])
 
 
+def test_cohort_is_recognised(cohort):
+    found = Cohort.open(cohort.parent)
+    assert [case.name for case in found.cases] == ["P001_1", "P001_2", "P002_1", "P002_2"]
+    assert found.channels == ("flair",) and found.label_names == {1: "lesion"}
+    assert found.cases[0].metadata["artefact"] == "ghosting"
+    assert Cohort.open(cohort).cases[1].metadata["time"] == "2"
+
+
 def test_record_and_notice_lie_beside(cohort):
     record = Record.read(cohort.parent / "record.json")
     assert record.verb == "phantom" and record.seed == 7 and record.options["visits"] == 2
     assert "McGill" in (cohort.parent / "NOTICE").read_text()
-    assert sorted(p.name for p in cohort.parent.iterdir()) == ["NOTICE", "cohort.csv", "images", "masks", "record.json"]
+    assert sorted(p.name for p in cohort.parent.iterdir()) == [
+        "NOTICE",
+        "cohort.csv",
+        "images",
+        "labels.json",
+        "masks",
+        "record.json",
+    ]
 
 
 def test_same_seed_same_scan_and_another_seed_another():

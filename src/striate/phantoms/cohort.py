@@ -1,4 +1,4 @@
-"""A cohort of phantoms on disk: ``cohort.csv``, ``images/`` and ``masks/``, and the notice of the anatomy."""
+"""A cohort of phantoms on disk: ``cohort.csv``, ``labels.json``, ``images/``, ``masks/``, the notice of the anatomy."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from striate.core.errors import UsageError, expected
+from striate.core.files import write_json
 from striate.io.write import write_image, write_label
 from striate.phantoms.artefacts import ARTEFACTS, choose
 from striate.phantoms.scanner import Raster
 from striate.phantoms.subject import Visit, stream, visits
 
 COLUMNS = (
-    "subject", "time", "flair", "label", "artefact", "lesions", "lesion_ml", "new", "grown", "vanished", "seed",
+    "case", "subject", "time", "flair", "label", "artefact", "lesions", "lesion_ml", "new", "grown", "vanished", "seed",
 )  # fmt: skip
 Row = dict[str, str]
 
@@ -56,18 +57,20 @@ def _write_visit(folder: Path, subject: str, visit: Visit, seed: int, *, named: 
     write_label(folder / label, visit.label)
     change = [str(n) if visit.time > 1 else "" for n in (visit.change.new, visit.change.grown, visit.change.vanished)]
     values = (
-        subject, str(visit.time), flair, label, visit.artefact, str(visit.lesions), f"{visit.lesion_ml:.3f}", *change, str(seed),
+        case, subject, str(visit.time), flair, label,
+        visit.artefact, str(visit.lesions), f"{visit.lesion_ml:.3f}", *change, str(seed),
     )  # fmt: skip
     return dict(zip(COLUMNS, values, strict=True))
 
 
 def write_table(folder: Path, rows: list[Row]) -> Path:
-    """Write ``cohort.csv`` and the notice that copies of the anatomy must carry; return the table's path."""
+    """Write ``cohort.csv``, ``labels.json`` and the notice that copies must carry; return the table's path."""
     path = folder / "cohort.csv"
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+    write_json(folder / "labels.json", {"1": "lesion"})
     notice = importlib.resources.files("striate.phantoms") / "assets" / "NOTICE"
     (folder / "NOTICE").write_bytes(notice.read_bytes())
     return path
