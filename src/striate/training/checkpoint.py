@@ -67,19 +67,23 @@ def load(
         ) from error
     if header.get("schema_version") != VERSION:
         found = header.get("schema_version")
-        raise ModelError(expected(path, f"checkpoint version {found}", f"version {VERSION} is needed"), path=path)
+        raise ModelError(
+            expected(path, f"checkpoint version {found}", f"this Striate reads version {VERSION}",
+                     "Go on with the Striate that wrote it, or upgrade: pip install -U striate"), path=path,
+        )  # fmt: skip
     try:
         network.load_state_dict(_part(tensors, "network."))
         if average is not None:
             average.load_state_dict(_part(tensors, "average."))
         state: dict[int, dict[str, Any]] = {}
+        weights = [p for group in optimiser.param_groups for p in group["params"]]
         for key, value in _part(tensors, "optimiser.").items():
             index, name = key.split(".", 1)
-            state.setdefault(int(index), {})[name] = value
+            state.setdefault(int(index), {})[name] = _laid_out(value, weights[int(index)])
         for index, values in header["numbers"].items():
             state.setdefault(int(index), {}).update(values)
         optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-    except (RuntimeError, KeyError, ValueError) as error:
+    except (RuntimeError, KeyError, IndexError, ValueError) as error:
         problem = str(error).splitlines()[0]
         raise ModelError(
             expected(
@@ -90,6 +94,13 @@ def load(
             path=path,
         ) from error
     return int(header["step"]), dict(header["facts"])
+
+
+def _laid_out(value: Tensor, weight: Tensor) -> Tensor:
+    """Return a moment in the memory format of its weight: fused updates pair numbers by their place in memory."""
+    if value.shape != weight.shape:
+        return value
+    return torch.empty_like(weight, dtype=value.dtype, memory_format=torch.preserve_format).copy_(value)
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
