@@ -1,0 +1,194 @@
+"""One case from files to mask: probabilities, warnings, memory known beforehand, engines."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from striate.core.case import Case
+from striate.core.errors import MemoryLimitError, ModelError, UsageError
+from striate.core.image import Grid, Image
+from striate.core.targets import Targets
+from striate.inference import memory
+from striate.inference.engines import ENGINES, open_engine
+from striate.inference.engines.pytorch import native_precision
+from striate.inference.memory import check_memory, needed_bytes
+from striate.inference.predict import engine_of, predict_case
+from striate.inference.prediction import Prediction
+from striate.inference.probabilities import file_names
+from striate.io.read import read_image, read_label
+from striate.io.write import write_image, write_label
+
+
+@pytest.fixture
+def case(tmp_path):
+    rng, files = np.random.default_rng(0), {}
+    affine = np.array([[-1.0, 0, 0, 9], [0, 0, 1.5, -4], [0, 1, 0, 2], [0, 0, 0, 1]])
+    for name in ("flair", "t1c"):
+        array = np.zeros((1, 20, 18, 14), dtype=np.float32)
+        array[:, 2:-2, 3:-1, 1:-1] = rng.normal(100, 20, (1, 16, 14, 12))
+        files[name] = tmp_path / f"{name}.nii.gz"
+        write_image(files[name], Image(array, affine))
+    return Case("P1", "P1", files)
+
+
+def test_the_mask_lies_on_the_grid_of_the_files(model_of, case):
+    found = predict_case(model_of(), case)
+    assert found.label.grid.matches(read_image(case.channels["flair"]).grid, 1e-5)
+    assert set(found.label.values()) <= {1, 2, 5}
+    assert found.facts["seconds"].keys() == {"prepare", "network"} and found.facts["engine"] == "torch"
+    assert not found.label.array[:2].any()
+
+
+@pytest.mark.parametrize("regions", [None, {"all": (1, 2, 5), "core": (1,)}])
+def test_probabilities_add_up_and_agree_with_the_mask(model_of, case, tmp_path, regions):
+    model = model_of(regions=regions)
+    found = predict_case(model, case, save_probabilities=tmp_path / "maps")
+    assert sorted(p.name for p in (tmp_path / "maps").iterdir()) == sorted(
+        f"P1_{n}.nii.gz" for n in model.plan.targets.names
+    )
+    maps = np.stack([read_image(found.probabilities[n]).array[0] for n in model.plan.targets.names])
+    image = read_image(case.channels["flair"])
+    assert read_image(found.probabilities[model.plan.targets.names[0]]).grid.matches(image.grid, 1e-5)
+    assert maps.min() >= 0 and maps.max() <= 1
+    inside = image.array[0] != 0
+    if regions is None:
+        shares, values = np.concatenate([1 - maps.sum(0, keepdims=True), maps]), [0, 1, 2, 5]
+    else:
+        shares = np.stack([(1 - maps[0]) * (1 - maps[1]), maps[0] * maps[1], maps[0] * (1 - maps[1])])
+        values = [0, 1, 2]
+    said = np.take_along_axis(shares, np.searchsorted(values, found.label.array)[None], 0)[0]
+    assert (shares.max(0) - said)[inside].max() < 2e-3  # the maps are in half precision
+
+
+def test_mirroring_is_asked_for(model_of, case):
+    model = model_of(mirror=(0, 1, 2))
+    plain, mirrored = predict_case(model, case), predict_case(model, case, tta=True)
+    assert mirrored.facts["tta"] and not plain.facts["tta"]
+    assert not np.array_equal(plain.label.array, mirrored.label.array)
+
+
+def test_a_mirrored_image_gets_the_mirrored_mask_with_tta(plan_of, network_of):
+    from striate.inference.predict import predict_classes
+
+    plan = plan_of(mirror=(0, 1, 2))
+    network, array = network_of(plan), np.random.default_rng(0).normal(size=(2, 16, 16, 16)).astype(np.float32)
+    engine = open_engine(network, exclusive=True, precision="fp32")
+    first = predict_classes(plan, engine, array, tta=True)
+    second = predict_classes(plan, engine, np.ascontiguousarray(array[:, ::-1, :, ::-1]), tta=True)
+    assert (first == second[::-1, :, ::-1]).mean() > 0.999
+
+
+def test_a_network_in_training_serves_and_stays_in_training(plan_of, network_of, case):
+    plan = plan_of()
+    network = network_of(plan).train()
+    found = predict_case(plan, case, network=network)
+    assert network.training
+    assert np.array_equal(found.label.array, predict_case(plan, case, network=network.eval()).label.array)
+
+
+def test_a_plan_alone_is_not_enough(plan_of, case):
+    with pytest.raises(UsageError, match="network is None and only a plan was given"):
+        predict_case(plan_of(), case)
+
+
+def test_wrong_number_of_channels(model_of, case):
+    with pytest.raises(ModelError, match="case P1: 1 channels; the plan needs 2"):
+        predict_case(model_of(), Case("P1", "P1", {"flair": case.channels["flair"]}))
+
+
+def test_thick_slices_constant_images_and_empty_masks_are_said(model_of, tmp_path):
+    model = model_of(channels=("flair",))
+    path = tmp_path / "a.nii.gz"
+    write_image(path, Image(np.full((1, 8, 8, 3), 4.0, dtype=np.float32), np.diag([1, 1, 6.0, 1])))
+    found = predict_case(model, Case("a", "a", {"flair": path}))
+    assert any("voxels of 6 mm along axis z, the model works at 1 mm" in text for text in found.warnings)
+    assert any("the image is constant" in text for text in found.warnings)
+    assert not found.label.array.any()
+
+
+def test_a_prediction_reads_its_mask_back(model_of, case, tmp_path):
+    found = predict_case(model_of(), case)
+    write_label(tmp_path / "m.nii.gz", found.label)
+    stored = found.stored(tmp_path / "m.nii.gz")
+    assert stored.held is None
+    assert np.array_equal(stored.label.array, read_label(tmp_path / "m.nii.gz").array)
+    with pytest.raises(UsageError, match="path is None and no mask is held"):
+        _ = Prediction(case, found.targets).label
+
+
+def test_two_dimensions(model_of, tmp_path):
+    model = model_of(channels=("image",), dims=2, patch=(16, 16), spacing_mm=(1.0, 1.0), scheme="zscore")
+    array = np.random.default_rng(0).integers(0, 255, (1, 40, 23)).astype(np.uint8)
+    write_image(tmp_path / "a.png", Image(array, np.eye(4)))
+    found = predict_case(model, Case("a", "a", {"image": tmp_path / "a.png"}), save_probabilities=tmp_path / "maps")
+    assert found.label.array.shape == (40, 23)
+    assert read_image(found.probabilities["core"]).array.shape == (1, 40, 23)
+
+
+def test_a_2d_network_on_a_volume(model_of, case):
+    found = predict_case(model_of(dims=2, patch=(16, 16, 1)), case)
+    assert found.label.array.shape == (20, 18, 14)
+
+
+def test_names_of_files_are_different_and_safe():
+    names = file_names(Targets.of_labels({1: "left/right", 2: "left right", 3: "..", 4: "ödem"}))
+    assert len(set(names.values())) == 4
+    assert all("/" not in n and " " not in n for n in names.values())
+    assert names["ödem"] == "ödem" and names[".."] == "target3"
+
+
+GRID = Grid((240, 240, 155), np.eye(4))
+
+
+def test_memory_does_not_grow_with_classes_times_volume(plan_of):
+    few = needed_bytes(plan_of(patch=(96, 96, 96)), GRID, 2, {})
+    labels = {i: f"l{i}" for i in range(1, 101)}
+    plan = plan_of(patch=(96, 96, 96))
+    many = needed_bytes(plan.changed(task=plan.task.changed(label_names=labels)), GRID, 2, {})
+    voxels = 240 * 240 * 155
+    assert many["rows"] == 4 * 101 * 96 * 240 * 155 < 0.41 * 4 * 101 * voxels
+    assert many["images"] == few["images"] and many["mask"] == few["mask"]
+    assert sum(few.values()) < 2e9
+
+
+def test_memory_is_refused_before_starting_with_the_line_to_change(plan_of, monkeypatch):
+    monkeypatch.setattr(memory, "memory_available_bytes", lambda: 300_000_000)
+    plan = plan_of(patch=(96, 96, 96))
+    says = r"case P1: shape \(240, 240, 155\) with 2 channels needs about .* 300 MB of memory are free"
+    with pytest.raises(MemoryLimitError, match=says) as caught:
+        check_memory(plan, GRID, 2, {"activations_per_voxel": 500}, "case P1", "model/plan.yaml")
+    assert "inference.patch [96, 96, 96] in model/plan.yaml" in str(caught.value)
+    assert caught.value.exit_code == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "exclusive", "precision"), itertools.product(ENGINES, (True, False), ("fp32", "bf16", None))
+)
+def test_every_engine_gives_probabilities(plan_of, network_of, name, exclusive, precision):
+    network = network_of(plan_of()).eval()
+    tiles = torch.randn(2, 2, 16, 16, 16)
+    engine = open_engine(network, exclusive=exclusive, name=name, precision=precision)
+    found = engine(tiles)
+    with torch.no_grad():
+        logits = network(tiles)
+    expected = logits.softmax(1) if exclusive else logits.sigmoid()
+    assert found.dtype == torch.float32 and found.shape == expected.shape
+    assert engine.precision == (precision or native_precision())
+    assert (found - expected).abs().max() < (1e-4 if engine.precision == "fp32" else 0.05)
+    assert torch.equal(found, engine(tiles))
+
+
+def test_unknown_engines_and_precisions(plan_of, network_of):
+    with pytest.raises(UsageError, match=r"unknown engine 'torhc'\. Did you mean 'torch'"):
+        open_engine(network_of(plan_of()), exclusive=True, name="torhc")
+    with pytest.raises(UsageError, match="precision 'fp8': one of bf16, fp32"):
+        open_engine(network_of(plan_of()), exclusive=True, precision="fp8")
+
+
+def test_an_engine_is_taken_as_it_is(plan_of, function_engine):
+    engine = function_engine(lambda x: x)
+    assert engine_of(plan_of(), engine) is engine
