@@ -19,6 +19,7 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import nn
 
 from striate.core import config
+from striate.networks.layers.instance_norm import InstanceNorm
 from striate.networks.layers.spatial import (
     PerAxis,
     batch_norm,
@@ -105,10 +106,10 @@ class Stage(nn.Module):
 
 
 def _norm(dims: int, features: int, c: Config) -> nn.Module:
-    """Return the normalisation; one group per map is instance normalisation, and keeps the channels-last layout."""
+    """Return the normalisation."""
     if c.norm == "batch":
         return batch_norm(dims, features, c.norm_eps)
-    return nn.GroupNorm(features, features, eps=c.norm_eps)
+    return InstanceNorm(features, c.norm_eps)
 
 
 class SmallUNet(Network):
