@@ -76,18 +76,45 @@ def make_prediction(folder: Path) -> Path:
 def make_run(folder: Path, cases: tuple[str, ...] = CASES) -> Path:
     rows = write_results(folder / "validation", cases, with_truth=True)
     summary = {
-        name: {m: {"mean": float(np.mean([r[name][m] for r in rows])), "median": 0.9, "low": 0.81, "high": 0.93, "n": len(rows)} for m in ("dice", "volume_error_ml")}
+        name: {
+            m: {
+                "mean": float(np.mean([r[name][m] for r in rows])),
+                "median": 0.9,
+                "low": 0.81,
+                "high": 0.93,
+                "n": len(rows),
+            }
+            for m in ("dice", "volume_error_ml")
+        }
         for name in NAMES.values()
-    }  # fmt: skip
+    }
     dump(folder / "validation" / "evaluation.json", {"summary": summary, "cases": rows})
     plan = {
-        "schema_version": 1, "task": {"kind": "segmentation", "channels": ["flair", "t1"], "label_names": {0: "background", **NAMES}, "regions": None},
+        "schema_version": 1,
+        "task": {
+            "kind": "segmentation",
+            "channels": ["flair", "t1"],
+            "label_names": {0: "background", **NAMES},
+            "regions": None,
+        },
         "preparation": {"spacing_mm": [1.0, 1.0, 2.0], "normalisation": ["zscore", "zscore"], "crop": True},
         "network": {"name": "small_unet", "spatial_dims": 3, "options": {"features": [16, 32]}},
-        "training": {"patch": [32, 32, 16], "batch": 2, "budget_s": 120.0, "loss": "dice_ce", "optimiser": "adamw", "learning_rate": 0.002, "precision": "fp32", "seed": 7},
+        "training": {
+            "patch": [32, 32, 16],
+            "batch": 2,
+            "budget_s": 120.0,
+            "loss": "dice_ce",
+            "optimiser": "adamw",
+            "learning_rate": 0.002,
+            "precision": "fp32",
+            "seed": 7,
+        },
         "expected": {"parameters": 1_234_567, "time_s": 118.0, "samples_per_parameter": 0.4},
-        "reasons": {"training.patch": "covers 95 % of the lesions", "preparation.spacing_mm": "median of the training cases"},
-    }  # fmt: skip
+        "reasons": {
+            "training.patch": "covers 95 % of the lesions",
+            "preparation.spacing_mm": "median of the training cases",
+        },
+    }
     (folder / "plan.yaml").write_text(yaml.safe_dump(plan, sort_keys=False))
     dump(folder / "split.json", {"train": ["P04", "P05"], "validation": list(cases)})
     problem = {

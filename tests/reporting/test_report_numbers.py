@@ -39,13 +39,28 @@ def test_number(given: object, wanted: float | None) -> None:
 @pytest.mark.parametrize(
     ("written", "wanted"),
     [
-        (fixed(-1.234, 2), "−1.23"), (fixed(-0.0001, 2), "0.00"), (fixed(None), "–"), (fixed(12345.6, 1), "12\u202f345.6"),
-        (volume(0.0123), "0.012"), (volume(1.234), "1.23"), (volume(123.4), "123.4"), (volume({"value": 5}), "5.00"),
-        (compact(31_199_796), "31.2\u00a0M"), (compact(12), "12"), (compact(2.3e-5), "2.3·10⁻⁵"), (compact(0.4), "0.4"), (compact(None), "–"),
-        (interval(0.8, None), ""), (interval(0.8, 0.9), "0.80 to 0.90"), (product([1.0, 1.0, 3.0]), "1 × 1 × 3"),
-        (plain_text({"a": [1, 2]}), "a: 1, 2"), (plain_text(True), "yes"), (joined(["a", "b", "c"]), "a, b and c"), (joined([]), ""),
+        (fixed(-1.234, 2), "−1.23"),
+        (fixed(-0.0001, 2), "0.00"),
+        (fixed(None), "–"),
+        (fixed(12345.6, 1), "12\u202f345.6"),
+        (volume(0.0123), "0.012"),
+        (volume(1.234), "1.23"),
+        (volume(123.4), "123.4"),
+        (volume({"value": 5}), "5.00"),
+        (compact(31_199_796), "31.2\u00a0M"),
+        (compact(12), "12"),
+        (compact(2.3e-5), "2.3·10⁻⁵"),
+        (compact(0.4), "0.4"),
+        (compact(None), "–"),
+        (interval(0.8, None), ""),
+        (interval(0.8, 0.9), "0.80 to 0.90"),
+        (product([1.0, 1.0, 3.0]), "1 × 1 × 3"),
+        (plain_text({"a": [1, 2]}), "a: 1, 2"),
+        (plain_text(True), "yes"),
+        (joined(["a", "b", "c"]), "a, b and c"),
+        (joined([]), ""),
     ],
-)  # fmt: skip
+)
 def test_written(written: str, wanted: str) -> None:
     assert written == wanted
 

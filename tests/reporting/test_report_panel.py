@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from report_folders import volumes
 
 from striate.core.errors import FormatError, GeometryError
-from striate.reporting.panel import LONGEST, Panel, _average, window, write_panel
+from striate.reporting.panel import LONGEST, Panel, write_panel
+from striate.reporting.shrink import average, window
 
 
 def test_round_trip_keeps_labels_and_facts(tmp_path: Path) -> None:
@@ -78,7 +79,7 @@ def test_window_puts_background_at_zero_and_ignores_nan() -> None:
 def test_averaging_by_a_whole_factor_is_the_mean_of_blocks(size: int, factor: int) -> None:
     volume = np.random.default_rng(size).integers(0, 256, (size * factor, 3, 2)).astype(np.uint8)
     wanted = volume.reshape(size, factor, 3, 2).astype(np.float32).mean(axis=1).round()
-    assert np.array_equal(_average(volume, [size, 3, 2]), wanted.astype(np.uint8))
+    assert np.array_equal(average(volume, [size, 3, 2]), wanted.astype(np.uint8))
 
 
 def test_other_shapes_are_refused_by_name(tmp_path: Path) -> None:

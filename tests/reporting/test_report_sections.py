@@ -15,9 +15,15 @@ from striate.reporting.sections.panels import spread
 
 KEYS = [(kind, key) for kind, sections in SECTIONS.items() for key in sections]
 ARTEFACTS = (
-    "check.json", "record.json", "plan.yaml", "split.json", "metrics.csv", "validation.csv", "validation/evaluation.json",
+    "check.json",
+    "record.json",
+    "plan.yaml",
+    "split.json",
+    "metrics.csv",
+    "validation.csv",
+    "validation/evaluation.json",
     "validation/findings.json",
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize(("kind", "key"), KEYS)

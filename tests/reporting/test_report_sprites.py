@@ -46,8 +46,9 @@ def test_masks_are_exact_and_images_close(panel: Panel) -> None:
 def test_targets_point_at_the_indices_of_their_labels(panel: Panel) -> None:
     targets = viewer_data(panel)["targets"]
     assert targets == [
-        {"name": "oedema", "colour": TARGET_COLOURS[0], "members": [1]}, {"name": "core", "colour": TARGET_COLOURS[1], "members": [2]},
-    ]  # fmt: skip
+        {"name": "oedema", "colour": TARGET_COLOURS[0], "members": [1]},
+        {"name": "core", "colour": TARGET_COLOURS[1], "members": [2]},
+    ]
 
 
 def test_regions_overlap_and_the_largest_is_drawn_first(tmp_path: Path) -> None:

@@ -34,9 +34,14 @@ class Folder:
         self.why: dict[str, str] = {}
         if not self.path.is_dir():
             raise DataError(
-                expected(self.path, "there is no such folder", "a run or a prediction folder is needed",
-                         "Make one: striate train COHORT --out RUN"), path=self.path,
-            )  # fmt: skip
+                expected(
+                    self.path,
+                    "there is no such folder",
+                    "a run or a prediction folder is needed",
+                    "Make one: striate train COHORT --out RUN",
+                ),
+                path=self.path,
+            )
         self.kind: Kind = self._recognise()
 
     def _recognise(self) -> Kind:
@@ -46,10 +51,14 @@ class Folder:
             return "prediction"
         found = ", ".join(sorted(p.name for p in self.path.iterdir())[:8]) or "nothing"
         raise DataError(
-            expected(self.path, f"holds {found}",
-                     "a run folder (plan.yaml, metrics.csv, validation/) or a prediction folder (findings.json) is needed",
-                     "striate train and striate predict make them."), path=self.path,
-        )  # fmt: skip
+            expected(
+                self.path,
+                f"holds {found}",
+                "a run folder (plan.yaml, metrics.csv, validation/) or a prediction folder (findings.json) is needed",
+                "striate train and striate predict make them.",
+            ),
+            path=self.path,
+        )
 
     @property
     def results(self) -> Path:

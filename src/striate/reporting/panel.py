@@ -21,14 +21,11 @@ from striate.core.errors import FormatError, GeometryError, expected
 from striate.core.files import writing
 from striate.core.image import LabelMap, to_ras
 from striate.core.targets import Targets
+from striate.reporting.shrink import Bytes, average, box_around, nearest, small, window
 
 VERSION = 1
 LONGEST = 192
 """Voxels along an axis at most."""
-MARGIN = 3
-"""Voxels kept around what is shown."""
-
-Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,16 +88,28 @@ class Panel:
                 facts = json.loads(str(stored["facts"]))
                 if facts["schema_version"] > VERSION:
                     raise FormatError(
-                        expected(path, f"schema version {facts['schema_version']}", f"this Striate reads up to {VERSION}",
-                                 "Upgrade Striate: pip install -U striate"), path=path,
-                    )  # fmt: skip
+                        expected(
+                            path,
+                            f"schema version {facts['schema_version']}",
+                            f"this Striate reads up to {VERSION}",
+                            "Upgrade Striate: pip install -U striate",
+                        ),
+                        path=path,
+                    )
                 images = {name: stored[f"image_{n}"] for n, name in enumerate(facts["channels"])}
                 return cls(
-                    facts["case"], images, stored["prediction"], stored["truth"] if "truth" in stored else None,
-                    _three(facts["spacing_mm"]), {int(v): n for v, n in facts["label_names"].items()},
+                    facts["case"],
+                    images,
+                    stored["prediction"],
+                    stored.get("truth"),
+                    _three(facts["spacing_mm"]),
+                    {int(v): n for v, n in facts["label_names"].items()},
                     {n: tuple(v) for n, v in facts["regions"].items()} if facts["regions"] else None,
-                    _three(facts["source_shape"]), _three(facts["offset"]), _three(facts["factor"]), facts["oriented"],
-                )  # fmt: skip
+                    _three(facts["source_shape"]),
+                    _three(facts["offset"]),
+                    _three(facts["factor"]),
+                    facts["oriented"],
+                )
         except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
             problem = "there is no such file" if isinstance(error, FileNotFoundError) else f"not readable ({error})"
             raise FormatError(
@@ -126,8 +135,7 @@ def write_panel(
     path
         Where to (``panels/CASE.npz``).
     images
-        Channel → (I, J, K) in RAS+ or (I, J); any numeric type. What is not uint8 is windowed between the 0.5th and
-        99.5th percentile of what is not background.
+        Channel → (I, J, K) in RAS+ or (I, J); any numeric type. They are shown as `window` returns them.
     prediction, truth
         Label values on the same grid.
     spacing_mm
@@ -158,19 +166,25 @@ def write_panel(
     solid = {key: np.asarray(v).reshape((*v.shape, 1)[:3]) for key, v in volumes.items()}
     spacing = _three((*spacing_mm, 1.0)[:3])
     shown = {channel: window(solid[channel]) for channel in images}
-    box = _box(list(shown.values()), solid["prediction"], solid.get("truth"))
+    box = box_around(list(shown.values()), solid["prediction"], solid.get("truth"))
     shape = tuple(s.stop - s.start for s in box)
     bins = [min(n, LONGEST) for n in shape]
     factor = [n / b for n, b in zip(shape, bins, strict=True)]
     facts = {
-        "kind": "striate-panel", "schema_version": VERSION, "case": name, "channels": list(images), "oriented": oriented,
-        "spacing_mm": [s * f for s, f in zip(spacing, factor, strict=True)], "factor": factor,
-        "source_shape": list(solid["prediction"].shape), "offset": [s.start for s in box],
+        "kind": "striate-panel",
+        "schema_version": VERSION,
+        "case": name,
+        "channels": list(images),
+        "oriented": oriented,
+        "spacing_mm": [s * f for s, f in zip(spacing, factor, strict=True)],
+        "factor": factor,
+        "source_shape": list(solid["prediction"].shape),
+        "offset": [s.start for s in box],
         "label_names": {str(v): n for v, n in (label_names or {}).items() if int(v) != 0},
         "regions": {n: [int(v) for v in values] for n, values in regions.items()} if regions else None,
-    }  # fmt: skip
-    arrays: dict[str, Any] = {f"image_{n}": _average(v[box], bins) for n, v in enumerate(shown.values())}
-    arrays |= {key: _nearest(_small(solid[key][box]), bins) for key in ("prediction", "truth") if key in solid}
+    }
+    arrays: dict[str, Any] = {f"image_{n}": average(v[box], bins) for n, v in enumerate(shown.values())}
+    arrays |= {key: nearest(small(solid[key][box]), bins) for key in ("prediction", "truth") if key in solid}
     with writing(Path(path)) as beside, beside.open("wb") as stream:
         np.savez_compressed(stream, facts=np.array(json.dumps(facts)), **arrays)
 
@@ -208,78 +222,17 @@ def write_case_panel(
             images[channel if len(array) == 1 else f"{channel} {n + 1}"] = turn.apply(volume)
     names = label_names or ({values[0]: n for n, values in targets.sets.items()} if targets.exclusive else {})
     write_panel(
-        path, images, turn.apply(label.array), grid.spacing_mm, case=case.name, label_names=names,
-        truth=None if truth is None else turn.apply(truth.array), regions=None if targets.exclusive else targets.sets,
-    )  # fmt: skip
-
-
-def window(volume: NDArray[Any]) -> Bytes:
-    """Return `volume` as uint8: background 0, the rest 1 to 255 between its 0.5th and 99.5th percentile.
-
-    Background is the value that fills the corners, where it fills at least a twentieth of the volume; uint8 comes back
-    unchanged.
-    """
-    if volume.dtype == np.uint8:
-        return volume
-    values = np.nan_to_num(np.asarray(volume, dtype=np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    empty = values == values.flat[0]
-    if empty.mean() < 0.05 or empty.all():
-        empty = np.zeros(values.shape, dtype=bool)
-    inside = values[~empty]
-    low, high = np.percentile(inside[:: max(1, inside.size // 500_000)], (0.5, 99.5))
-    scaled = np.clip((values - low) / max(high - low, 1e-6), 0, 1) * 254 + 1
-    scaled[empty] = 0
-    return np.asarray(scaled.round().astype(np.uint8))
+        path,
+        images,
+        turn.apply(label.array),
+        grid.spacing_mm,
+        case=case.name,
+        label_names=names,
+        truth=None if truth is None else turn.apply(truth.array),
+        regions=None if targets.exclusive else targets.sets,
+    )
 
 
 def _three(values: Any) -> Any:
     a, b, c = values
     return (a, b, c)
-
-
-def _box(shown: list[Bytes], *masks: NDArray[Any] | None) -> tuple[slice, ...]:
-    """Return the smallest box around the head and all labels, with a margin."""
-    inside = np.zeros(shown[0].shape, dtype=bool)
-    for image in shown:
-        inside |= image > 25
-    for mask in masks:
-        if mask is not None:
-            inside |= mask > 0
-    box = []
-    for axis, size in enumerate(inside.shape):
-        share = inside.mean(axis=tuple(a for a in range(3) if a != axis))
-        kept = np.flatnonzero(share > 2e-4)
-        low, high = (int(kept[0]), int(kept[-1]) + 1) if kept.size else (0, size)
-        box.append(slice(max(0, low - MARGIN), min(size, high + MARGIN)))
-    for axis, cut in enumerate(box):
-        for mask in masks:
-            if mask is not None and (mask > 0).any():
-                kept = np.flatnonzero((mask > 0).any(axis=tuple(a for a in range(3) if a != axis)))
-                cut = slice(min(cut.start, int(kept[0])), max(cut.stop, int(kept[-1]) + 1))
-        box[axis] = cut
-    return tuple(box)
-
-
-def _average(volume: Bytes, bins: list[int]) -> Bytes:
-    """Average to `bins` voxels along each axis (box filter over whole voxels)."""
-    found: NDArray[Any] = volume
-    for axis, count in enumerate(bins):
-        size = found.shape[axis]
-        if size != count:
-            edges = np.round(np.arange(count + 1) * size / count).astype(int)
-            total = np.add.reduceat(found, edges[:-1], axis=axis, dtype=np.float32)
-            widths = np.diff(edges).reshape([-1 if a == axis else 1 for a in range(3)])
-            found = total / widths
-    return np.asarray(found.round().astype(np.uint8) if found.dtype != np.uint8 else found)
-
-
-def _nearest(labels: NDArray[Any], bins: list[int]) -> NDArray[Any]:
-    for axis, count in enumerate(bins):
-        size = labels.shape[axis]
-        if size != count:
-            labels = np.take(labels, ((np.arange(count) + 0.5) * size / count).astype(int), axis=axis)
-    return labels
-
-
-def _small(labels: NDArray[Any]) -> NDArray[Any]:
-    return labels.astype(np.uint8 if int(labels.max(initial=0)) < 256 else np.uint16)

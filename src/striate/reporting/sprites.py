@@ -47,12 +47,19 @@ def viewer_data(panel: Panel, quality: int = 60) -> dict[str, Any]:
     targets.sort(key=lambda target: -len(target["members"]))
     channels = [{"name": n, "src": _webp(_sheet(v, columns), quality)} for n, v in panel.images.items()]
     return {
-        "case": panel.case, "size": list(size), "spacing": list(panel.spacing_mm), "columns": columns, "step": step,
-        "channels": channels, "prediction": _png(_sheet(_indexed(panel.prediction, values, step), columns)),
+        "case": panel.case,
+        "size": list(size),
+        "spacing": list(panel.spacing_mm),
+        "columns": columns,
+        "step": step,
+        "channels": channels,
+        "prediction": _png(_sheet(_indexed(panel.prediction, values, step), columns)),
         "truth": None if panel.truth is None else _png(_sheet(_indexed(panel.truth, values, step), columns)),
-        "targets": targets, "oriented": panel.oriented, "start": start_slices(panel),
+        "targets": targets,
+        "oriented": panel.oriented,
+        "start": start_slices(panel),
         "source": {"size": list(panel.source_shape), "offset": list(panel.offset), "factor": list(panel.factor)},
-    }  # fmt: skip
+    }
 
 
 def start_slices(panel: Panel) -> list[int]:

@@ -45,9 +45,14 @@ def smoothed(values: list[float], share: float = 0.03) -> list[float]:
 
 
 def line_plot(
-    series: list[Series], x_title: str, y_title: str, *, y_range: tuple[float, float] | None = None, zero: bool = False,
+    series: list[Series],
+    x_title: str,
+    y_title: str,
+    *,
+    y_range: tuple[float, float] | None = None,
+    zero: bool = False,
     mark: tuple[float, str] | None = None,
-) -> Markup:  # fmt: skip
+) -> Markup:
     """Draw lines over a common horizontal axis.
 
     Parameters

@@ -31,10 +31,13 @@ def make(folder: Folder) -> Section:
     counts = {kind: sum(p.get("severity") == kind for p in problems) for kind in ORDER}
     facts = [f for f in document.get("facts") or [] if isinstance(f, dict)]
     data = {
-        "problems": problems[:MOST], "hidden": max(0, len(problems) - MOST), "summary": _summary(counts, _count(document, facts)),
-        "facts": [_fact(f) for f in facts], "labels": list(dict.fromkeys(str(k) for f in facts for k in (f.get("label") or {}))),
+        "problems": problems[:MOST],
+        "hidden": max(0, len(problems) - MOST),
+        "summary": _summary(counts, _count(document, facts)),
+        "facts": [_fact(f) for f in facts],
+        "labels": list(dict.fromkeys(str(k) for f in facts for k in (f.get("label") or {}))),
         "quality": _quality(facts),
-    }  # fmt: skip
+    }
     return Section("check", "Data check", data)
 
 
@@ -52,10 +55,13 @@ def _summary(counts: dict[str, int], cases: int) -> str:
 def _fact(fact: dict[str, Any]) -> dict[str, Any]:
     labels = {str(k): volume((v or {}).get("volume_ml")) for k, v in (fact.get("label") or {}).items()}
     return {
-        "case": str(fact.get("case")), "subject": str(fact.get("subject", "")), "shape": product(fact.get("shape")),
-        "spacing": product([round(float(v), 2) for v in fact.get("spacing_mm") or []]) or NONE, "axes": str(fact.get("axes", "")),
+        "case": str(fact.get("case")),
+        "subject": str(fact.get("subject", "")),
+        "shape": product(fact.get("shape")),
+        "spacing": product([round(float(v), 2) for v in fact.get("spacing_mm") or []]) or NONE,
+        "axes": str(fact.get("axes", "")),
         "labels": labels,
-    }  # fmt: skip
+    }
 
 
 def _quality(facts: list[dict[str, Any]]) -> dict[str, Any] | None:

@@ -38,9 +38,15 @@ def _measured(folder: Folder) -> list[dict[str, Any]]:
             ("volume error", _with_unit((measures.get("volume_error_ml") or {}).get("mean"), 1, "mL (mean)")),
         ]
         tiles.append(
-            {"name": name, "what": f"Dice, n = {count}" if count == 1 else f"Dice, mean, n = {count}", "value": fixed(dice["mean"], 2), "unit": "", "count": count,
-             "facts": [(k, v) for k, v in facts if v]}
-        )  # fmt: skip
+            {
+                "name": name,
+                "what": f"Dice, n = {count}" if count == 1 else f"Dice, mean, n = {count}",
+                "value": fixed(dice["mean"], 2),
+                "unit": "",
+                "count": count,
+                "facts": [(k, v) for k, v in facts if v],
+            }
+        )
     return tiles
 
 
@@ -85,7 +91,11 @@ def _note(folder: Folder, tiles: list[dict[str, Any]]) -> str:
     hidden = f" {len(tiles) - MOST} more are in the tables." if len(tiles) > MOST else ""
     count = max(t["count"] for t in tiles)
     if folder.kind == "prediction":
-        whole = f"Measured on the predicted mask{'s' if count > 1 else ''} of {count if count > 1 else 'one'} case{'s' if count > 1 else ''}."
+        whole = (
+            f"Measured on the predicted masks of {count} cases."
+            if count > 1
+            else "Measured on the predicted mask of one case."
+        )
         return whole + hidden
     if count == 1:
         return "One held-out case: a single case gives no interval and says little about the next one." + hidden

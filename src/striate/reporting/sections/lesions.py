@@ -61,6 +61,12 @@ def _row(case: str, name: str, n: int, lesion: dict[str, Any], digits: int) -> d
         else NONE
     )
     return {
-        "case": case, "name": name, "n": n, "size": number(lesion.get("volume_ml")) or 0.0, "volume": fixed(lesion.get("volume_ml"), digits),
-        "voxels": fixed(lesion.get("voxels"), 0), "centre": triple(lesion.get("centroid_mm")), "extent": sizes,
-    }  # fmt: skip
+        "case": case,
+        "name": name,
+        "n": n,
+        "size": number(lesion.get("volume_ml")) or 0.0,
+        "volume": fixed(lesion.get("volume_ml"), digits),
+        "voxels": fixed(lesion.get("voxels"), 0),
+        "centre": triple(lesion.get("centroid_mm")),
+        "extent": sizes,
+    }

@@ -27,10 +27,14 @@ def make(folder: Folder) -> Section:
     found = {m for per in [*summary.values(), *(c.get(n) or {} for c in cases for n in names)] for m in per}
     measures = [m for m in MEASURES if m in found] + sorted(found - set(MEASURES))
     data = {
-        "columns": [measure_name(m) for m in measures], "summary": [_summary(n, summary.get(n) or {}, measures) for n in names],
-        "plots": [] if len(cases) < 2 else [p for m in PLOTTED if m in measures and (p := _plot(m, names, summary, cases))],
-        "cases": [_case_rows(c, names, measures) for c in cases], "many": len(cases) > 12,
-    }  # fmt: skip
+        "columns": [measure_name(m) for m in measures],
+        "summary": [_summary(n, summary.get(n) or {}, measures) for n in names],
+        "plots": []
+        if len(cases) < 2
+        else [p for m in PLOTTED if m in measures and (p := _plot(m, names, summary, cases))],
+        "cases": [_case_rows(c, names, measures) for c in cases],
+        "many": len(cases) > 12,
+    }
     return Section("measures", "Measures", data)
 
 

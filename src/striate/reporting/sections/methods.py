@@ -23,30 +23,37 @@ def make(folder: Folder) -> Section:
 
 
 def _run(folder: Folder) -> list[str]:
-    plan, record = folder.plan, folder.record
-    network = plan.get("network") or {}
-    sentences = []
-    if network:
-        parameters = number((plan.get("expected") or {}).get("parameters")) or number(folder.model.get("parameters"))
-        size = f" with {compact(parameters)} parameters" if parameters else ""
-        wanted = joined(folder.targets)
-        shown = joined(folder.channels)
-        sentences.append(
-            f"A {network.get('spatial_dims', 3)}D {network.get('name')}{size} was trained to outline {wanted or 'its labels'} from {shown or 'its channels'}."
-        )
+    return [*_network(folder), *_split(folder), *_training(folder), *_preparation(folder), *_machine(folder.record)]
+
+
+def _network(folder: Folder) -> list[str]:
+    network = folder.plan.get("network") or {}
+    if not network:
+        return []
+    parameters = number((folder.plan.get("expected") or {}).get("parameters")) or number(folder.model.get("parameters"))
+    size = f" with {compact(parameters)} parameters" if parameters else ""
+    wanted, shown = joined(folder.targets) or "its labels", joined(folder.channels) or "its channels"
+    what = f"A {network.get('spatial_dims', 3)}D {network.get('name')}{size}"
+    return [f"{what} was trained to outline {wanted} from {shown}."]
+
+
+def _split(folder: Folder) -> list[str]:
     train, held = folder.split.get("train") or [], folder.split.get("validation") or []
-    if train or held:
-        sentences.append(
-            f"It learned from {_cases(len(train))} and was judged on {_cases(len(held))} that it never saw{_list(held)}; cases of one subject were kept together."
-        )
-    sentences += _training(folder)
-    preparation = plan.get("preparation") or {}
-    if preparation:
-        schemes = ", ".join(dict.fromkeys(preparation.get("normalisation") or []))
-        sentences.append(
-            f"Images were {'cut to their non-zero part, ' if preparation.get('crop') else ''}normalised ({schemes}) and resampled to {product(preparation.get('spacing_mm'))} mm."
-        )
-    return sentences + _machine(record)
+    if not train:
+        return []
+    if not held:
+        return [f"It learned from {_cases(len(train))}; none was held out, so nothing is known of other cases."]
+    judged = f"was judged on {_cases(len(held))} that it never saw{_list(held)}"
+    return [f"It learned from {_cases(len(train))} and {judged}; cases of one subject were kept together."]
+
+
+def _preparation(folder: Folder) -> list[str]:
+    preparation = folder.plan.get("preparation") or {}
+    if not preparation:
+        return []
+    schemes = ", ".join(dict.fromkeys(preparation.get("normalisation") or []))
+    cut = "cut to their non-zero part, " if preparation.get("crop") else ""
+    return [f"Images were {cut}normalised ({schemes}) and resampled to {product(preparation.get('spacing_mm'))} mm."]
 
 
 def _training(folder: Folder) -> list[str]:
@@ -59,8 +66,10 @@ def _training(folder: Folder) -> list[str]:
     count = f"{steps} updates" if steps else "its updates"
     time = f" in {show_seconds(duration)}, all included" if duration else ""
     text = (
-        f"Training took {count}{time}: patches of {product(training.get('patch'))} voxels, {training.get('batch')} per update,"
-        f" loss {training.get('loss')}, optimiser {training.get('optimiser')}, largest learning rate {training.get('learning_rate')},"
+        f"Training took {count}{time}: patches of {product(training.get('patch'))} voxels,"
+        f" {training.get('batch')} per update,"
+        f" loss {training.get('loss')}, optimiser {training.get('optimiser')},"
+        f" largest learning rate {training.get('learning_rate')},"
         f" precision {training.get('precision')}, seed {training.get('seed')}."
     )
     return [text]

@@ -16,10 +16,12 @@ MOST = 8
 """Cases shown at most: the page stays small. They are spread from the worst to the best."""
 TITLE = "Image, ground truth and prediction"
 
+SHORT = "Image and prediction"
+
 
 def make(folder: Folder) -> Section:
     """Return one viewer per case, at most `MOST`, and the reason for each that cannot be shown."""
-    title = TITLE if folder.kind == "run" else "Image and prediction"
+    title = TITLE if folder.kind == "run" else SHORT
     files = folder.panels
     if not files:
         place = "validation/panels" if folder.kind == "run" else "panels"
@@ -40,6 +42,7 @@ def make(folder: Folder) -> Section:
     if not viewers:
         return Section("panels", title, absent=" ".join(broken))
     truth = any(v["data"]["truth"] for v in viewers)
+    title = TITLE if truth else SHORT
     return Section(
         "panels", title, {"viewers": viewers, "broken": broken, "hidden": len(files) - len(chosen), "truth": truth}
     )
@@ -64,7 +67,9 @@ def _scores(folder: Folder) -> dict[str, float]:
 
 def _told(folder: Folder, panel: Panel) -> list[str]:
     """Return what stands beside the case's name: Dice or volume of each target."""
-    measured = next((c for c in folder.evaluation.get("cases") or [] if c.get("case") == panel.case), {})
+    measured: dict[str, Any] = next(
+        (c for c in folder.evaluation.get("cases") or [] if c.get("case") == panel.case), {}
+    )
     dice = [
         f"{n} Dice {measure_text('dice', m['dice'])}"
         for n, m in measured.items()

@@ -11,19 +11,46 @@ from striate.reporting.numbers import compact, number, plain_text, product
 from striate.reporting.section import Section
 
 NAMES = {
-    "task.channels": "Channels", "task.label_names": "Labels", "task.regions": "Regions",
-    "preparation.spacing_mm": "Voxel size (mm)", "preparation.normalisation": "Normalisation", "preparation.crop": "Cut to non-zero part",
-    "preparation.intensities": "Intensities of the foreground", "network": "Network", "network.name": "Network",
-    "network.spatial_dims": "Network axes", "network.options": "Network options", "training.patch": "Patch (voxels)",
-    "training.batch": "Patches per update", "training.steps": "Updates", "training.budget_s": "Time budget", "training.seed": "Seed",
-    "training.loss": "Loss", "training.optimiser": "Optimiser", "training.learning_rate": "Learning rate",
-    "training.weight_decay": "Weight decay", "training.momentum": "Momentum", "training.warmup": "Warm-up (share of the schedule)",
-    "training.decay_power": "Decay power", "training.clip_norm": "Largest gradient norm", "training.ema": "Weight average (decay per update)",
-    "training.foreground": "Patches centred on foreground (share)", "training.precision": "Precision", "training.workers": "Data workers",
-    "training.augmentation": "Augmentation", "training.augmentation.mirror_axes": "Mirrored axes", "inference.patch": "Patch in prediction (voxels)",
-    "inference.overlap": "Overlap of patches", "inference.mirror_axes": "Mirrored axes in prediction",
-}  # fmt: skip
+    "task.channels": "Channels",
+    "task.label_names": "Labels",
+    "task.regions": "Regions",
+    "preparation.spacing_mm": "Voxel size (mm)",
+    "preparation.normalisation": "Normalisation",
+    "preparation.crop": "Cut to non-zero part",
+    "preparation.intensities": "Intensities of the foreground",
+    "network": "Network",
+    "network.name": "Network",
+    "network.spatial_dims": "Network axes",
+    "network.options": "Network options",
+    "training.patch": "Patch (voxels)",
+    "training.batch": "Patches per update",
+    "training.steps": "Updates",
+    "training.budget_s": "Time budget",
+    "training.seed": "Seed",
+    "training.loss": "Loss",
+    "training.optimiser": "Optimiser",
+    "training.learning_rate": "Learning rate",
+    "training.weight_decay": "Weight decay",
+    "training.momentum": "Momentum",
+    "training.warmup": "Warm-up (share of the schedule)",
+    "training.decay_power": "Decay power",
+    "training.clip_norm": "Largest gradient norm",
+    "training.ema": "Weight average (decay per update)",
+    "training.foreground": "Patches centred on foreground (share)",
+    "training.precision": "Precision",
+    "training.workers": "Data workers",
+    "training.augmentation": "Augmentation",
+    "training.augmentation.mirror_axes": "Mirrored axes",
+    "inference.patch": "Patch in prediction (voxels)",
+    "inference.overlap": "Overlap of patches",
+    "inference.mirror_axes": "Mirrored axes in prediction",
+}
 SIZES = ("training.patch", "inference.patch", "preparation.spacing_mm")
+
+RULE_OF_TEN = (
+    "a rule of thumb asks for 10 (Yamins and DiCarlo 2016); shared weights and augmentation let convolutional networks"
+    " learn from fewer"
+)
 
 
 def make(folder: Folder) -> Section:
@@ -94,11 +121,7 @@ def _expected(folder: Folder, reasons: dict[str, str]) -> list[tuple[str, str, s
     spent = [t for r in rows if (t := r.get("step_s")) is not None]
     step_s = sorted(spent)[len(spent) // 2] if spent else None
     samples = number(found.get("samples_per_parameter"))
-    rule = (
-        ""
-        if samples is None
-        else "a rule of thumb asks for 10 (Yamins and DiCarlo 2016); shared weights and augmentation let convolutional networks learn from fewer"
-    )
+    rule = "" if samples is None else RULE_OF_TEN
     lines: list[tuple[str, str, str, str]] = [
         ("Parameters", "parameters", compact(found.get("parameters")), ""),
         ("Multiply-adds per patch", "macs_per_patch", compact(found.get("macs_per_patch")), ""),
@@ -107,11 +130,16 @@ def _expected(folder: Folder, reasons: dict[str, str]) -> list[tuple[str, str, s
         ("Training samples per parameter", "samples_per_parameter", compact(samples), ""),
         ("Time of an update", "step_s", _time(found.get("step_s")), _time(step_s)),
         ("Updates", "steps", plain_text(found.get("steps")), str(len(rows)) if rows else ""),
-        ("Training FLOPs, from operations", "training_flops_by_operations", compact(found.get("training_flops_by_operations")), ""),
+        (
+            "Training FLOPs, from operations",
+            "training_flops_by_operations",
+            compact(found.get("training_flops_by_operations")),
+            "",
+        ),
         ("Training FLOPs, from time", "training_flops_by_time", compact(found.get("training_flops_by_time")), ""),
         ("Peak memory", "peak_memory_bytes", _size(found.get("peak_memory_bytes")), _size(facts.get("peak_rss_bytes"))),
         ("Duration", "time_s", _time(found.get("time_s")), _time(folder.record.get("duration_s"))),
-    ]  # fmt: skip
+    ]
     notes = {"samples_per_parameter": rule}
     return [
         (name, value, measured if measured != "–" else "", reasons.get(f"expected.{key}") or notes.get(key, ""))

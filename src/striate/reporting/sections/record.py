@@ -21,14 +21,18 @@ def make(folder: Folder) -> Section:
         )
     duration = number(record.get("duration_s"))
     run = [
-        ("Command", f"striate {record.get('verb', '')}"), ("Started", str(record.get("started") or "–")),
-        ("Duration", show_seconds(duration) if duration is not None else "–"), ("Seed", plain_text(record.get("seed"))),
+        ("Command", f"striate {record.get('verb', '')}"),
+        ("Started", str(record.get("started") or "–")),
+        ("Duration", show_seconds(duration) if duration is not None else "–"),
+        ("Seed", plain_text(record.get("seed"))),
         *((_words(k), _fact(k, v)) for k, v in (record.get("facts") or {}).items() if not isinstance(v, (dict, list))),
-    ]  # fmt: skip
+    ]
     tables = [
-        ("Run", run), ("Options", _rows(record.get("options"))), ("Machine", _rows(record.get("machine"))),
+        ("Run", run),
+        ("Options", _rows(record.get("options"))),
+        ("Machine", _rows(record.get("machine"))),
         ("Versions", [(str(k), str(v)) for k, v in (record.get("versions") or {}).items()]),
-    ]  # fmt: skip
+    ]
     hashes = [
         (title, [(str(k), str(v)) for k, v in (record.get(key) or {}).items()])
         for title, key in (("Files read (SHA-256)", "inputs"), ("Files written (SHA-256)", "outputs"))
@@ -60,6 +64,8 @@ def _fact(key: str, value: Any) -> str:
         return show_bytes(found)
     if found is not None and key.endswith("_s"):
         return show_seconds(found)
+    if isinstance(value, dict):
+        return "; ".join(f"{_words(k).lower()} {_fact(str(k), v)}" for k, v in value.items())
     return plain_text(value)
 
 

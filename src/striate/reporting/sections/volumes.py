@@ -33,9 +33,13 @@ def make(folder: Folder) -> Section:
     truth = any(r["true"] is not None for r in rows)
     groups, digits = _pairs(rows), volume_decimals(r["predicted"] for r in rows)
     data: dict[str, Any] = {
-        "rows": [_shown(r, digits) for r in rows], "truth": truth, "intervals": any(r["interval"] for r in rows), "plots": _plots(groups),
-        "many": len(rows) > 40, "few": truth and not groups,
-    }  # fmt: skip
+        "rows": [_shown(r, digits) for r in rows],
+        "truth": truth,
+        "intervals": any(r["interval"] for r in rows),
+        "plots": _plots(groups),
+        "many": len(rows) > 40,
+        "few": truth and not groups,
+    }
     return Section("volumes", "Volumes", data)
 
 
@@ -48,18 +52,28 @@ def _row(case: dict[str, Any], name: str, found: dict[str, Any], errors: dict[st
     quantity = found.get("volume_ml")
     bounds = interval(quantity.get("low"), quantity.get("high"), 1) if isinstance(quantity, dict) else ""
     return {
-        "case": str(case.get("case")), "name": name, "predicted": predicted, "true": true, "error": error, "interval": bounds,
+        "case": str(case.get("case")),
+        "name": name,
+        "predicted": predicted,
+        "true": true,
+        "error": error,
+        "interval": bounds,
         "count": number(found.get("count")),
-    }  # fmt: skip
+    }
 
 
 def _shown(row: dict[str, Any], digits: int) -> dict[str, str]:
     share = 100 * row["error"] / row["true"] if row["true"] and row["error"] is not None else None
     return {
-        "case": row["case"], "name": row["name"], "predicted": fixed(row["predicted"], digits), "interval": row["interval"],
-        "true": fixed(row["true"], digits), "error": _signed(fixed(row["error"], digits), row["error"]),
-        "share": _signed(f"{fixed(share, 0)} %", share) if share is not None else "–", "count": fixed(row["count"], 0),
-    }  # fmt: skip
+        "case": row["case"],
+        "name": row["name"],
+        "predicted": fixed(row["predicted"], digits),
+        "interval": row["interval"],
+        "true": fixed(row["true"], digits),
+        "error": _signed(fixed(row["error"], digits), row["error"]),
+        "share": _signed(f"{fixed(share, 0)} %", share) if share is not None else "–",
+        "count": fixed(row["count"], 0),
+    }
 
 
 def _signed(text: str, value: float | None) -> str:

@@ -10,9 +10,11 @@ from striate.reporting.section import Section
 
 def make(folder: Folder) -> Section:
     """Return the warnings of the record and of each case; a single sentence where there are none."""
-    rows: list[tuple[str, str]] = [("", str(w)) for w in folder.record.get("warnings") or []]
+    rows: list[tuple[str, str]] = []
     for case in folder.cases:
         rows.extend((str(case.get("case", "")), str(w)) for w in case.get("warnings") or [])
+    told = {text for _, text in rows}
+    rows = [("", str(w)) for w in folder.record.get("warnings") or [] if str(w) not in told] + rows
     data: dict[str, Any] = {"rows": list(dict.fromkeys(rows)), "errors": _errors(folder)}
     if not folder.record and not folder.findings:
         return Section(
