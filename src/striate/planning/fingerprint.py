@@ -19,7 +19,7 @@ from striate.core.progress import Progress, Silent, each
 from striate.core.targets import Targets
 from striate.data.background import background_value
 from striate.data.cohort import Cohort
-from striate.io.read import read_image, read_label
+from striate.io.read import read_channels, read_label
 
 VERSION = 1
 CEILING_FACTORS = (2, 3)
@@ -119,9 +119,15 @@ class Fingerprint(Config):
         if len(dims) > 1:
             raise DataError(expected(cohort.name, "2D and 3D images in one cohort", "one kind is needed"))
         wanted = targets or Targets.of_labels(names)
+        if not any(facts.objects for facts in measured):
+            shown = ", ".join(f"{n} = {'+'.join(map(str, v))}" for n, v in wanted.sets.items())
+            raise LabelError(
+                expected(cohort.name, f"no voxel of any region ({shown}), only labels {sorted(found)}",
+                         "at least one labelled voxel is needed to learn from", "Name other labels with --regions.")
+            )  # fmt: skip
         return cls(
             cohort=cohort.name,
-            channels=_channel_names(cohort, measured),
+            channels=cohort.channels,
             label_names=dict(sorted(names.items())),
             spatial_dims=dims.pop(),
             cases=tuple(f.geometry() for f in measured),
@@ -157,13 +163,12 @@ class _CaseFacts:
                 expected(f"case {case.name}", "no label map", "ground truth is needed here"), case=case.name
             )
         self.case = case
-        images = [read_image(path) for path in case.channels.values()]
+        images = read_channels(case)
         label = read_label(case.label)
         turn, grid = to_ras(label.grid)
         self.values = label.values()
-        self.file_channels = tuple(i.channels for i in images)
         self.shape, self.spacing_mm = grid.shape, grid.spacing_mm
-        for name, image in zip(case.channels, images, strict=True):
+        for name, image in images.items():
             if image.array.shape[1:] != label.array.shape:
                 raise DataError(
                     expected(
@@ -174,9 +179,9 @@ class _CaseFacts:
                     ),
                     case=case.name,
                 )
-        stacked = [turn.apply(i.array) for i in images]
+        stacked = [turn.apply(i.array[0]) for i in images.values()]
         classes = turn.apply(label.array)
-        inside = np.logical_or.reduce([k != background_value(k) for c in stacked for k in c])
+        inside = np.logical_or.reduce([c != background_value(c) for c in stacked])
         self.zero_share = 1 - float(inside.mean())
         box = ndimage.find_objects(inside.astype(np.uint8))
         self.cropped = tuple(s.stop - s.start for s in box[0]) if box else self.shape
@@ -185,9 +190,7 @@ class _CaseFacts:
         if where.size == 0:
             where = np.flatnonzero(inside)
         picked = draw.choice(where, min(self.SAMPLES, where.size)) if where.size else where
-        self.samples = [
-            c.reshape(c.shape[0], -1)[k][picked].astype(np.float64) for c in stacked for k in range(c.shape[0])
-        ]
+        self.samples = [c.ravel()[picked].astype(np.float64) for c in stacked]
         named = {v: names.get(v, f"label_{v}") for v in self.values}
         wanted = targets or (Targets.of_labels(named) if named else None)
         named_masks = wanted.masks(classes) if wanted else ()
@@ -267,23 +270,3 @@ def _pool(measured: list[_CaseFacts]) -> tuple[Intensity, ...]:
         )
         pooled.append(found)
     return tuple(pooled)
-
-
-def _channel_names(cohort: Cohort, measured: list[_CaseFacts]) -> tuple[str, ...]:
-    """Name every channel; a file with several (RGB) gives several names."""
-    first = measured[0]
-    for facts in measured:
-        if facts.file_channels != first.file_channels:
-            raise DataError(
-                expected(
-                    f"case {facts.case.name}",
-                    f"{facts.file_channels} channels in its files, case {first.case.name} has {first.file_channels}",
-                    "all cases need the same channels",
-                ),
-                case=facts.case.name,
-            )
-    names: list[str] = []
-    for name, count in zip(cohort.channels, first.file_channels, strict=True):
-        parts = ["red", "green", "blue"] if count == 3 else [str(k) for k in range(count)]
-        names += [name] if count == 1 else [f"{name}_{part}" for part in parts]
-    return tuple(names)

@@ -7,15 +7,19 @@ import re
 from striate.planning.fingerprint import Fingerprint
 from striate.planning.rules import Decision
 
-SIDE = re.compile(r"(?<![a-z])(left|right|lh|rh|l|r|links|rechts|gauche|droite?|sin|dx)(?![a-z])")
-LEFT = frozenset({"left", "lh", "l", "links", "gauche", "sin"})
+SIDE = re.compile(
+    r"(?<![a-z])(left|right|links|rechts|gauche|droite?)(?![a-z])|(?<![a-z0-9])(lh|rh|l|r|sin|dx)(?![a-z0-9])"
+)
+"""Words for a side; short ones only where no digit touches them, so that the vertebra L1 is none."""
+
+CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 ALWAYS, ENOUGH_CASES = 0.95, 5
 
 
 def mirror_axes(facts: Fingerprint) -> Decision[tuple[int, ...]]:
     """Return the axes (0 left-right, 1 back-front, 2 down-up of RAS) along which mirroring keeps labels true."""
     axes = tuple(range(facts.spatial_dims))
-    by_name = [name for name in facts.objects if SIDE.search(name.casefold().replace("_", " "))]
+    by_name = [name for name in facts.objects if SIDE.search(CAMEL.sub(" ", name).casefold())]
     if by_name:
         return Decision(axes[1:], f"not left-right: the labels name a side ({', '.join(by_name[:4])})")
     pair = _sided(facts)
