@@ -57,7 +57,9 @@ class Itk:
     def write(self, path: Path, array: NDArray[Any], affine: Affine) -> None:
         """Write one file, deflated; several channels become a vector image."""
         if path.suffix.lower() in (".mhd", ".nhdr"):
-            raise UsageError(f"{path}: header and voxels in two files cannot be written whole or not at all; write .mha or .nrrd.")
+            raise UsageError(
+                f"{path}: header and voxels in two files cannot be written whole or not at all; write .mha or .nrrd."
+            )
         sitk = _sitk()
         stored = array.astype(np.uint8) if array.dtype.kind == "b" else array
         stored = stored.astype(np.float32) if stored.dtype == np.float16 else stored
@@ -68,7 +70,8 @@ class Itk:
         place = (_LPS_TO_RAS @ affine)[:, [*range(dims), 3]]
         if dims == 2 and (place[:2, :2] == 0).all(axis=0).any():
             raise FormatError(
-                expected(path, f"2D affine {np.asarray(affine).tolist()}", "a picture in the plane x, y is needed"), path=path
+                expected(path, f"2D affine {np.asarray(affine).tolist()}", "a picture in the plane x, y is needed"),
+                path=path,
             )
         spacing = np.linalg.norm(place[:dims, :dims], axis=0)
         volume.SetSpacing([float(v) for v in spacing])
@@ -78,7 +81,9 @@ class Itk:
             sitk.WriteImage(volume, str(path), useCompression=True)
         except RuntimeError as error:
             raise FormatError(
-                expected(path, f"SimpleITK cannot write it ({_short(error)})", "an affine with independent axes is needed"),
+                expected(
+                    path, f"SimpleITK cannot write it ({_short(error)})", "an affine with independent axes is needed"
+                ),
                 path=path,
             ) from error
 

@@ -124,9 +124,10 @@ def _parse(head: bytes, path: Path) -> _Parsed:
     try:
         dtype = np.dtype(header.get_data_dtype())
         slope, inter = header.get_slope_inter()
-    except HeaderDataError as error:
+    except (HeaderDataError, KeyError, TypeError) as error:
+        code = f"datatype {int(header['datatype'])}, {error}"
         raise FormatError(
-            expected(path, f"NIfTI header with a fault ({error})", "a valid header is needed"), path=path
+            expected(path, f"NIfTI header with a fault ({code})", "a valid header is needed"), path=path
         ) from error
     if dtype.kind not in "iufV" or dtype.itemsize == 0:
         raise FormatError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 from striate.core.case import Case
@@ -53,7 +54,7 @@ def read(path: Path) -> Layout:
     """Read the cases of a CSV."""
     file = path / IN_FOLDER if path.is_dir() else path
     header, rows, notes = _rows(file)
-    roles = _roles(header, file, notes)
+    roles = _roles(header, rows, file, notes)
     channels, raters = _path_columns(header, roles, rows, file)
     cases = [_case(row, roles, channels, raters, file) for row in rows]
     _refuse_duplicates(cases, rows, file)
@@ -79,22 +80,22 @@ def _rows(file: Path) -> tuple[list[str], list[_Row], list[str]]:
     except UnicodeDecodeError:
         text = data.decode("cp1252", errors="replace")
         notes.append(f"{file.name} is not UTF-8; it was read as Windows-1252")
-    lines = [line for line in text.splitlines() if line.strip()]
-    if not lines:
+    first = next((line for line in text.splitlines() if line.strip(" ,;\t")), "")
+    if not first:
         raise LayoutError(
             expected(
                 file, "it is empty", "a header and one row per case are needed", "For instance: subject,flair,label"
             ),
             path=file,
         )
-    delimiter = max(",;\t", key=lines[0].count)
+    delimiter = max(",;\t", key=first.count)
     try:
-        table = list(csv.reader(text.splitlines(keepends=True), delimiter=delimiter, strict=True))
+        table = list(csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True))
     except csv.Error as error:
         raise LayoutError(
             expected(file, f"not a valid table ({error})", "one row per case is needed"), path=file
         ) from error
-    start = next(i for i, cells in enumerate(table) if any(c.strip() for c in cells))
+    start = next((i for i, cells in enumerate(table) if any(c.strip() for c in cells)), 0)
     header = [c.strip().casefold() for c in table[start]]
     _check_header(header, file)
     rows = []
@@ -122,7 +123,7 @@ def _check_header(header: list[str], file: Path) -> None:
         )
 
 
-def _roles(header: list[str], file: Path, notes: list[str]) -> dict[str, str]:
+def _roles(header: list[str], rows: list[_Row], file: Path, notes: list[str]) -> dict[str, str]:
     """Return role → column for subject, case, label and split.
 
     Raises
@@ -139,6 +140,11 @@ def _roles(header: list[str], file: Path, notes: list[str]) -> dict[str, str]:
     for column in header:
         meant = nearest(column, _SYNONYMS)
         if column in roles.values() or meant is None or meant in roles or not _like(column, meant):
+            continue
+        cells = [row.cells[column] for row in rows]
+        if meant == "split" and not all(c.casefold() in _SPLITS for c in cells):
+            continue
+        if meant == "label" and not any(_is_path(c, file) for c in cells):
             continue
         raise LayoutError(
             expected(file, f"unknown column '{column}'", "columns subject, label, case, split, one per channel, and metadata of"

@@ -1,0 +1,73 @@
+"""`Cohort`: valid once made, written and read back."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from striate.core.case import Case
+from striate.core.errors import DataError, LayoutError, UsageError
+from striate.data.cohort import Cohort
+
+
+@pytest.fixture
+def cohort(tmp_path):
+    for name in ("a_flair", "a_t1", "a_mask", "b_flair", "b_t1"):
+        nib.save(nib.Nifti1Image(np.ones((3, 4, 5), np.uint8), np.eye(4)), tmp_path / f"{name}.nii.gz")
+    cases = (
+        Case("a", "S1", {"flair": tmp_path / "a_flair.nii.gz", "t1": tmp_path / "a_t1.nii.gz"}, tmp_path / "a_mask.nii.gz",
+             {"anna": tmp_path / "a_mask.nii.gz"}, "train", {"site": "Ulm, Süd", "age": "50"}),
+        Case("b", "S1", {"flair": tmp_path / "b_flair.nii.gz", "t1": tmp_path / "b_t1.nii.gz"}, metadata={"time": "2"}),
+    )  # fmt: skip
+    return Cohort("test", cases, label_names={1: "lesion", 3: "cyst"})
+
+
+def test_what_a_cohort_knows(cohort):
+    assert (
+        cohort.channels == ("flair", "t1") and cohort.subjects == ("S1",) and [c.name for c in cohort.labelled] == ["a"]
+    )
+    assert cohort.case("b").metadata["time"] == "2" and cohort.only(("b",)).cases == (cohort.cases[1],)
+    with pytest.raises(UsageError, match=r"cohort test: unknown case 'aa'. Did you mean 'a'\? Known: a, b"):
+        cohort.case("aa")
+    with pytest.raises(AttributeError, match="cannot assign"):
+        cohort.name = "x"
+
+
+def test_written_and_read_back(cohort, tmp_path):
+    cohort.write_csv(tmp_path / "cohort.csv")
+    back = Cohort.open(tmp_path / "cohort.csv")
+    assert back.cases == cohort.cases and back.channels == cohort.channels and back.label_names == cohort.label_names
+    assert back.layout == "csv" and back.name == "cohort" and back.root == tmp_path / "cohort.csv"
+    assert (
+        (tmp_path / "cohort.csv")
+        .read_text()
+        .splitlines()[1]
+        .startswith("a,S1,a_flair.nii.gz,a_t1.nii.gz,a_mask.nii.gz,")
+    )
+    assert Cohort.open(tmp_path).cases == cohort.cases
+
+
+def test_written_elsewhere_with_whole_paths(cohort, tmp_path):
+    cohort.write_csv(tmp_path / "deep" / "er" / "c.csv")
+    assert Cohort.open(tmp_path / "deep" / "er" / "c.csv").cases == cohort.cases
+
+
+def test_pickled(cohort):
+    import pickle
+
+    assert pickle.loads(pickle.dumps(cohort)) == cohort
+
+
+def test_impossible_cohorts(cohort, tmp_path):
+    a, b = cohort.cases
+    with pytest.raises(LayoutError, match=r"cohort x: no cases; at least one is needed"):
+        Cohort("x", ())
+    with pytest.raises(LayoutError, match=r"cohort x: two cases named a"):
+        Cohort("x", (a, a))
+    other = Case("c", "S2", {"flair": b.channels["flair"]})
+    with pytest.raises(
+        LayoutError, match=r"case c: channels flair; the cohort's channels flair, t1 are needed in every case"
+    ):
+        Cohort("x", (a, other))
+    clash = Cohort("x", (Case("c", "S2", {"flair": b.channels["flair"]}, metadata={"label": "no"}),))
+    with pytest.raises(DataError, match=r"two columns named 'label'"):
+        clash.write_csv(tmp_path / "y.csv")
