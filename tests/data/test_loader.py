@@ -53,6 +53,12 @@ def same(one, two) -> bool:
     return torch.equal(one.images, two.images) and torch.equal(one.classes, two.classes) and one.cases == two.cases
 
 
+def wait_for_workers(loader: Loader) -> None:
+    for hand in loader._team:
+        while not hand.worker.ready():
+            time.sleep(0.05)
+
+
 def leftovers() -> list[Path]:
     return list(SHM.glob(".striate-batches-*")) if SHM.is_dir() else []
 
@@ -61,6 +67,7 @@ def leftovers() -> list[Path]:
 def test_any_number_of_workers_gives_the_same_bits(store, sampling, workers):
     before = leftovers()
     with Loader(store, sampling, start_step=3, stop_step=14, workers=workers) as loader:
+        wait_for_workers(loader)
         drawn = dict(loader)
     assert list(drawn) == list(range(3, 14))
     assert all(same(batch, draw_batch(store, sampling, step)) for step, batch in drawn.items())
@@ -68,21 +75,26 @@ def test_any_number_of_workers_gives_the_same_bits(store, sampling, workers):
     assert leftovers() == before
 
 
-def test_batches_are_the_consumer_s_own(store, sampling):
-    with Loader(store, sampling, workers=1) as loader:
-        steps = iter(loader)
-        kept = [next(steps) for _ in range(DEPTH * 2 + 1)]
-        for _, batch in kept:
-            assert batch.images.is_contiguous()
-        assert all(same(batch, draw_batch(store, sampling, step)) for step, batch in kept)
+@pytest.mark.parametrize("own", [2, 5])
+def test_steps_are_drawn_here_while_workers_start(store, sampling, monkeypatch, own):
+    """However many steps pass before the workers are there, the sequence is the same."""
+    asked: list[int] = []
+    with Loader(store, sampling, stop_step=16, workers=1) as loader:
+        wait_for_workers(loader)
+        truth = Worker.ready
+        monkeypatch.setattr(Worker, "ready", lambda worker: asked.append(1) or (len(asked) > own and truth(worker)))
+        drawn = list(loader)
+    assert [step for step, _ in drawn] == list(range(16))
+    assert all(same(batch, draw_batch(store, sampling, step)) for step, batch in drawn)
+    assert len(asked) == own + 1
 
 
 def test_a_killed_worker_is_replaced_by_this_process(store, sampling):
     with Loader(store, sampling, stop_step=9, workers=2) as loader:
         steps = iter(loader)
         drawn = [next(steps) for _ in range(2)]
-        for worker in loader._team:
-            os.kill(worker.pid, signal.SIGKILL)
+        for hand in loader._team:
+            os.kill(hand.worker.pid, signal.SIGKILL)
         with pytest.warns(
             RuntimeWarning, match=r"ended unasked \(signal 9, perhaps for want of memory\); batches are drawn"
         ):
@@ -102,6 +114,7 @@ def test_a_worker_that_cannot_start_is_replaced_by_this_process(store, sampling,
 def test_a_worker_s_error_arrives_whole(store, sampling, tmp_path):
     broken = PatchStore(tmp_path, {**store._index, "cases": {**store._index["cases"]}})
     loader = Loader(broken, sampling, workers=1)
+    wait_for_workers(loader)
     with pytest.raises(FormatError, match="broken file of the patch store") as caught:
         next(iter(loader))
     assert caught.value.case in store.cases
@@ -113,6 +126,7 @@ def test_a_worker_s_error_arrives_whole(store, sampling, tmp_path):
 def test_without_room_in_shared_memory_the_store_s_disk_is_used(store, sampling, monkeypatch):
     monkeypatch.setattr(loader_module, "SHARED_MEMORY", Path("/nonexistent"))
     with Loader(store, sampling, stop_step=3, workers=1) as loader:
+        wait_for_workers(loader)
         assert all(same(batch, draw_batch(store, sampling, step)) for step, batch in loader)
     assert not list(store.folder.glob(".striate-batches-*"))
 
@@ -127,7 +141,7 @@ def test_it_works_without_a_main_guard_and_dies_with_its_caller(store, sampling,
         "import pickle, sys, time\nfrom pathlib import Path\nfrom striate.data.loader import Loader\n"
         "store, sampling = pickle.loads(Path(sys.argv[1]).read_bytes())\n"
         "loader = Loader(store, sampling, workers=1)\nsteps = iter(loader)\nnext(steps); next(steps)\n"
-        "print(loader._team[0].pid, flush=True)\ntime.sleep(60)\n"
+        "print(loader._team[0].worker.pid, flush=True)\ntime.sleep(60)\n"
     )
     process = subprocess.Popen(
         [sys.executable, script, tmp_path / "sampling.pickle"], stdout=subprocess.PIPE, text=True

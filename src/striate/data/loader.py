@@ -8,11 +8,12 @@ import shutil
 import tempfile
 import time
 import warnings
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -62,6 +63,17 @@ def _map(path: Path, store: PatchStore, sampling: Sampling) -> list[tuple[Tensor
     return slots
 
 
+@dataclass(slots=True)
+class _Hand:
+    """A worker, the slots that it fills, and the (step, slot) that it was asked for."""
+
+    worker: Worker
+    slots: list[tuple[Tensor, Tensor]]
+    pending: deque[tuple[int, int]] = field(default_factory=deque)
+    asked: int = 0
+    opened: bool = False
+
+
 class Loader:
     """Iterates (step, Batch), from `start_step` on, in order; the same bits for any number of workers.
 
@@ -74,8 +86,9 @@ class Loader:
     stop_step
         Step before which it ends; None: never (close it).
     workers
-        Helper processes, one core each; 0 draws in this process. Where a worker cannot start or is killed, a warning
-        is given and batches are drawn in this process. What a worker raises is raised here, with its whole traceback.
+        Helper processes, one core each; 0 draws in this process, which is also done while workers start. Where a
+        worker cannot start or is killed, a warning is given and batches are drawn in this process. What a worker
+        raises is raised here, with its whole traceback.
     rank
         Number of the process in distributed training.
 
@@ -98,9 +111,8 @@ class Loader:
         self.wait_s = 0.0
         self._store, self._sampling, self._rank = store, sampling, rank
         self._start, self._stop = start_step, stop_step
-        self._team: list[Worker] = []
+        self._team: list[_Hand] = []
         self._files: list[Path] = []
-        self._slots: list[list[tuple[Tensor, Tensor]]] = []
         if workers > 0:
             self._hire(workers)
 
@@ -109,17 +121,21 @@ class Loader:
             for index in range(count):
                 path = _shared_file(self._store, self._sampling)
                 self._files.append(path)
-                self._slots.append(_map(path, self._store, self._sampling))
-                self._team.append(Worker(_DrawJob(self._store, self._sampling, self._rank, path)))
-                self._team[index].submit(None)
-                for slot in range(DEPTH):
-                    self._ask(index, self._start + index + slot * count, slot)
+                slots = _map(path, self._store, self._sampling)
+                job = _DrawJob(self._store, self._sampling, self._rank, path)
+                self._team.append(_Hand(Worker(job), slots))
+                self._team[index].worker.submit(None)
+                for turn in range(DEPTH):
+                    self._ask(self._team[index], self._start + index + turn * count)
         except (WorkerLost, OSError) as lost:
             self._dismiss(lost)
 
-    def _ask(self, worker: int, step: int, slot: int) -> None:
+    def _ask(self, hand: _Hand, step: int) -> None:
         if self._stop is None or step < self._stop:
-            self._team[worker].submit((step, slot))
+            slot = hand.asked % DEPTH
+            hand.worker.submit((step, slot))
+            hand.asked += 1
+            hand.pending.append((step, slot))
 
     def _dismiss(self, reason: Exception) -> None:
         warnings.warn(f"{reason}; batches are drawn in the main process instead.", RuntimeWarning, stacklevel=3)
@@ -137,33 +153,44 @@ class Loader:
 
     def _take(self, step: int) -> Batch:
         if self._team:
-            count = len(self._team)
-            turn, index = divmod(step - self._start, count)
-            slot = turn % DEPTH
+            hand = self._team[(step - self._start) % len(self._team)]
             try:
-                if turn == 0:
-                    self._team[index].result()  # of opening the file
-                names = self._team[index].result()
-                images, classes = self._slots[index][slot]
-                batch = Batch(images.clone(), classes.clone(), names)
-                self._ask(index, step + DEPTH * count, slot)
+                batch = self._receive(hand, step)
             except WorkerLost as lost:
                 self._dismiss(lost)
             except BaseException:
                 self.close()
                 raise
             else:
-                return batch
+                if batch is not None:
+                    return batch
         return draw_batch(self._store, self._sampling, step, self._rank)
+
+    def _receive(self, hand: _Hand, step: int) -> Batch | None:
+        """Return a worker's batch of `step`; None while the worker is still starting."""
+        if not hand.opened:
+            if not hand.worker.ready():
+                return None
+            hand.worker.result()
+            hand.opened = True
+        while True:
+            drawn, slot = hand.pending.popleft()
+            names = hand.worker.result()
+            images, classes = hand.slots[slot]
+            batch = Batch(images.clone(), classes.clone(), names) if drawn == step else None
+            last = hand.pending[-1][0] if hand.pending else drawn
+            self._ask(hand, max(last + len(self._team), step))  # what was drawn here meanwhile is skipped
+            if batch is not None:
+                return batch
 
     def close(self) -> None:
         """End the helper processes; iterating on draws in this process."""
-        for worker in self._team:
-            worker.close()
+        for hand in self._team:
+            hand.worker.close()
         for path in self._files:
             with contextlib.suppress(OSError):
                 path.unlink()
-        for left in (self._team, self._files, self._slots):
+        for left in (self._team, self._files):
             left.clear()
 
     def __enter__(self) -> Self:
@@ -193,8 +220,3 @@ def _shared_file(store: PatchStore, sampling: Sampling) -> Path:
     finally:
         os.close(handle)
     return Path(name)
-
-
-def take(loader: Loader, count: int) -> list[Any]:
-    """Return the next `count` (step, Batch) of a loader, for looking at them."""
-    return [pair for pair, _ in zip(loader, range(count), strict=False)]

@@ -8,6 +8,7 @@ ends when its caller ends, however that happens, because its input then closes.
 from __future__ import annotations
 
 import pickle
+import select
 import signal
 import subprocess
 import sys
@@ -82,6 +83,16 @@ class Worker:
         if error is not None:
             raise error from _Remote(f"in a worker process:\n{value}")
         return value
+
+    def ready(self) -> bool:
+        """Tell whether the first result (or the end of the process) can be had without waiting.
+
+        Only meaningful before the first `result`; True where the system cannot tell (Windows).
+        """
+        try:
+            return bool(select.select([_open(self._process.stdout)], [], [], 0)[0])
+        except (OSError, ValueError):
+            return True
 
     def close(self) -> None:
         """End the process, whatever it does."""
