@@ -18,7 +18,7 @@ import torch
 from striate.core.errors import DataError, FormatError
 from striate.data import loader as loader_module
 from striate.data.augment import Augmentation
-from striate.data.loader import DEPTH, Loader
+from striate.data.loader import Loader
 from striate.data.patches import Sampling, draw_batch
 from striate.data.store import PatchStore, sample_foreground
 from striate.data.worker import Worker, WorkerLost
