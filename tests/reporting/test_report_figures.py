@@ -30,6 +30,8 @@ def test_ticks_by_hand() -> None:
     assert label(-2.5, 2.5) == "−2.5"
     assert label(20000, 5000) == "20k"
     assert ticks(3, 3) == [3]
+    assert ticks(0, 11, whole=True) == [0, 3, 6, 9]
+    assert ticks(0, 2, whole=True) == [0, 1, 2]
 
 
 def test_around_handles_nothing_and_constants() -> None:

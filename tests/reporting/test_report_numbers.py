@@ -54,7 +54,7 @@ def test_number(given: object, wanted: float | None) -> None:
         (compact(None), "–"),
         (interval(0.8, None), ""),
         (interval(0.8, 0.9), "0.80 to 0.90"),
-        (product([1.0, 1.0, 3.0]), "1 × 1 × 3"),
+        (product([1.0, 1.0, 3.0]), "1\u00a0×\u00a01\u00a0×\u00a03"),
         (plain_text({"a": [1, 2]}), "a: 1, 2"),
         (plain_text(True), "yes"),
         (joined(["a", "b", "c"]), "a, b and c"),

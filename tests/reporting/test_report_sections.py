@@ -115,7 +115,7 @@ def test_a_single_case_gets_no_interval(run_folder: Path) -> None:
 
 def test_plan_shows_decisions_with_reasons_and_the_rest_apart(run_folder: Path) -> None:
     data = plan.make(Folder(run_folder)).data
-    assert ("Patch (voxels)", "32 × 32 × 16", "covers 95 % of the lesions") in data["decided"]
+    assert ("Patch (voxels)", "32\u00a0×\u00a032\u00a0×\u00a016", "covers 95 % of the lesions") in data["decided"]
     assert ("Time budget", "2 min 00 s") in data["others"]
     duration = next(row for row in data["expected"] if row[0] == "Duration")
     assert duration[1:3] == ("1 min 58 s", "2 min 00 s")

@@ -97,7 +97,7 @@ def product(values: Any) -> str:
     """Write sizes as ``1 × 1 × 3``."""
     if not isinstance(values, Sequence) or isinstance(values, str):
         return plain_text(values)
-    return " × ".join(f"{v:g}" if isinstance(v, (int, float)) else str(v) for v in values)
+    return "\u00a0×\u00a0".join(f"{v:g}" if isinstance(v, (int, float)) else str(v) for v in values)
 
 
 def plain_text(value: Any) -> str:

@@ -11,14 +11,16 @@ WIDTH = 400
 """Width of every plot in its own units; about one CSS pixel each."""
 
 
-def ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Return about `about` round values (1, 2, 2.5, 5 × 10ⁿ) within [low, high]."""
+def ticks(low: float, high: float, about: int = 5, *, whole: bool = False) -> list[float]:
+    """Return about `about` round values (1, 2, 2.5, 5 × 10ⁿ) within [low, high]; with `whole` only whole numbers."""
     span = high - low
     if not math.isfinite(span) or span <= 0:
         return [low]
     rough = span / max(about, 1)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= rough * 0.999)
+    if whole:
+        step = max(1.0, math.ceil(step))
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [round(n * step, 12) for n in range(first, last + 1)]
 
@@ -88,8 +90,10 @@ class Axes:
         """Vertical place of the horizontal axis."""
         return self.height - self.bottom
 
-    def frame(self, x_title: str, y_title: str, *, x_about: int = 5, y_about: int = 5, rows: bool = True) -> Markup:
-        """Draw grid lines, ticks and titles; with `rows` False the vertical axis is left to the caller."""
+    def frame(
+        self, x_title: str, y_title: str, *, x_about: int = 5, y_about: int = 5, rows: bool = True, whole: bool = False
+    ) -> Markup:
+        """Draw grid lines, ticks and titles; with `rows` False the vertical axis is left to the caller; `whole`: counts along x."""
         parts = []
         if rows:
             found = ticks(*self.y, y_about)
@@ -102,7 +106,7 @@ class Axes:
                         self.left - 6, y + 3.5, label(value, step)
                     )
                 )
-        found = ticks(*self.x, x_about)
+        found = ticks(*self.x, x_about, whole=whole)
         step = found[1] - found[0] if len(found) > 1 else found[0]
         parts.append(Markup('<path class="axis" d="M{} {}H{}"/>').format(self.left, self.floor, WIDTH - self.right))
         for value in found:

@@ -53,7 +53,7 @@ def line_plot(
     zero: bool = False,
     mark: tuple[float, str] | None = None,
 ) -> Markup:
-    """Draw lines over a common horizontal axis.
+    """Draw lines over a common horizontal axis of whole numbers (updates).
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def line_plot(
     xs = [v for s in drawn for v in s.x]
     ys = [v for s in drawn for v in s.y] + ([mark[0]] if mark else [])
     axes = Axes((min(xs, default=0), max(xs, default=1)), y_range or around(ys, zero=zero))
-    parts = [axes.frame(x_title, y_title)]
+    parts = [axes.frame(x_title, y_title, whole=True)]
     if mark:
         y = axes.at_y(mark[0])
         parts.append(Markup('<path class="mark" d="M{} {}H{}"/>').format(axes.left, y, 400 - axes.right))

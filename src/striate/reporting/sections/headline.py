@@ -34,8 +34,11 @@ def _measured(folder: Folder) -> list[dict[str, Any]]:
         count = int(number(dice.get("n")) or 0)
         facts = [
             ("95 % interval", interval(dice.get("low"), dice.get("high")) if count > 1 else ""),
-            ("HD95", _with_unit((measures.get("hd95_mm") or {}).get("median"), 1, "mm (median)")),
-            ("volume error", _with_unit((measures.get("volume_error_ml") or {}).get("mean"), 1, "mL (mean)")),
+            ("HD95", _with_unit((measures.get("hd95_mm") or {}).get("median"), 1, "mm" + " (median)" * (count > 1))),
+            (
+                "volume error",
+                _with_unit((measures.get("volume_error_ml") or {}).get("mean"), 1, "mL" + " (mean)" * (count > 1)),
+            ),
         ]
         tiles.append(
             {

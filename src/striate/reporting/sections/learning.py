@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from striate.reporting.figures.lines import Series, line_plot, smoothed, thinned
 from striate.reporting.folder import Folder
+from striate.reporting.numbers import number
 from striate.reporting.section import Section
 
 WAIT_LIMIT = 10.0
@@ -25,9 +26,13 @@ def make(folder: Folder) -> Section:
     missing = [folder.why[n] for n in ("metrics.csv", "validation.csv") if n in folder.why]
     if not folder.validations and not missing:
         missing = ["No validation was recorded."]
-    return Section(
-        "learning", "Learning", {"plots": plots, "missing": missing, "waited": waited_percent(folder.metrics)}
-    )
+    return Section("learning", "Learning", {"plots": plots, "missing": missing, "waited": _waited(folder)})
+
+
+def _waited(folder: Folder) -> float | None:
+    """Return the per cent that `train` recorded, else that of the steps on disk."""
+    share = number((folder.record.get("facts") or {}).get("waiting_share"))
+    return waited_percent(folder.metrics) if share is None else 100 * share
 
 
 def waited_percent(rows: Values) -> float | None:

@@ -34,6 +34,7 @@ def make(folder: Folder) -> Section:
         else [p for m in PLOTTED if m in measures and (p := _plot(m, names, summary, cases))],
         "cases": [_case_rows(c, names, measures) for c in cases],
         "many": len(cases) > 12,
+        "notes": [str(n) for n in folder.evaluation.get("notes") or []],
     }
     return Section("measures", "Measures", data)
 
