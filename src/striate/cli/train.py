@@ -35,7 +35,7 @@ def command(
 
     finished = train(
         cohort, out=out, plan=plan, resume=resume, progress=Screen(quiet=as_json), budget=budget, steps=steps,
-        memory=memory, regions=regions, holdout=holdout, fold=fold, network=network, dims=dims, seed=seed or 0,
+        memory=memory, regions=regions, holdout=holdout, fold=fold, network=network, dims=dims, seed=seed,
     )  # fmt: skip
     if finished.model is not None:
         show_finished(finished, as_json=as_json)

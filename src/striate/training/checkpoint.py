@@ -57,20 +57,7 @@ def load(
     ModelError
         When the file is broken, of a newer version, or does not fit the network.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get("striate-checkpoint", "{}"))
-            tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ModelError(
-            expected(path, f"not a readable checkpoint ({error})", "a whole checkpoint is needed"), path=path
-        ) from error
-    if header.get("schema_version") != VERSION:
-        found = header.get("schema_version")
-        raise ModelError(
-            expected(path, f"checkpoint version {found}", f"this Striate reads version {VERSION}",
-                     "Go on with the Striate that wrote it, or upgrade: pip install -U striate"), path=path,
-        )  # fmt: skip
+    header, tensors = _read(path, tensors=True)
     try:
         network.load_state_dict(_part(tensors, "network."))
         if average is not None:
@@ -94,6 +81,36 @@ def load(
             path=path,
         ) from error
     return int(header["step"]), dict(header["facts"])
+
+
+def step_of(path: Path) -> int:
+    """Return after how many updates a checkpoint was written.
+
+    Raises
+    ------
+    ModelError
+        When the file is broken or of a newer version.
+    """
+    return int(_read(path, tensors=False)[0]["step"])
+
+
+def _read(path: Path, *, tensors: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {}).get("striate-checkpoint", "{}"))
+            found = {k: file.get_tensor(k) for k in file.keys()} if tensors else {}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelError(
+            expected(path, f"not a readable checkpoint ({error})", "a whole checkpoint is needed",
+                     "Remove it to begin the run's learning anew."), path=path,
+        ) from error  # fmt: skip
+    if header.get("schema_version") != VERSION:
+        version = header.get("schema_version")
+        raise ModelError(
+            expected(path, f"checkpoint version {version}", f"this Striate reads version {VERSION}",
+                     "Go on with the Striate that wrote it, or upgrade: pip install -U striate"), path=path,
+        )  # fmt: skip
+    return header, found
 
 
 def _laid_out(value: Tensor, weight: Tensor) -> Tensor:

@@ -21,12 +21,20 @@ class Clock:
         Wall-clock seconds that training may take, or None to follow `steps`.
     recorded
         Step → fraction, from an earlier part of the run.
+    done_s
+        Seconds that were spent before the first recorded step (of a run that is extended).
     """
 
-    def __init__(self, steps: int | None, seconds: float | None, recorded: Mapping[int, float] | None = None) -> None:
+    def __init__(
+        self,
+        steps: int | None,
+        seconds: float | None,
+        recorded: Mapping[int, float] | None = None,
+        done_s: float = 0.0,
+    ) -> None:
         self.steps, self.seconds = steps, seconds
         self._recorded = dict(recorded or {})
-        self._base_s = max(self._recorded.values(), default=0.0) * (seconds or 0.0)
+        self._base_s = max(self._recorded.values()) * (seconds or 0.0) if self._recorded else done_s
         self._start: float | None = None
 
     def fraction(self, step: int) -> float:

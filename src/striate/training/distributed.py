@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from datetime import timedelta
 
 import torch
 from torch import distributed as dist
 from torch import nn
+
+
+PATIENCE = timedelta(days=1)
+"""How long processes wait for process 0, which prepares the data and validates alone."""
 
 
 @contextlib.contextmanager
@@ -19,7 +24,7 @@ def processes() -> Iterator[None]:
     if not dist.is_available() or not dist.is_torchelastic_launched() or dist.is_initialized():
         yield
         return
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
     if torch.cuda.is_available():
         torch.cuda.set_device(dist.get_node_local_rank())
     try:

@@ -32,6 +32,7 @@ from striate.training import checkpoint, distributed, losses, optimise
 from striate.training.average import WeightAverage
 from striate.training.clock import Clock
 from striate.training.log import TrainingLog
+from striate.training.run import resuming
 from striate.training.step import channels_last, device, to_device, train_step
 
 VALIDATIONS = 10
@@ -117,10 +118,10 @@ def learn(
             state.done(step + 1)
             look.write(step, fraction, rate, error, loader.wait_s - waited, time.monotonic() - tick)
             before, fraction = fraction, distributed.agree(clock.fraction(state.step))
-            if stop():
+            if distributed.agree(float(stop())):
                 state.keep(loader.wait_s)
                 raise Interrupted(
-                    f"stopped after step {state.step}; a checkpoint was written. Go on with: striate train --resume {folder}"
+                    f"stopped after step {state.step}; a checkpoint was written. Go on with: {resuming(folder)}"
                 )
             if int(fraction * VALIDATIONS) > int(before * VALIDATIONS) or fraction >= 1:
                 if look.affordable(clock):

@@ -1,6 +1,6 @@
 """`Run`: the folder of one training run, from which it can go on at any time.
 
-RUN/  run.json            what was asked for
+RUN/  run.json            what was asked for, and the schedule that is followed
       check.json          what the data checks found
       split.json          which cases train and which validate
       fingerprint.json  plan.yaml
@@ -14,7 +14,10 @@ RUN/  run.json            what was asked for
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shlex
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +39,14 @@ class Run:
         Folder or CSV of the cohort.
     options
         The options of the call, as JSON.
+    schedule
+        What a resumed run needs to follow the same clock; see `striate.training.schedule`.
     """
 
     folder: Path
     cohort: Path
     options: dict[str, Any]
+    schedule: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def start(cls, folder: Path, cohort: Path, options: dict[str, Any]) -> Run:
@@ -51,14 +57,17 @@ class Run:
         DataError
             When the folder exists and is not empty.
         """
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if folder.exists() and (not folder.is_dir() or any(not _left_over(p) for p in folder.iterdir())):
+            known = (folder / "run.json").is_file()
+            on = f", or go on with that run: {resuming(folder)}" if known else " or remove it."
             raise DataError(
                 expected(
                     folder,
                     "it exists and is not empty",
                     "a new run needs a folder of its own",
-                    f"Choose another --out, or go on with that run: striate train --resume {folder}",
-                )
+                    f"Choose another --out{on}",
+                ),
+                path=folder,
             )
         run = cls(folder, cohort.resolve(), options)
         run.write()
@@ -82,7 +91,7 @@ class Run:
                 ),
                 path=folder,
             ) from error
-        return cls(folder, Path(document["cohort"]), dict(document["options"]))
+        return cls(folder, Path(document["cohort"]), dict(document["options"]), dict(document.get("schedule", {})))
 
     def write(self) -> None:
         """Write ``run.json``."""
@@ -91,9 +100,32 @@ class Run:
             "schema_version": VERSION,
             "cohort": str(self.cohort),
             "options": self.options,
+            "schedule": self.schedule,
         }
         write_json(self.folder / "run.json", document)
+
+    def sweep(self) -> None:
+        """Remove what a kill left half-written; called where no other process works in the folder."""
+        for path in _left_overs(self.folder.iterdir()):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
     def __truediv__(self, name: str) -> Path:
         """Return the path of a file or folder of the run."""
         return self.folder / name
+
+
+def resuming(folder: Path) -> str:
+    """Return the command that goes on with the run in `folder`."""
+    return f"striate train --resume {shlex.quote(str(folder))}"
+
+
+def _left_overs(paths: Iterable[Path]) -> list[Path]:
+    return [path for path in paths if _left_over(path)]
+
+
+def _left_over(path: Path) -> bool:
+    """Tell whether a name is one that `striate.core.files` and `Model` write beside the place of what they write."""
+    return path.name.startswith(".") and any(part in path.name for part in (".part.", ".new.", ".old."))

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from striate.core.errors import ModelError, expected
+from striate.core.machine import memory_available_bytes
 from striate.planning.plan import Training
 from striate.training.losses import Loss
 
@@ -14,6 +15,13 @@ from striate.training.losses import Loss
 def device() -> torch.device:
     """Return the device that training uses: a CUDA GPU where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def memory_free_bytes() -> int:
+    """Return the memory that training can still take: of the CUDA GPU where there is one, else of the machine."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.mem_get_info()[0])
+    return memory_available_bytes()
 
 
 def channels_last(spatial_dims: int) -> torch.memory_format:

@@ -6,13 +6,14 @@ import re
 from collections.abc import Sequence
 from typing import Any, TypedDict
 
-from striate.core.errors import UsageError
-from striate.core.machine import bytes_of, memory_available_bytes, seconds_of
-from striate.core.names import did_you_mean
+from striate import networks
+from striate.core.errors import TimeLimitError, UsageError, expected
+from striate.core.machine import bytes_of, seconds_of, show_seconds
+from striate.core.names import did_you_mean, lookup
 from striate.core.targets import Targets
 from striate.data.cohort import Cohort
 from striate.data.split import Split, fold, from_column, hold_out
-from striate.planning.make import Budget, Wishes
+from striate.planning.make import LEAST_BUDGET_S, Budget, Wishes
 
 DEFAULT_BUDGET = "10m"
 
@@ -50,16 +51,18 @@ class Options(TypedDict, total=False):
     fold: str | None
     network: str | None
     dims: int | None
-    seed: int
+    seed: int | None
 
 
 def checked(options: Options) -> Options:
-    """Return `options` when every key is known and they do not exclude each other.
+    """Return `options` when every key is known, every value can be read, and they do not exclude each other.
 
     Raises
     ------
     UsageError
         With the nearest name of an unknown key, or what excludes what.
+    TimeLimitError
+        When the time is too short for anything.
     """
     known = Options.__optional_keys__
     for key in options:
@@ -74,15 +77,43 @@ def checked(options: Options) -> Options:
     steps = options.get("steps")
     if steps is not None and steps < 1:
         raise UsageError(f"steps {steps}: at least 1 is needed.")
+    dims, seed = options.get("dims"), options.get("seed")
+    if dims not in (None, 2, 3):
+        raise UsageError(f"dims {dims}: 2 or 3 is needed.")
+    if seed is not None and seed < 0:
+        raise UsageError(f"seed {seed}: a number of at least 0 is needed.")
+    network = options.get("network")
+    if network is not None:
+        lookup("network", network, networks.NETWORKS)
+    if options.get("memory"):
+        bytes_of(str(options["memory"]))
+    budget = options.get("budget")
+    if budget and seconds_of(budget) < LEAST_BUDGET_S:
+        least = f"at least {show_seconds(LEAST_BUDGET_S)} are needed to learn anything"
+        raise TimeLimitError(expected("budget", show_seconds(seconds_of(budget)), least))
     return options
 
 
 def budget_of(options: Options, spent_s: float = 0.0) -> Budget:
-    """Return time, steps and memory as numbers; `spent_s` has gone already."""
-    steps = options.get("steps")
-    time_s = None if steps else seconds_of(options.get("budget") or DEFAULT_BUDGET) - spent_s
-    memory = options.get("memory")
-    return Budget(time_s, steps, bytes_of(memory) if memory else int(0.8 * memory_available_bytes()))
+    """Return time, steps and memory as numbers; `spent_s` has gone already.
+
+    Raises
+    ------
+    TimeLimitError
+        When too little time is left.
+    """
+    from striate.training.step import memory_free_bytes
+
+    steps, memory = options.get("steps"), options.get("memory")
+    whole_s = seconds_of(options.get("budget") or DEFAULT_BUDGET)
+    if not steps and whole_s - spent_s < LEAST_BUDGET_S:
+        got = f"{show_seconds(whole_s)}, of which reading the data took {show_seconds(spent_s)}"
+        least = f"at least {show_seconds(LEAST_BUDGET_S)} must be left to learn anything"
+        raise TimeLimitError(
+            expected("budget", got, least, f"Give at least {show_seconds(spent_s + 2 * LEAST_BUDGET_S)}.")
+        )
+    memory_bytes = bytes_of(memory) if memory else int(0.8 * memory_free_bytes())
+    return Budget(None if steps else whole_s - spent_s, steps, memory_bytes)
 
 
 def wishes_of(options: Options) -> Wishes:
@@ -104,8 +135,8 @@ def split_of(cohort: Cohort, options: Options) -> Split:
     asked = options.get("fold")
     if asked:
         match = re.fullmatch(r"(\d+)/(\d+)", asked)
-        if not match or not 1 <= int(match.group(1)) <= int(match.group(2)):
-            raise UsageError(f"fold '{asked}': K/N with K from 1 to N is needed, for instance 1/5.")
+        if not match or not 1 <= int(match.group(1)) <= int(match.group(2)) or int(match.group(2)) < 2:
+            raise UsageError(f"fold '{asked}': K/N with K from 1 to N, and N at least 2, is needed, for instance 1/5.")
         return fold(cohort, int(match.group(1)) - 1, int(match.group(2)), seed)
     given = from_column(cohort)
     if given is not None:

@@ -6,12 +6,15 @@ running the same function again.
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
-from striate.core.errors import DataError, UsageError, expected
-from striate.core.machine import show_seconds
+from striate.core.errors import DataError, Interrupted, UsageError
+from striate.core.machine import seconds_of, show_seconds
 from striate.core.progress import Progress, Silent
 from striate.core.record import Stopwatch
 from striate.data.checks.run import CheckResult, run_checks
@@ -21,11 +24,12 @@ from striate.data.split import Split
 from striate.data.store import PatchStore
 from striate.planning.fingerprint import Fingerprint
 from striate.planning.plan import Plan
-from striate.training import distributed
-from striate.training.run import Run
+from striate.training import distributed, schedule
+from striate.training.run import Run, resuming
 from striate.workflows.finish import Finished, finish, reserve_s
-from striate.workflows.options import Options, checked, plain_options, split_of, targets_of
+from striate.workflows.options import DEFAULT_BUDGET, Options, checked, plain_options, split_of, targets_of
 from striate.workflows.plan import plan_training
+from striate.workflows.refuse import refuse_large, refuse_other_data, with_options
 
 
 def train(
@@ -64,19 +68,34 @@ def train(
     progress, watch, began = progress or Silent(), Stopwatch(), time.monotonic()
     checked(options)
     with distributed.processes():
-        if distributed.rank() == 0:
-            run = _open_run(cohort, out, plan, resume, options)
-            _prepare(run, progress, began)
-            _build(run, progress)
-            folder = run.folder
+        folder = Path(resume) if resume is not None else _expected_folder(cohort, out)
+        if distributed.rank() != 0:
+            progress = Silent()
         else:
-            progress, folder = Silent(), _expected_folder(cohort, out, resume)
+            run = _open_run(cohort, folder, out, plan, resume, options)
+            with _resumable(folder):
+                _prepare(run, progress, began)
+                refuse_large(Plan.read(run / "plan.yaml"), run / "plan.yaml", run.options.get("memory"))
+                _build(run, progress)
         distributed.wait_for_all()
-        return _learn(Run.open(folder), progress, watch, began)
+        with _resumable(folder):
+            return _learn(Run.open(folder), progress, watch, began)
+
+
+@contextlib.contextmanager
+def _resumable(folder: Path) -> Iterator[None]:
+    """Tell who stops the work how to go on with it."""
+    try:
+        yield
+    except (KeyboardInterrupt, Interrupted) as error:
+        if "--resume" in str(error):
+            raise
+        raise Interrupted(f"stopped; go on with: {resuming(folder)}") from error
 
 
 def _open_run(
     cohort: Path | str | None,
+    folder: Path,
     out: Path | str | None,
     plan: Path | str | None,
     resume: Path | str | None,
@@ -85,20 +104,26 @@ def _open_run(
     if resume is not None:
         if cohort is not None or plan is not None or out is not None:
             raise UsageError(f"resume {resume}: give no cohort, plan or out with it; the run knows them.")
-        return _extended(Run.open(Path(resume)), options)
+        run = Run.open(folder)
+        run.sweep()
+        return _extended(run, options)
     if cohort is None:
         raise UsageError("no cohort: give a folder or CSV to train on, or --resume RUN.")
-    asked = {**plain_options(options), "plan": str(Path(plan).resolve()) if plan else None}
+    opened = Cohort.open(Path(cohort))
+    split_of(opened, options)
+    targets_of(opened, options)
     if plan is not None:
-        Plan.read(Path(plan))
-    Cohort.open(Path(cohort))
-    return Run.start(_expected_folder(cohort, out, None), Path(cohort), asked)
+        made = with_options(Plan.read(Path(plan)), Path(plan), options)
+        refuse_other_data(made, Path(plan), opened)
+        refuse_large(made, Path(plan), options.get("memory"))
+    asked = {**plain_options(options), "plan": str(Path(plan).resolve()) if plan else None}
+    return Run.start(folder, Path(cohort), asked)
 
 
-def _expected_folder(cohort: Path | str | None, out: Path | str | None, resume: Path | str | None) -> Path:
-    """Return where the run lies; the default is the first of runs/COHORT, runs/COHORT-2 … that does not exist."""
-    if resume is not None or out is not None:
-        return Path(str(resume or out))
+def _expected_folder(cohort: Path | str | None, out: Path | str | None) -> Path:
+    """Return where a new run lies; the default is the first of runs/COHORT, runs/COHORT-2 … that does not exist."""
+    if out is not None:
+        return Path(out)
     base = Path("runs") / (Path(str(cohort)).resolve().stem or "cohort")
     if distributed.world_size() > 1:
         raise UsageError(f"out is not given: several processes need to know the folder, for instance --out {base}.")
@@ -111,18 +136,17 @@ def _expected_folder(cohort: Path | str | None, out: Path | str | None, resume: 
 
 def _extended(run: Run, options: Options) -> Run:
     """Change the length of a run's schedule where it was asked for."""
-    given = {k: v for k, v in options.items() if v is not None and not (k == "seed" and v == 0)}
+    given = {k: v for k, v in options.items() if v}
     strange = sorted(set(given) - {"steps", "budget"})
     if strange:
         raise UsageError(f"resume {run.folder}: '{strange[0]}' cannot change in a run; only steps and budget can.")
-    if given and (run / "plan.yaml").exists():
-        from striate.core.machine import seconds_of
-
-        old = Plan.read(run / "plan.yaml")
-        steps = options.get("steps")
-        budget_s = None if steps else seconds_of(str(options["budget"]))
-        old.changed(training=old.training.changed(steps=steps, budget_s=budget_s).model_dump()).write(run / "plan.yaml")
-    run = Run(run.folder, run.cohort, {**run.options, **given})
+    if not given:
+        return run
+    if (run / "plan.yaml").exists():
+        made = with_options(Plan.read(run / "plan.yaml"), run / "plan.yaml", options)
+        run = schedule.restarted(run, made.training)
+        made.write(run / "plan.yaml")
+    run = replace(run, options={**run.options, "steps": None, "budget": None, **given})
     run.write()
     return run
 
@@ -141,24 +165,18 @@ def _prepare(run: Run, progress: Progress, began: float) -> None:
     split = Split.read(run / "split.json")
     if not (run / "plan.yaml").exists():
         if run.options.get("plan"):
-            made = Plan.read(Path(str(run.options["plan"])))
-            targets = targets_of(cohort, options) or made.targets
+            path = Path(str(run.options["plan"]))
+            made = with_options(Plan.read(path), path, options)
+            refuse_other_data(made, path, cohort)
             cases = [cohort.case(name) for name in split.train]
-            facts = Fingerprint.measure(cohort, cases, targets, progress)
-            _refuse_other_data(made, facts.channels, facts.spatial_dims)
+            facts = Fingerprint.measure(cohort, cases, made.targets, progress)
         else:
             facts, made = plan_training(cohort, split, options, progress, time.monotonic() - began)
             if made.training.budget_s is not None:
-                made = made.changed(training=made.training.changed(budget_s=_whole_budget(options)).model_dump())
+                whole_s = seconds_of(options.get("budget") or DEFAULT_BUDGET)
+                made = made.changed(training=made.training.changed(budget_s=whole_s).model_dump())
         facts.write(run / "fingerprint.json")
         made.write(run / "plan.yaml")
-
-
-def _whole_budget(options: Options) -> float:
-    from striate.core.machine import seconds_of
-    from striate.workflows.options import DEFAULT_BUDGET
-
-    return seconds_of(options.get("budget") or DEFAULT_BUDGET)
 
 
 def _refuse_errors(result: CheckResult, progress: Progress) -> None:
@@ -173,20 +191,6 @@ def _refuse_errors(result: CheckResult, progress: Progress) -> None:
         raise DataError(f"{result.cohort}: {len(errors)} errors must be mended before training:{shown}{more}")
 
 
-def _refuse_other_data(made: Plan, channels: tuple[str, ...], dims: int) -> None:
-    if made.task.channels != channels or len(made.preparation.spacing_mm) != dims:
-        raise DataError(
-            expected("plan", f"it is for {dims_of(made)}D images with channels {', '.join(made.task.channels)}",
-                     f"the cohort has {dims}D images with channels {', '.join(channels)}",
-                     "Make a plan for this cohort: striate plan COHORT --out plan.yaml")
-        )  # fmt: skip
-
-
-def dims_of(made: Plan) -> int:
-    """Return the number of axes of the plan's images."""
-    return len(made.preparation.spacing_mm)
-
-
 def _build(run: Run, progress: Progress) -> PatchStore:
     cohort, split, made = Cohort.open(run.cohort), Split.read(run / "split.json"), Plan.read(run / "plan.yaml")
     cases = [cohort.case(name) for name in (*split.train, *split.validation)]
@@ -197,8 +201,6 @@ def _learn(run: Run, progress: Progress, watch: Stopwatch, began: float) -> Fini
     """Learn, then turn what was learned into a model, predictions, measures and a report."""
     from striate.data.loader import Loader
     from striate.inference.validate import validator
-    from striate.training.clock import Clock
-    from striate.training.log import recorded_fractions
     from striate.training.loop import learn
 
     made, split, store = Plan.read(run / "plan.yaml"), Split.read(run / "split.json"), PatchStore.open(run / "cache")
@@ -206,20 +208,22 @@ def _learn(run: Run, progress: Progress, watch: Stopwatch, began: float) -> Fini
     sampling = Sampling(
         split.train, training.patch, training.batch, training.foreground, training.seed, training.augmentation
     )
-    recorded = recorded_fractions(run.folder)
-    seconds = None
-    if training.budget_s is not None:
-        seconds = max(
-            5.0,
-            training.budget_s - (0.0 if recorded else time.monotonic() - began) - reserve_s(run, made, split, store),
-        )
-        progress.note(f"Learning for {show_seconds(seconds)} of the {show_seconds(training.budget_s)}.")
+
+    def seconds() -> float:
+        spent_s = 0.0 if "done_s" in run.schedule else time.monotonic() - began
+        left = max(5.0, (training.budget_s or 0.0) - spent_s - reserve_s(run, made, split, store))
+        progress.note(f"Learning for {show_seconds(left)} of the {show_seconds(training.budget_s or 0.0)}.")
+        return left
+
+    writes = distributed.rank() == 0
     learned = learn(
         made,
         lambda step: Loader(store, sampling, start_step=step, workers=training.workers, rank=distributed.rank()),
-        Clock(training.steps, seconds, recorded),
+        schedule.clock_of(run, training, seconds, write=writes),
         run.folder,
         validate=validator(made, store, split.validation),
         progress=progress,
     )
+    if writes:
+        schedule.ended(run, learned.steps)
     return finish(run, made, split, learned, progress, watch)

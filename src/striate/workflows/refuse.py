@@ -1,0 +1,94 @@
+"""What a plan is refused for before any work is done: other data, options that it already decides, too little memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from striate.core.errors import DataError, MemoryLimitError, PlanError, UsageError, expected
+from striate.core.machine import bytes_of, seconds_of, show_bytes
+from striate.core.names import lookup
+from striate.data.cohort import Cohort
+from striate.io.read import read_header
+from striate.planning.cost import network_cost, training_bytes
+from striate.planning.plan import Plan
+from striate.workflows.options import Options
+
+PLANNED = ("regions", "network", "dims")
+"""Options that a given plan has decided already."""
+
+
+def with_options(plan: Plan, path: Path, options: Options) -> Plan:
+    """Return the plan with the length and the seed that were asked for.
+
+    Raises
+    ------
+    UsageError
+        When an option says what only the plan may say.
+    """
+    for key in PLANNED:
+        if options.get(key):
+            raise UsageError(f"{key} {options.get(key)}: the plan {path} has decided that; change it there.")
+    training, steps, budget, seed = plan.training, options.get("steps"), options.get("budget"), options.get("seed")
+    if steps:
+        training = training.changed(steps=steps, budget_s=None)
+    if budget:
+        training = training.changed(steps=None, budget_s=seconds_of(budget))
+    if seed is not None:
+        training = training.changed(seed=seed)
+    return plan.changed(training=training.model_dump())
+
+
+def refuse_other_data(plan: Plan, path: Path, cohort: Cohort) -> None:
+    """Refuse a plan for other channels or another number of axes than the cohort has; headers alone are read.
+
+    Raises
+    ------
+    DataError
+        With the plan's and the cohort's.
+    """
+    planned = len(plan.preparation.spacing_mm)
+    dims = len(read_header(next(iter(cohort.cases[0].channels.values()))).grid.shape)
+    if plan.task.channels != cohort.channels or planned != dims:
+        raise DataError(
+            expected(path, f"a plan for {planned}D images with channels {', '.join(plan.task.channels)}",
+                     f"one for the cohort's {dims}D images with channels {', '.join(cohort.channels)} is needed",
+                     f"Make one: striate plan {cohort.root} --out plan.yaml"), path=path,
+        )  # fmt: skip
+
+
+def refuse_large(plan: Plan, path: Path, memory: str | None) -> None:
+    """Refuse a plan that cannot be trained here: an impossible network or loss, or more memory than there is.
+
+    Parameters
+    ----------
+    plan, path
+        The plan, and the file to change.
+    memory
+        What training may use, for instance ``6G``; None: what is free on the device that trains.
+
+    Raises
+    ------
+    PlanError
+        When network, options, patch or loss cannot be.
+    MemoryLimitError
+        With what is needed, what there is, and the line to change.
+    """
+    from striate.training.losses import LOSSES
+    from striate.training.step import memory_free_bytes
+
+    training = plan.training
+    try:
+        lookup("loss", training.loss, LOSSES)
+        cost = network_cost(plan.task, plan.network, training.patch)
+        network_cost(plan.task, plan.network, plan.inference.patch)
+    except UsageError as error:
+        raise PlanError(f"{path}: {error}", path=path) from error
+    needed = training_bytes(cost, training.batch, training.precision)
+    there = bytes_of(memory) if memory else memory_free_bytes()
+    if needed > there:
+        patch = "×".join(str(n) for n in training.patch)
+        smaller = "lower training.batch" if training.batch > 1 else "make training.patch and inference.patch smaller"
+        raise MemoryLimitError(
+            expected(path, f"training needs about {show_bytes(needed)}", f"{show_bytes(there)} may be used",
+                     f"In {path.name} {smaller} (now {training.batch} patches of {patch} voxels)."), path=path,
+        )  # fmt: skip
