@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -84,6 +88,19 @@ def test_classes_by_the_largest_share():
     assert resample_classes(classes, (4, 4)) is classes
     assert np.array_equal(resample_classes(resample_classes(classes, (12, 12)), (4, 4)), classes)
     assert resample_classes(np.full((3, 3), 3, np.uint8), (5, 5)).tolist() == [[3] * 5] * 5
+
+
+def test_the_number_of_threads_changes_no_bit():
+    code = (
+        "import numpy as np, hashlib; from striate.data.resample import resample;"
+        "x = np.random.default_rng(0).normal(size=(1, 71, 83, 67)).astype(np.float32);"
+        "print(hashlib.sha256(resample(x, (97, 59, 41), 'cubic').tobytes()).hexdigest())"
+    )
+    found = set()
+    for threads in "12":
+        variables = {**os.environ, "OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
+        found.add(subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, check=True).stdout)
+    assert len(found) == 1
 
 
 def test_a_sphere_keeps_its_volume_when_resampled():

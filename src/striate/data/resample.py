@@ -1,4 +1,4 @@
-"""Resampling along the axes: one small matrix per axis, applied by matrix multiplication.
+"""Resampling along the axes: one small matrix per axis.
 
 Voxels are seen as boxes: an axis of n voxels of size s that becomes m voxels keeps its extent, so that the new voxel
 size is exactly n·s / m and voxel i of the result is centred on (i + ½)·n/m − ½ of the source. Kernels are widened when
@@ -109,12 +109,19 @@ def resample(
 
 
 def _along(array: NDArray[np.float32], axis: int, weights: NDArray[np.float32]) -> NDArray[np.float32]:
-    shape = array.shape
+    """Multiply along one axis. Sparse: few voxels have a weight, and no bit depends on the number of threads."""
+    from scipy.sparse import csr_array
+
+    sparse, shape = csr_array(weights), array.shape
     if axis == array.ndim - 1:
-        return np.asarray(array @ weights.T)
+        columns = np.ascontiguousarray(array.reshape(-1, shape[axis]).T)
+        return np.ascontiguousarray((sparse @ columns).T).reshape(*shape[:axis], len(weights))
     rest = int(np.prod(shape[axis + 1 :]))
-    moved = weights @ np.ascontiguousarray(array).reshape(-1, shape[axis], rest)
-    return np.asarray(moved).reshape(*shape[:axis], len(weights), *shape[axis + 1 :])
+    blocks = array.reshape(-1, shape[axis], rest)
+    result = np.empty((len(blocks), len(weights), rest), dtype=np.float32)
+    for after, before in zip(result, blocks, strict=True):
+        after[:] = sparse @ before
+    return result.reshape(*shape[:axis], len(weights), *shape[axis + 1 :])
 
 
 def resample_classes(classes: NDArray[np.uint8], shape: Sequence[int], coarse: int | None = None) -> NDArray[np.uint8]:
