@@ -93,7 +93,7 @@ class Axes:
     def frame(
         self, x_title: str, y_title: str, *, x_about: int = 5, y_about: int = 5, rows: bool = True, whole: bool = False
     ) -> Markup:
-        """Draw grid lines, ticks and titles; with `rows` False the vertical axis is left to the caller; `whole`: counts along x."""
+        """Draw grid lines, ticks and titles; without `rows` the vertical axis is left to the caller; `whole`: x counts."""
         parts = []
         if rows:
             found = ticks(*self.y, y_about)
