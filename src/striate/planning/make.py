@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from striate.core.errors import MemoryLimitError, TimeLimitError, expected
+from striate.core.errors import MemoryLimitError, TimeLimitError, UsageError, expected
 from striate.core.machine import show_bytes, show_seconds
 from striate.data.augment import Augmentation
 from striate.data.prepare import Preparation
@@ -78,6 +78,8 @@ def make_plan(facts: Fingerprint, task: Task, budget: Budget, timer: Timer, wish
     ------
     TimeLimitError
         When the time budget is too short for anything.
+    UsageError
+        When a network that is not known, or 3D for 2D images, is wished for.
     MemoryLimitError
         When not even the smallest candidate fits into the memory.
     """
@@ -92,6 +94,8 @@ def make_plan(facts: Fingerprint, task: Task, budget: Budget, timer: Timer, wish
     reasons: dict[str, str] = {}
     spacing, scheme, mirror = target_spacing(facts), normalisation(facts), mirror_axes(facts)
     dims = wishes.spatial_dims or facts.spatial_dims
+    if dims > facts.spatial_dims:
+        raise UsageError(f"dims {dims}: the images of {facts.cohort} are {facts.spatial_dims}D; leave dims away.")
     best, choice_reason, time = _network(facts, task, budget, timer, spacing.value, wishes.network, dims)
     reasons["network.name"] = choice_reason
     reasons["preparation.spacing_mm"] = spacing.reason + (

@@ -13,7 +13,6 @@ import torch
 from torch import distributed as dist
 from torch import nn
 
-
 PATIENCE = timedelta(days=1)
 """How long processes wait for process 0, which prepares the data and validates alone."""
 
