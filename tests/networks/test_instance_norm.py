@@ -35,4 +35,4 @@ def test_one_voxel_maps_become_the_shift() -> None:
     with torch.no_grad():
         norm.bias.copy_(torch.tensor([1.0, -2.0]))
     found = norm(torch.randn(3, 2, 1, 1, 1))
-    assert torch.equal(found, norm.bias.view(1, 2, 1, 1, 1).expand(3, 2, 1, 1, 1))
+    torch.testing.assert_close(found, norm.bias.view(1, 2, 1, 1, 1).expand(3, 2, 1, 1, 1))
