@@ -151,22 +151,11 @@ def write_panel(
         When shapes differ or there is no image.
     """
     name = case or Path(path).stem
-    volumes = {**images, "prediction": prediction, **({} if truth is None else {"truth": truth})}
-    shapes = {key: np.shape(v) for key, v in volumes.items()}
-    if not images or len(set(shapes.values())) != 1 or prediction.ndim not in (2, 3):
-        raise GeometryError(
-            expected(
-                f"case {name}",
-                f"panel shapes {shapes}",
-                "one or more images and masks of one 2D or 3D shape are needed",
-            ),
-            case=name,
-        )
-    oriented = prediction.ndim == 3
-    solid = {key: np.asarray(v).reshape((*v.shape, 1)[:3]) for key, v in volumes.items()}
-    spacing = _three((*spacing_mm, 1.0)[:3])
-    shown = {channel: window(solid[channel]) for channel in images}
-    box = box_around(list(shown.values()), solid["prediction"], solid.get("truth"))
+    masks = {"prediction": prediction} if truth is None else {"prediction": prediction, "truth": truth}
+    _check_shapes(name, images, masks)
+    solid = {key: np.asarray(v).reshape((*v.shape, 1)[:3]) for key, v in masks.items()}
+    shown = {channel: window(np.asarray(v).reshape((*v.shape, 1)[:3])) for channel, v in images.items()}
+    box = box_around(list(shown.values()), *solid.values())
     shape = tuple(s.stop - s.start for s in box)
     bins = [min(n, LONGEST) for n in shape]
     factor = [n / b for n, b in zip(shape, bins, strict=True)]
@@ -175,8 +164,8 @@ def write_panel(
         "schema_version": VERSION,
         "case": name,
         "channels": list(images),
-        "oriented": oriented,
-        "spacing_mm": [s * f for s, f in zip(spacing, factor, strict=True)],
+        "oriented": prediction.ndim == 3,
+        "spacing_mm": [s * f for s, f in zip((*spacing_mm, 1.0)[:3], factor, strict=True)],
         "factor": factor,
         "source_shape": list(solid["prediction"].shape),
         "offset": [s.start for s in box],
@@ -184,9 +173,18 @@ def write_panel(
         "regions": {n: [int(v) for v in values] for n, values in regions.items()} if regions else None,
     }
     arrays: dict[str, Any] = {f"image_{n}": average(v[box], bins) for n, v in enumerate(shown.values())}
-    arrays |= {key: nearest(small(solid[key][box]), bins) for key in ("prediction", "truth") if key in solid}
+    arrays |= {key: nearest(small(v[box]), bins) for key, v in solid.items()}
     with writing(Path(path)) as beside, beside.open("wb") as stream:
         np.savez_compressed(stream, facts=np.array(json.dumps(facts)), **arrays)
+
+
+def _check_shapes(name: str, images: Mapping[str, NDArray[Any]], masks: Mapping[str, NDArray[Any]]) -> None:
+    found = [np.shape(v) for v in (*images.values(), *masks.values())]
+    if images and len(set(found)) == 1 and len(found[0]) in (2, 3):
+        return
+    shapes = f"of images {[np.shape(v) for v in images.values()]}, of masks {[np.shape(v) for v in masks.values()]}"
+    want = "one or more images and masks of one 2D or 3D shape are needed"
+    raise GeometryError(expected(f"case {name}", f"panel shapes {shapes}", want), case=name)
 
 
 def write_case_panel(
@@ -212,14 +210,10 @@ def write_case_panel(
     label_names
         Value → name; taken from `targets` where they are exclusive.
     """
-    from striate.io.read import read_image
+    from striate.io.read import read_channels
 
     turn, grid = to_ras(label.grid)
-    images: dict[str, NDArray[Any]] = {}
-    for channel, file in case.channels.items():
-        array = read_image(file).array
-        for n, volume in enumerate(array):
-            images[channel if len(array) == 1 else f"{channel} {n + 1}"] = turn.apply(volume)
+    images = {channel: turn.apply(image.array[0]) for channel, image in read_channels(case).items()}
     names = label_names or ({values[0]: n for n, values in targets.sets.items()} if targets.exclusive else {})
     write_panel(
         path,

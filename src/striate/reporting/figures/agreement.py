@@ -11,7 +11,7 @@ from statistics import fmean, stdev
 
 from markupsafe import Markup
 
-from striate.reporting.figures.axes import Axes, around, picture
+from striate.reporting.figures.axes import WIDTH, Axes, around, picture
 from striate.reporting.numbers import fixed
 
 
@@ -56,13 +56,13 @@ def bland_altman(pairs: Pairs, unit: str) -> Markup:
     ys = [predicted - true for _, predicted, true in pairs.values]
     axes = Axes(around(xs), around([*ys, low, high, 0.0], share=0.14), height=260, right=64)
     parts = [axes.frame(f"mean of both ({unit})", f"{pairs.name}: predicted − truth ({unit})")]
-    parts.append(Markup('<path class="axis" d="M{} {}H{}"/>').format(axes.left, axes.at_y(0), 400 - axes.right))
+    parts.append(Markup('<path class="axis" d="M{} {}H{}"/>').format(axes.left, axes.at_y(0), WIDTH - axes.right))
     for value, style, told in ((mean, "mean", "mean"), (low, "mark", "−1.96 SD"), (high, "mark", "+1.96 SD")):
         y = axes.at_y(value)
-        parts.append(Markup('<path class="{}" d="M{} {}H{}"/>').format(style, axes.left, y, 400 - axes.right))
-        parts.append(Markup('<text class="note" x="{}" y="{}">{}</text>').format(404 - axes.right, y - 1, told))
+        parts.append(Markup('<path class="{}" d="M{} {}H{}"/>').format(style, axes.left, y, WIDTH - axes.right))
+        parts.append(Markup('<text class="note" x="{}" y="{}">{}</text>').format(WIDTH + 4 - axes.right, y - 1, told))
         parts.append(
-            Markup('<text class="note" x="{}" y="{}">{}</text>').format(404 - axes.right, y + 10, fixed(value, 2))
+            Markup('<text class="note" x="{}" y="{}">{}</text>').format(WIDTH + 4 - axes.right, y + 10, fixed(value, 2))
         )
     parts.extend(
         Markup('<circle class="dot c{}" cx="{}" cy="{}" r="3.6"><title>{}: {:+.4g} {}</title></circle>').format(

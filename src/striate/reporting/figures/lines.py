@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from markupsafe import Markup
 
-from striate.reporting.figures.axes import Axes, around, picture
+from striate.reporting.figures.axes import WIDTH, Axes, around, picture
 
 POINTS = 240
 """Points of one line at most; more are averaged in bins."""
@@ -74,48 +75,38 @@ def line_plot(
     axes = Axes((min(xs, default=0), max(xs, default=1)), y_range or around(ys, zero=zero))
     parts = [axes.frame(x_title, y_title, whole=True)]
     if mark:
-        y = axes.at_y(mark[0])
-        parts.append(Markup('<path class="mark" d="M{} {}H{}"/>').format(axes.left, y, 400 - axes.right))
-        parts.append(
-            Markup('<text class="note" x="{}" y="{}" text-anchor="end">{}</text>').format(
-                400 - axes.right, y - 4, mark[1]
-            )
-        )
-    for one in drawn:
-        low, high = axes.y
-        points = [(axes.at_x(x), axes.at_y(min(max(y, low), high))) for x, y in zip(one.x, one.y, strict=True)]
-        path = "M" + "L".join(f"{x} {y}" for x, y in points)
-        parts.append(
-            Markup('<path class="line c{}{}" d="{}"/>').format(one.colour, " faint" if one.faint else "", path)
-        )
-        if one.dots or len(points) == 1:
-            parts.extend(
-                Markup('<circle class="dot c{}" cx="{}" cy="{}" r="2.5"/>').format(one.colour, x, y) for x, y in points
-            )
+        parts.append(_mark(axes, *mark))
+    parts.extend(_line(axes, one) for one in drawn)
+    right = WIDTH - axes.right
     parts.append(
-        Markup('<path class="cursor" d=""/><text class="readout" x="{}" y="12" text-anchor="end"></text>').format(
-            400 - axes.right
-        )
+        Markup('<path class="cursor" d=""/><text class="readout" x="{}" y="12" text-anchor="end"></text>').format(right)
     )
-    read = [
-        {"n": s.name, "c": s.colour, "x": [round(v, 3) for v in s.x], "y": [float(f"{v:.4g}") for v in s.y]}
-        for s in drawn
-        if not s.faint
-    ]
-    place = {
-        "x": axes.x,
-        "left": axes.left,
-        "right": 400 - axes.right,
-        "top": axes.top,
-        "floor": axes.floor,
-        "unit": x_title,
-        "series": read,
-    }
-    names = ", ".join(s.name for s in drawn if not s.faint)
-    ends = "; ".join(f"{s.name} ends at {s.y[-1]:.3g}" for s in drawn if not s.faint)
-    return picture(
-        axes,
-        Markup("").join(parts),
-        f"{y_title} over {x_title}: {names}. {ends}.",
-        Markup(' data-lines="{}"').format(json.dumps(place)),
-    )
+    told = [s for s in drawn if not s.faint]
+    ends = "; ".join(f"{s.name} ends at {s.y[-1]:.3g}" for s in told)
+    description = f"{y_title} over {x_title}: {ends or 'nothing'}."
+    extra = Markup(' data-lines="{}"').format(json.dumps(_readout(axes, told, x_title)))
+    return picture(axes, Markup("").join(parts), description, extra)
+
+
+def _mark(axes: Axes, value: float, meaning: str) -> Markup:
+    right, y = WIDTH - axes.right, axes.at_y(value)
+    line = Markup('<path class="mark" d="M{} {}H{}"/>').format(axes.left, y, right)
+    return line + Markup('<text class="note" x="{}" y="{}" text-anchor="end">{}</text>').format(right, y - 4, meaning)
+
+
+def _line(axes: Axes, one: Series) -> Markup:
+    low, high = axes.y
+    points = [(axes.at_x(x), axes.at_y(min(max(y, low), high))) for x, y in zip(one.x, one.y, strict=True)]
+    path = "M" + "L".join(f"{x} {y}" for x, y in points)
+    parts = [Markup('<path class="line c{}{}" d="{}"/>').format(one.colour, " faint" if one.faint else "", path)]
+    if one.dots or len(points) == 1:
+        dot = Markup('<circle class="dot c{}" cx="{}" cy="{}" r="2.5"/>')
+        parts.extend(dot.format(one.colour, x, y) for x, y in points)
+    return Markup("").join(parts)
+
+
+def _readout(axes: Axes, series: list[Series], unit: str) -> dict[str, Any]:
+    """Return what the page's script needs to read values out."""
+    lines = [{"n": s.name, "x": [round(v, 3) for v in s.x], "y": [float(f"{v:.4g}") for v in s.y]} for s in series]
+    place = {"x": axes.x, "left": axes.left, "right": WIDTH - axes.right, "top": axes.top, "floor": axes.floor}
+    return {**place, "unit": unit, "series": lines}
