@@ -39,6 +39,9 @@ LEAST_STEPS = 400
 LEARNING_SHARE = 0.85
 """Share of the time budget that is left for learning after preparation, validation and the report (`train` measures)."""
 
+STEADY_GAIN = 1.5
+"""Where the length is given in steps, bf16 is taken where a matrix product is this much faster in it."""
+
 BATCH = 2
 LEAST_BUDGET_S = 20.0
 
@@ -104,10 +107,12 @@ def make_plan(facts: Fingerprint, task: Task, budget: Budget, timer: Timer, wish
     reasons["preparation.normalisation"] = scheme.reason
     reasons["training.patch"] = best.patch_reason
     reasons["training.augmentation.mirror_axes"] = mirror.reason
+    if budget.time_s is None:
+        time, reasons["training.precision"] = steady_precision(time, timer)
     training = _training(budget, best, time, mirror.value, wishes.seed)
     reasons["training.batch"] = "two patches per update: one is centred on a label, one anywhere"
     ratio = {k: f"{v:.3g} s" for k, v in time.measured.items()}
-    reasons["training.precision"] = "measured per step: " + ", ".join(f"{k} {v}" for k, v in ratio.items())
+    reasons.setdefault("training.precision", "measured per step: " + ", ".join(f"{k} {v}" for k, v in ratio.items()))
     reasons["training.learning_rate"] = "AdamW with warm-up and polynomial decay; found on phantoms and tumours"
     plan = Plan(
         task=task,
@@ -176,6 +181,18 @@ def _pace(task: Task, offered: list[Candidate], budget: Budget, timer: Timer) ->
                 continue
         pace[name] = BATCH * math.prod(patch) / timer.step(task, found.choice, _probe(found, budget)).step_s
     return pace
+
+
+def steady_precision(time: StepTime, timer: Timer) -> tuple[StepTime, str]:
+    """Choose the precision by what does not change from run to run, so that the same steps and seed give the same weights.
+
+    The time of a step is noisy; how much faster a large matrix product is in bf16 is not (below 1 or above 4 on what we
+    measured).
+    """
+    gain = timer.peak_flops("bf16") / timer.peak_flops("fp32")
+    precision = "bf16" if gain >= STEADY_GAIN and "bf16" in time.measured else "fp32"
+    reason = f"measured: a matrix product is {'faster' if gain >= STEADY_GAIN else 'not much faster'} in bf16 here"
+    return StepTime(time.measured.get(precision, time.step_s), precision, time.measured), reason
 
 
 def _probe(found: Candidate, budget: Budget) -> Training:

@@ -46,7 +46,9 @@ def batch_norm(spatial_dims: int, features: int, eps: float) -> nn.Module:
 def initialise(network: nn.Module, negative_slope: float) -> None:
     """Draw He-normal weights for leaky rectifiers and set biases to zero (He et al., ICCV 2015), in place."""
     for layer in network.modules():
-        if isinstance(layer, nn.modules.conv._ConvNd):
+        if (
+            isinstance(layer, nn.modules.conv._ConvNd) and not layer.weight.is_meta
+        ):  # drawing there loads torch's compiler
             nn.init.kaiming_normal_(layer.weight, a=negative_slope)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
