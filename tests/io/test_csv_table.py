@@ -1,5 +1,7 @@
 """The CSV that settles everything, and what may be wrong with one."""
 
+# ruff: noqa: E501  (tables of cases, one to a line)
+
 import pytest
 
 from striate.core.errors import LayoutError

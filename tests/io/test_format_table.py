@@ -1,5 +1,7 @@
 """The contract of every file format, run over the table."""
 
+import contextlib
+
 import numpy as np
 import pytest
 
@@ -77,10 +79,13 @@ def test_every_truncation_is_a_sentence(tmp_path, ending):
     path = tmp_path / f"cut{ending}"
     for share in (0.05, 0.3, 0.5, 0.8, 0.97):
         path.write_bytes(data[: int(len(data) * share)])
+        image = said = None
         try:
             image = read_image(path)
         except StriateError as error:
-            assert str(path) in str(error)
+            said = str(error)
+        if image is None:
+            assert str(path) in said
         else:
             lossy_tail = EXTENSIONS[ending].lossy or EXTENSIONS[ending].name in ("itk", "png", "tiff")
             assert lossy_tail and image.grid.matches(sample(ending).grid), f"{share} of the file was read as a whole"
@@ -97,10 +102,8 @@ def test_damaged_bytes_never_give_another_exception(tmp_path, ending):
         for at in rng.integers(0, len(data), 3):
             hurt[at] = rng.integers(0, 256)
         path.write_bytes(hurt)
-        try:
+        with contextlib.suppress(FormatError, GeometryError):
             read_image(path)
-        except StriateError as error:
-            assert isinstance(error, (FormatError, GeometryError))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """nnU-Net, Decathlon and BIDS folders, recognised without renaming."""
 
+# ruff: noqa: E501  (tables of cases, one to a line)
+
 import json
 
 import numpy as np

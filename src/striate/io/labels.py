@@ -111,8 +111,11 @@ def smallest_unsigned(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _count(whole: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return values and their counts (as np.unique, faster for small numbers)."""
-    counts = np.bincount(whole.ravel(order="K"))
+    """Return values and their counts (as np.unique, faster for small numbers of which most are 0)."""
+    flat = whole.ravel(order="K")
+    marked = flat[flat != 0]
+    counts = np.bincount(marked, minlength=1)
+    counts[0] = flat.size - marked.size
     values = np.flatnonzero(counts)
     return values, counts[values]
 

@@ -144,7 +144,7 @@ def _roles(header: list[str], rows: list[_Row], file: Path, notes: list[str]) ->
         cells = [row.cells[column] for row in rows]
         if meant == "split" and not all(c.casefold() in _SPLITS for c in cells):
             continue
-        if meant == "label" and not any(_is_path(c, file) for c in cells):
+        if meant == "label" and not any(_is_path(c) for c in cells):
             continue
         raise LayoutError(
             expected(file, f"unknown column '{column}'", "columns subject, label, case, split, one per channel, and metadata of"
@@ -179,8 +179,8 @@ def _one_edit(a: str, b: str) -> bool:
     return any(short == long[:i] + long[i + 1 :] for i in range(len(long)))
 
 
-def _is_path(cell: str, file: Path) -> bool:
-    return extension(Path(cell)) is not None or ("/" in cell and (file.parent / cell).exists())
+def _is_path(cell: str) -> bool:
+    return extension(Path(cell)) is not None
 
 
 def _path_columns(
@@ -190,7 +190,7 @@ def _path_columns(
     channels: dict[str, str] = {}
     raters: dict[str, str] = {}
     for column in (h for h in header if h not in roles.values()):
-        if not any(_is_path(row.cells[column], file) for row in rows):
+        if not any(_is_path(row.cells[column]) for row in rows):
             continue
         if column.startswith(("rater_", "rater:")):
             raters[column[6:] or "2"] = column
@@ -232,11 +232,11 @@ def _file(row: _Row, column: str, file: Path) -> Path:
     where = f"{file} row {row.line}, column '{column}'"
     if not cell:
         raise LayoutError(expected(where, "an empty cell", "every case needs all channels"), path=file)
-    path = file.parent / Path(cell).expanduser()
-    if "\\" in cell and not path.exists():
-        path = file.parent / cell.replace("\\", "/")
     if len(cell) > 4000:
         raise LayoutError(expected(where, f"a cell of {len(cell)} characters", "a file name is needed"), path=file)
+    path = file.parent / cell
+    if "\\" in cell and not path.exists():
+        path = file.parent / cell.replace("\\", "/")
     existing(path, where)
     if extension(path) is None:
         raise LayoutError(expected(where, f"'{cell}'", "an image file is needed (.nii.gz, .png, …)"), path=file)
