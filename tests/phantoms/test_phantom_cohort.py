@@ -138,7 +138,8 @@ def test_contrast_is_that_of_a_real_flair(scans):
     real, mask = (v.reshape(blocks).mean((1, 3, 5)) for v in (real, mask))
     wanted = facts(real, mask >= 0.5)
     found = np.mean([facts(s.flair.array[0].astype(float), s.label.array > 0) for s in scans], axis=0)
-    np.testing.assert_allclose(found, wanted, atol=0.2)
+    np.testing.assert_allclose(found[1:], wanted[1:], atol=0.15)  # the brain's own range of brightness
+    assert wanted[0] - 0.05 < found[0] < wanted[0] + 0.4  # lesions: easier to see than this patient's faint ones
 
 
 def facts(image, lesion):

@@ -66,10 +66,10 @@ class Contrast:
 def draw_contrast(rng: np.random.Generator) -> Contrast:
     """Draw one subject's contrast."""
     return Contrast(
-        cortex=float(rng.uniform(1.20, 1.36)),
+        cortex=float(rng.uniform(1.20, 1.38)),
         nuclei=float(rng.uniform(1.03, 1.12)),
         csf=float(rng.uniform(0.12, 0.28)),
-        lesion=float(rng.uniform(1.45, 1.70)),
+        lesion=float(rng.uniform(1.50, 1.75)),
         sulci=float(rng.uniform(0.0, 0.35)),
         caps=float(rng.uniform(0.12, 0.32)),
         caps_mm=float(rng.uniform(1.5, 3.0)),

@@ -15,12 +15,12 @@ from striate.phantoms.anatomy import Array
 
 MOST, FEWEST = 40, 3
 SMALLEST_ML, LARGEST_ML = 0.02, 10.0
-MEDIAN_ML, SPREAD = 0.35, 1.15
+MEDIAN_ML, SPREAD = 0.5, 1.1
 """Median volume and standard deviation of its natural logarithm."""
 WAVES = 6
-LOAD_ML = 1.2
+LOAD_ML = 1.5
 """The largest lesion of a subject has at least this volume."""
-EDGE_MM = 2.2
+EDGE_MM = 1.6
 """Width of the ramp from healthy tissue to lesion."""
 Vectors = NDArray[np.float64]
 
@@ -82,7 +82,7 @@ class Lesion:
                 bright += height * np.sin(angle)
         effective = float(np.prod(self.radii_mm) ** (1 / 3))
         fraction = np.clip(0.5 + (1.0 + ripple - radius) * effective / EDGE_MM, 0, 1)
-        glow = self.strength * (0.9 + 0.2 * np.clip(1 - radius, 0, 1) + bright)
+        glow = self.strength * (0.95 + 0.2 * np.clip(1 - radius, 0, 1) + bright)
         return np.asarray(fraction, dtype=np.float32), np.asarray(glow, dtype=np.float32)
 
 
@@ -155,7 +155,7 @@ def draw_lesion(
         return None
     at = int(rng.choice(weights.size, p=weights / weights.sum()))
     centre = sites.points_mm[:, at] + rng.uniform(-1, 1, size=3)
-    return Lesion(kind, centre, _frame(rng, sites.normals[:, at]), radii, float(rng.uniform(0.8, 1.15)), _waves(rng))
+    return Lesion(kind, centre, _frame(rng, sites.normals[:, at]), radii, float(rng.uniform(0.85, 1.15)), _waves(rng))
 
 
 def _frame(rng: np.random.Generator, normal: Array) -> Vectors:

@@ -82,7 +82,7 @@ def scan(signal: Array, raster: Raster, artefact: str, rng: np.random.Generator)
     and Patz, Magnetic Resonance in Medicine 34(6), 1995). Units are arbitrary and differ between scans.
     """
     bias = sensitivity(raster.shape, rng)
-    texture = 1.0 + 0.03 * _smooth(raster, 6.0, rng)
+    texture = 1.0 + 0.035 * _smooth(raster, 7.0, rng)
     noise = float(rng.uniform(*NOISE_AT_2MM)) * (8.0 / float(np.prod(raster.spacing_mm))) ** (1 / 3)
     unit = float(rng.uniform(250.0, 600.0))
     complex_image = ARTEFACTS[artefact](np.asarray(signal * bias * texture, dtype=np.float32), rng)
@@ -93,9 +93,9 @@ def scan(signal: Array, raster: Raster, artefact: str, rng: np.random.Generator)
 
 
 def sensitivity(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-    """Draw a smooth positive field around 1 (bias field): exponential of a quadratic polynomial, about ± 20 %."""
+    """Draw a smooth positive field around 1 (bias field): exponential of a quadratic polynomial, about ± 25 %."""
     x, y, z = np.meshgrid(*(np.linspace(-1, 1, n, dtype=np.float32) for n in shape), indexing="ij", sparse=True)
-    a = rng.normal(0, [0.09, 0.09, 0.09, 0.07, 0.07, 0.07, 0.10, 0.10, 0.10]).astype(np.float32)
+    a = rng.normal(0, [0.12, 0.12, 0.12, 0.09, 0.09, 0.09, 0.12, 0.12, 0.12]).astype(np.float32)
     poly = a[0] * x + a[1] * y + a[2] * z + a[3] * x * y + a[4] * y * z + a[5] * x * z
     poly = poly + a[6] * (x * x - 1 / 3) + a[7] * (y * y - 1 / 3) + a[8] * (z * z - 1 / 3)
     return np.asarray(np.exp(poly), dtype=np.float32)
