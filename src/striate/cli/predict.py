@@ -9,7 +9,6 @@ import typer
 
 if TYPE_CHECKING:
     from striate.inference.prediction import Prediction
-    from striate.measure.findings import Findings
 
 ROWS_SHOWN = 40
 
@@ -35,12 +34,11 @@ def command(
     """Predict masks and their numbers with a trained model."""
     from striate.cli.screen import Screen, show_json
     from striate.core.files import read_json
-    from striate.measure.findings import Findings
     from striate.workflows.predict import predict
 
-    found = predict(model, inputs, out, save_probabilities=save_probabilities, tta=tta, progress=Screen(quiet=as_json))
-    findings = Findings.read(out)
-    record = read_json(out / "record.json")
+    progress = Screen(quiet=as_json)
+    found = predict(model, inputs, out, save_probabilities=save_probabilities, tta=tta, progress=progress)
+    findings, record = read_json(out / "findings.json"), read_json(out / "record.json")
     if as_json:
         show_json(_document(found, findings, out, record))
     else:
@@ -48,8 +46,8 @@ def command(
     return 0
 
 
-def _document(found: list[Prediction], findings: Findings, out: Path, record: dict[str, Any]) -> dict[str, Any]:
-    cases = {case["case"]: case for case in findings.to_dict()["cases"]}
+def _document(found: list[Prediction], findings: dict[str, Any], out: Path, record: dict[str, Any]) -> dict[str, Any]:
+    cases = {case["case"]: case for case in findings["cases"]}
     return {
         "out": out, "peak_rss_bytes": record["facts"]["peak_rss_bytes"], "duration_s": record["duration_s"],
         "cases": [
@@ -58,14 +56,14 @@ def _document(found: list[Prediction], findings: Findings, out: Path, record: di
     }  # fmt: skip
 
 
-def _show(found: list[Prediction], findings: Findings, out: Path, record: dict[str, Any]) -> None:
+def _show(found: list[Prediction], findings: dict[str, Any], out: Path, record: dict[str, Any]) -> None:
     from striate.cli.screen import say, table
     from striate.core.machine import show_bytes, show_seconds
 
     rows = [
-        [case.case, name, f"{label.volume_ml.value:.2f}", f"{label.count.value:g}"]
-        for case in findings.cases
-        for name, label in case.labels.items()
+        [case["case"], name, f"{label['volume_ml']['value']:.2f}", f"{label['count']['value']:g}"]
+        for case in findings["cases"]
+        for name, label in case["labels"].items()
     ]
     if len(rows) <= ROWS_SHOWN:
         table(rows, ["case", "label", "volume mL", "lesions"])
@@ -75,6 +73,6 @@ def _show(found: list[Prediction], findings: Findings, out: Path, record: dict[s
         say(
             f"{prediction.case.name}: {show_seconds(sum(seconds.values()))} ({stages}), {prediction.facts['precision']}"
         )
-    say(f"{len(found)} masks, findings.csv and record.json in {out}")
+    say(f"{len(found)} mask{'s' if len(found) > 1 else ''}, findings.csv and record.json in {out}")
     say(f"{show_seconds(record['duration_s'])}, peak memory {show_bytes(record['facts']['peak_rss_bytes'])}")
     say(f"Look at it: striate report {out}")

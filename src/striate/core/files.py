@@ -12,8 +12,8 @@ import hashlib
 import json
 import math
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -81,16 +81,13 @@ def filling(folder: Path) -> Iterator[Path]:
             expected(folder, "it exists and is not empty", "output never overwrites what is there",
                      "Choose another --out or remove it.")
         )  # fmt: skip
-    try:
+    beside = folder.absolute().with_name(f".{folder.absolute().name}.part.{secrets.token_hex(4)}")
+    try:  # an interruption may come right after the folder was made
         folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.part.", dir=folder.parent))
-    except OSError as error:
-        raise _explain(error, folder) from error
-    try:
+        beside.mkdir()
         yield beside
         if folder.exists():
             folder.rmdir()
-        beside.chmod(0o755)
         beside.replace(folder)
     except OSError as error:
         raise _explain(error, folder) from error

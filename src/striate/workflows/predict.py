@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from striate.core.case import Case
-from striate.core.errors import UsageError
+from striate.core.errors import DataError, UsageError
 from striate.core.files import filling, hash_file
+from striate.core.image import LabelMap
 from striate.core.machine import memory_available_bytes, peak_rss_bytes, show_bytes
 from striate.core.progress import Progress, Silent
 from striate.core.record import Record, Stopwatch
@@ -119,11 +120,20 @@ def _store(prediction: Prediction, folder: Path, model: Model, *, panel: bool) -
     path = folder / f"{case.name}{LOSSY.get(ending, ending)}"
     write_label(path, prediction.label)
     if panel:
-        truth = read_label(case.label) if case.label is not None else None
-        write_case_panel(
-            folder / "panels" / f"{case.name}.npz", case, prediction.label, prediction.targets, truth, task.label_names
-        )
+        where = folder / "panels" / f"{case.name}.npz"
+        write_case_panel(where, case, prediction.label, prediction.targets, _truth(prediction), task.label_names)
     return path
+
+
+def _truth(prediction: Prediction) -> LabelMap | None:
+    """Return the truth of a case, to be shown beside its prediction; None where there is none that fits."""
+    if prediction.case.label is None:
+        return None
+    try:
+        truth = read_label(prediction.case.label)
+    except DataError:
+        return None
+    return truth if truth.grid.matches(prediction.label.grid) else None
 
 
 def _record(
