@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import warnings
 from collections.abc import Iterable, Iterator
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
 
@@ -71,3 +73,20 @@ def each(progress: Progress, title: str, items: Iterable[T], total: int) -> Iter
         for done, item in enumerate(items):
             yield item
             bar.update(done + 1)
+
+
+@contextlib.contextmanager
+def hearing_warnings(progress: Progress) -> Iterator[None]:
+    """Hand Python warnings of Striate on to `progress` as sentences, each once; those of other packages are dropped."""
+    told: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], filename: str, *rest: Any, **more: Any) -> None:
+        text = str(message)
+        if category is RuntimeWarning and "striate" in filename and text not in told:
+            told.add(text)
+            progress.warn(text)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        warnings.showwarning = show
+        yield

@@ -15,7 +15,7 @@ from typing import Unpack
 
 from striate.core.errors import DataError, Interrupted, UsageError
 from striate.core.machine import seconds_of, show_seconds
-from striate.core.progress import Progress, Silent
+from striate.core.progress import Progress, Silent, hearing_warnings
 from striate.core.record import Stopwatch
 from striate.data.checks.run import CheckResult, run_checks
 from striate.data.cohort import Cohort
@@ -78,7 +78,7 @@ def train(
                 refuse_large(Plan.read(run / "plan.yaml"), run / "plan.yaml", run.options.get("memory"))
                 _build(run, progress)
         distributed.wait_for_all()
-        with _resumable(folder):
+        with _resumable(folder), hearing_warnings(progress):
             return _learn(Run.open(folder), progress, watch, began)
 
 
