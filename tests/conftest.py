@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -54,23 +55,21 @@ def tiny_cohort(tmp_path_factory) -> Path:
     return write_cohort(tmp_path_factory.mktemp("tiny") / "cohort")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def cohort_of():
     return write_cohort
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_plan():
     return small_plan
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def python():
     """Run a Python script or module in a process with one thread; returns the finished process."""
 
     def run(*arguments: object, **options) -> subprocess.CompletedProcess[str]:
-        import os
-
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         command = [sys.executable, *map(str, arguments)]
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, **options)
