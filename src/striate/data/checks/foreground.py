@@ -36,6 +36,8 @@ class Foreground:
         Volume voxels per coarse voxel, along each axis.
     coarse, coarse_mask, coarse_air
         Block means of the volume, the object, and the air that is at least `AIR_GAP_MM` away from it.
+    coarse_bright
+        The largest bright piece, its holes filled, found in the same way whatever fills the background.
     blanked
         Share of the surroundings that is filled with the constant, as scanners and defacing leave it.
     """
@@ -48,6 +50,7 @@ class Foreground:
     coarse: Volume
     coarse_mask: Mask
     coarse_air: Mask
+    coarse_bright: Mask
     blanked: float
 
 
@@ -72,7 +75,8 @@ def find_foreground(volume: Volume, spacing_mm: tuple[float, ...]) -> Foreground
         filled = volume != background
         inside = block_mean(filled, factors) > 0.5
     stripped = filled is not None and background is not None and _is_stripped(coarse, inside, background, steps)
-    head = inside if stripped else _object(coarse, inside, steps)
+    bright = _object(coarse, inside, steps)
+    head = inside if stripped else bright
     air = inside & ~_grown(head, AIR_GAP_MM, steps)
     blanked = _share_blanked(filled, head, factors, steps)
     box = _box(head, factors, volume.shape)
@@ -82,7 +86,7 @@ def find_foreground(volume: Volume, spacing_mm: tuple[float, ...]) -> Foreground
         mask = np.ascontiguousarray(spread(head, factors, volume.shape)[box])
     if not mask.any():
         mask = np.ones_like(mask)
-    return Foreground(background, stripped, box, mask, factors, coarse, head, air, blanked)
+    return Foreground(background, stripped, box, mask, factors, coarse, head, air, bright, blanked)
 
 
 def constant_background(volume: Volume) -> float | None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
 
 from striate.core.errors import GeometryError
 from striate.core.geometry import axis_codes, valid_affine
@@ -25,8 +27,8 @@ def compare_forms(path: Path) -> Forms | None:
             return None
         qform, sform = valid_affine(qform), valid_affine(sform)
     except (
-        nibabel.filebasedimages.ImageFileError,
-        nibabel.spatialimages.HeaderDataError,
+        ImageFileError,
+        HeaderDataError,
         GeometryError,
         AttributeError,
     ):

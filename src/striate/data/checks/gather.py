@@ -50,11 +50,11 @@ def gather(case: Case) -> CaseFacts:
         When memory does not suffice for one file.
     """
     failures: list[Failure] = []
-    head, channels = _Head(), {}
+    head = _Head()
+    channels: dict[str, ChannelFacts] = {}
     for path in dict.fromkeys(case.channels.values()):
         names = [n for n, p in case.channels.items() if p == path]
-        for name, facts in _channels_of(case, names, path, head, failures):
-            channels[name] = facts
+        channels.update(_channels_of(case, names, path, head, failures))
     label, raters = _gather_labels(case, head, failures)
     joint = {}
     if head.mask is not None and len(head.coarse) > 1:

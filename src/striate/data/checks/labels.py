@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -27,7 +29,8 @@ def measure_label(label: LabelMap, beyond: tuple[int, int] | None, forms: Forms 
         sizes = component_sizes(mask)
         voxels = int(sizes.sum())
         found[value] = ValueFacts(voxels, voxels * volume_ml, len(sizes), int((sizes == 1).sum()))
-    stray = int((component_sizes(array[_box_of(boxes)] > 0 if boxes else array > 0) == 1).sum()) if values else 0
+    labelled = np.asarray(array[_box_of(boxes)] if boxes else array) > 0
+    stray = int((component_sizes(labelled) == 1).sum()) if values else 0
     outside_head, mirrored = beyond if beyond is not None else (None, None)
     return LabelFacts(
         label.grid, found, stray, outside_head, mirrored, hash_voxels(array), tuple(label.meta.get("notes", ())), forms
@@ -72,7 +75,7 @@ def agreement(label: LabelMap, other: LabelMap) -> RaterFacts:
     return RaterFacts(other.grid, True, found)
 
 
-def _box_of(boxes: list[tuple[slice, ...] | None]) -> tuple[slice, ...]:
+def _box_of(boxes: Sequence[tuple[slice, ...] | None]) -> tuple[slice, ...]:
     known = [b for b in boxes if b is not None]
     return tuple(
         slice(min(b[axis].start for b in known), max(b[axis].stop for b in known)) for axis in range(len(known[0]))

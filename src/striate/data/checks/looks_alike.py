@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from striate.data.checks.facts import CaseFacts, CohortFacts
 from striate.data.checks.problem import Problem
 
-ALIKE = 0.88
+ALIKE = 0.85
 BLOCK = 256
 MIRRORS = (
     ((), ""),

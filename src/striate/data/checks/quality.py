@@ -19,12 +19,15 @@ efc             entropy focus criterion, Atkinson et al., IEEE TMI 16:903, 1997,
 qi1             share of air voxels that hold artefacts, Mortamet et al., MRM 62:365, 2009,  lower
                 with MRIQC's threshold of ten robust standard deviations
 ghost           ghost-to-signal ratio, Giannelli et al., J Appl Clin Med Phys 11:3237, 2010; lower
-                the largest over the axes
-edge_strength   mean gradient at the strongest edges over the contrast of the tissues, per   higher
+                the largest over the axes, for shifts of 1/2, 1/3 and 1/4 field of view
+edge_strength   mean gradient at the strongest edges over the contrast of the object, per   higher
                 mm, after Aksoy et al., MRM 67:1237, 2012 (average edge strength; falls
                 with motion)
 blur            perceptual blur from 0 (sharp) to 1, Crete et al., SPIE 6492:64920I, 2007;   lower
                 the largest over the two finest axes
+spikes          largest ratio of a k-space point to the geometric mean of its neighbours, for   lower
+                the herringbone of radio-frequency spikes (as described by Campbell-Washburn
+                et al., MRM 75:2517, 2016; the ratio is ours; about 5 without spikes)
 bias            strength of the bias field: 95th over 5th percentile of the smooth           lower
                 multiplicative field within the object (cubic log field around tissue means,
                 after Wells et al., IEEE TMI 15:429, 1996), 1 = none
@@ -47,7 +50,7 @@ from striate.data.checks.tissue import Tissues, find_tissues, noise_inside
 
 HIGHER_IS_BETTER: Mapping[str, bool] = {
     "snr": True, "snr_object": True, "cnr": True, "cjv": False, "fber": True, "efc": False, "qi1": False,
-    "ghost": False, "edge_strength": True, "blur": False, "bias": False,
+    "ghost": False, "edge_strength": True, "blur": False, "spikes": False, "bias": False,
 }  # fmt: skip
 NO_BACKGROUND = "no background"
 SHIFTED = "intensities below zero (normalised or CT)"
@@ -79,13 +82,13 @@ def measure_quality(volume: Volume, spacing_mm: tuple[float, ...], foreground: F
     def put(name: str, reason: str | None, compute: Callable[[], float]) -> None:
         value = None if reason else compute()
         if value is not None and not np.isfinite(value):
-            value, reason = None, "noise or contrast is zero"
+            value, reason = None, "image too small, or noise or contrast is zero"
         quality.values[name] = value
         if value is None:
             quality.unmeasured[name] = reason or "not a number"
 
     _measure_air(put, volume, foreground, shifted)
-    _measure_object(put, crop, foreground, spacing_mm, tissues, noise, shifted)
+    _measure_object(put, volume, foreground, spacing_mm, tissues, noise, shifted)
     return quality
 
 
@@ -111,7 +114,7 @@ def _measure_air(
 
 def _measure_object(
     put: Callable[[str, str | None, Callable[[], float]], None],
-    crop: Volume,
+    volume: Volume,
     foreground: Foreground,
     spacing_mm: tuple[float, ...],
     tissues: Tissues,
@@ -119,11 +122,14 @@ def _measure_object(
     shifted: bool,
 ) -> None:
     flat = None if noise > 0 else "noise is zero"
+    core = spread(tissues.core, foreground.factors, volume.shape)[foreground.box]
+    crop = volume[foreground.box]
     put("snr_object", SHIFTED if shifted else flat, lambda: tissues.means[2] / noise)
     put("cnr", None, lambda: quality_object.cnr(tissues, noise))
     put("cjv", None, lambda: quality_object.cjv(tissues))
     put("blur", None, lambda: quality_object.blur_crete(crop, foreground.mask, spacing_mm))
-    put("edge_strength", None, lambda: quality_object.edge_strength(crop, foreground.mask, spacing_mm, tissues))
+    put("edge_strength", None, lambda: quality_object.edge_strength(crop, core, spacing_mm, tissues))
+    put("spikes", None, lambda: quality_object.spike_ratio(foreground.coarse))
     put("bias", SHIFTED if shifted else None, lambda: quality_object.bias_strength(tissues))
 
 

@@ -49,20 +49,23 @@ def qi1(foreground: Foreground) -> float:
 
 
 def ghost_to_signal(foreground: Foreground) -> float:
-    """Return the largest, over the axes, of (ghost − other air) / object, by medians.
+    """Return the largest, over axes and shifts, of (ghost − other air) / object, by medians.
 
-    The ghost region of an axis is where the object falls when it is moved by half the field of view along it (N/2
-    ghost), the other air is the rest. NaN where no axis leaves room for both.
+    The ghost region is where the object falls when it is moved along an axis by 1/2, 1/3 or 1/4 of the field of view, as
+    it does when every second, third or fourth line of k-space differs; the other air is the rest. NaN where no axis
+    leaves room for both.
     """
     air = _noisy_air(foreground)
-    signal = float(np.median(foreground.coarse[foreground.coarse_mask]))
+    values = foreground.coarse
+    signal = float(np.median(values[foreground.coarse_mask]))
     found = []
     for axis, size in enumerate(air.shape):
-        moved = np.roll(foreground.coarse_mask, size // 2, axis=axis)
-        ghost, rest = air & moved, air & ~moved
-        if ghost.sum() >= 100 and rest.sum() >= 100:
-            values = foreground.coarse
-            found.append((float(np.median(values[ghost])) - float(np.median(values[rest]))) / signal)
+        for part in (2, 3, 4):
+            moved = np.roll(foreground.coarse_mask, size // part, axis=axis)
+            moved |= np.roll(foreground.coarse_mask, -(size // part), axis=axis)
+            ghost, rest = air & moved, air & ~moved
+            if ghost.sum() >= 100 and rest.sum() >= 100:
+                found.append((float(np.median(values[ghost])) - float(np.median(values[rest]))) / signal)
     return max(found, default=float("nan"))
 
 

@@ -6,7 +6,7 @@ from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import fft, ndimage
 
 from striate.data.checks.foreground import Mask, Volume
 from striate.data.checks.tissue import Tissues
@@ -15,6 +15,7 @@ BLUR_TAPS = 9
 BLUR_SLICES = 24
 EDGE_SHARE = 0.05
 BIAS_SAMPLES = 20_000
+BIAS_ROUNDS = 12
 
 
 def cnr(tissues: Tissues, noise: float) -> float:
@@ -53,21 +54,19 @@ def blur_crete(crop: Volume, mask: Mask, spacing_mm: tuple[float, ...]) -> float
     return max(found)
 
 
-def edge_strength(crop: Volume, mask: Mask, spacing_mm: tuple[float, ...], tissues: Tissues) -> float:
-    """Return the mean in-plane gradient (per mm) of the strongest 5 % of the object's voxels over the tissue contrast.
+def edge_strength(crop: Volume, core: Mask, spacing_mm: tuple[float, ...], tissues: Tissues) -> float:
+    """Return the mean in-plane gradient (per mm) of the strongest 5 % of the `core`'s voxels over the tissue contrast.
 
-    The contrast is μ₂ − μ₀. Gradients are central differences, taken on at most 24 slices across the coarsest axis.
+    The contrast is the range from the 5th to the 95th percentile; the core is the object without its rim, so that the step to the background does not count.
+    Gradients are central differences, taken on at most 24 slices across the coarsest axis.
     """
     axes = [a for a in np.argsort(spacing_mm, kind="stable") if crop.shape[a] > 4][:2]
-    contrast = tissues.means[2] - tissues.means[0]
+    contrast = float(np.subtract(*np.percentile(tissues.values, (95, 5))))
     if len(axes) < 2 or not contrast > 0:
         return float("nan")
     across = next(a for a in (2, 1, 0) if a not in axes)
     picked = np.unique(np.linspace(0, crop.shape[across] - 1, BLUR_SLICES + 2).round().astype(int)[1:-1])
-    slab, inside = crop.take(picked, axis=across), mask.take(picked, axis=across)
-    cross = ndimage.generate_binary_structure(3, 1)
-    cross[tuple(slice(None) if a in axes else [0, 2] for a in range(3))] = False
-    inside = ndimage.binary_erosion(inside, structure=cross, iterations=2)
+    slab, inside = crop.take(picked, axis=across), core.take(picked, axis=across)
     if inside.sum() < 100:
         return float("nan")
     square = np.zeros_like(slab)
@@ -82,7 +81,7 @@ def bias_strength(tissues: Tissues) -> float:
     """Return the 95th over the 5th percentile of a smooth field b in value = b(place) · μ_class.
 
     The logarithm of b is a cubic polynomial of place, fitted by least squares to log values around their class means;
-    classes are assigned anew after each of four rounds with the field taken out. Dark voxels (class 0) stay out.
+    classes are assigned anew after each of twelve rounds with the field taken out. Dark voxels (class 0) stay out.
     """
     keep = (tissues.values > 0) & (tissues.classes > 0)
     values, places = tissues.values[keep], tissues.places[keep]
@@ -97,7 +96,7 @@ def bias_strength(tissues: Tissues) -> float:
     fit = np.linalg.pinv(basis)
     field = np.zeros_like(log)
     bright = tissues.classes[keep][::step] > 1
-    for _ in range(4):
+    for _ in range(BIAS_ROUNDS):
         flat = log - field
         middle = [float(flat[bright == c].mean()) if (bright == c).any() else 0.0 for c in (False, True)]
         centres = np.where(bright, middle[1], middle[0])
@@ -106,6 +105,26 @@ def bias_strength(tissues: Tissues) -> float:
         bright = flat > (middle[0] + middle[1]) / 2
     low, high = np.percentile(field, (5, 95))
     return float(np.exp(high - low))
+
+
+def spike_ratio(coarse: Volume) -> float:
+    """Return the largest ratio of a point of k-space to the geometric mean of its 124 neighbours.
+
+    Low frequencies (below 15 % of the coarse grid's limit) and the planes through the centre, where the image's borders
+    show, stay out. About 5 without spikes.
+    """
+    if min(coarse.shape) < 8:
+        return float("nan")
+    power = np.abs(fft.fftshift(fft.fftn(coarse - coarse.mean())))
+    log = np.log(power + 1e-6 * float(power.max()) + 1e-30)
+    around = ndimage.uniform_filter(log, 5, mode="wrap")
+    excess = log - (around * 125 - log) / 124
+    far = np.zeros(coarse.shape, dtype=np.float32)
+    plane = np.zeros(coarse.shape, dtype=bool)
+    for place, n in zip(np.ogrid[tuple(slice(-(n // 2), n - n // 2) for n in coarse.shape)], coarse.shape, strict=True):
+        far = far + (place / (n / 2)) ** 2
+        plane |= np.abs(place) <= 1
+    return float(np.exp(excess[(far > 0.15**2) & ~plane].max()))
 
 
 def _varies(powers: tuple[int, ...], places: NDArray[np.float32]) -> bool:

@@ -26,6 +26,8 @@ class Tissues:
         (N,) coarse intensities.
     classes
         (N,) class of each, 0 dark to 2 bright.
+    core
+        The coarse voxels that were used.
     places
         (N, 3) position of each, from -1 to 1 over the object's extent.
     """
@@ -34,6 +36,7 @@ class Tissues:
     stds: tuple[float, float, float]
     values: NDArray[np.float32]
     classes: NDArray[np.int64]
+    core: Mask
     places: NDArray[np.float32]
 
 
@@ -52,7 +55,7 @@ def find_tissues(foreground: Foreground, spacing_mm: tuple[float, ...]) -> Tissu
     means = [float(p.mean(dtype=np.float64)) for p in parts]
     stds = [float(p.std(dtype=np.float64)) for p in parts]
     places = np.stack([_scaled(axis) for axis in np.nonzero(core)], axis=1)
-    return Tissues((means[0], means[1], means[2]), (stds[0], stds[1], stds[2]), values, classes, places)
+    return Tissues((means[0], means[1], means[2]), (stds[0], stds[1], stds[2]), values, classes, core, places)
 
 
 def inner(mask: Mask, rim_mm: float, steps: tuple[float, ...]) -> Mask:
