@@ -6,6 +6,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from striate.core.errors import PlanError
 from striate.planning.plan import Plan
 

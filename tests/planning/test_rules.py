@@ -10,7 +10,9 @@ from striate.planning.rules.normalisation import normalisation
 from striate.planning.rules.spacing import target_spacing
 
 
-def facts(spacings=((1.0, 1.0, 1.0),), shape=(100, 100, 100), *, channels=("flair",), objects=None, zero=True, cropped=None):
+def facts(
+    spacings=((1.0, 1.0, 1.0),), shape=(100, 100, 100), *, channels=("flair",), objects=None, zero=True, cropped=None
+):
     """Return a fingerprint made by hand."""
     cases = tuple(
         CaseShape(name=f"c{i}", subject=f"p{i}", shape=shape, cropped=cropped or shape, spacing_mm=s)
@@ -90,7 +92,8 @@ def test_names_with_a_side_switch_mirroring_off(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["frontal", "oral", "l1", "L5", "label_1", "bright spot", "cerebellum", "upright", "R2star", "sinus", "leftover"]
+    "name",
+    ["frontal", "oral", "l1", "L5", "label_1", "bright spot", "cerebellum", "upright", "R2star", "sinus", "leftover"],
 )
 def test_names_without_a_side_do_not(name):
     assert mirror_axes(facts(objects={name: thing()})).value == (0, 1, 2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import math
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -24,13 +26,14 @@ COPIES = 2.6
 
 def network_cost(task: Task, choice: NetworkChoice, patch: tuple[int, ...]) -> Cost:
     """Count the network of a plan on one patch."""
-    return networks.cost(
-        choice.name,
-        seen_patch(patch, choice.spatial_dims),
-        in_channels=len(task.channels),
-        out_channels=task.targets.out_channels,
-        **choice.options,
-    )
+    size = seen_patch(patch, choice.spatial_dims)
+    return _counted(choice.name, size, len(task.channels), task.targets.out_channels, json.dumps(choice.options))
+
+
+@functools.lru_cache(maxsize=64)
+def _counted(name: str, size: tuple[int, ...], in_channels: int, out_channels: int, options: str) -> Cost:
+    """Count once what planning asks for again and again."""
+    return networks.cost(name, size, in_channels=in_channels, out_channels=out_channels, **json.loads(options))
 
 
 def seen_patch(patch: tuple[int, ...], spatial_dims: int, values: tuple[T, ...] | None = None) -> tuple[T, ...]:

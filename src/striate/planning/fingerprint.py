@@ -189,7 +189,7 @@ class _CaseFacts:
         where = np.flatnonzero(classes)
         if where.size == 0:
             where = np.flatnonzero(inside)
-        picked = draw.choice(where, min(self.SAMPLES, where.size)) if where.size else where
+        picked = where if where.size <= self.SAMPLES else draw.choice(where, self.SAMPLES)
         self.samples = [c.ravel()[picked].astype(np.float64) for c in stacked]
         named = {v: names.get(v, f"label_{v}") for v in self.values}
         wanted = targets or (Targets.of_labels(named) if named else None)
