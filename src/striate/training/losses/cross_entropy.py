@@ -17,6 +17,6 @@ def create(targets: Targets) -> Loss:
     truth = truth_maker(targets)
 
     def loss(logits: Tensor, classes: Tensor) -> Tensor:
-        return functional.binary_cross_entropy_with_logits(logits, truth(classes))
+        return functional.binary_cross_entropy_with_logits(logits, truth(classes).to(logits.dtype))
 
     return loss

@@ -20,7 +20,9 @@ def create(targets: Targets) -> Loss:
         if targets.exclusive:
             entropy = functional.cross_entropy(logits, classes.long(), reduction="none")
         else:
-            entropy = functional.binary_cross_entropy_with_logits(logits, truth(classes), reduction="none")
+            entropy = functional.binary_cross_entropy_with_logits(
+                logits, truth(classes).to(logits.dtype), reduction="none"
+            )
         return ((1 - (-entropy).exp()) ** GAMMA * entropy).mean()
 
     return loss
