@@ -21,7 +21,7 @@ MEANS = {"flair": (0, 60, 300, 240), "t1": (0, 40, 180, 300)}  # air, fluid, gre
 
 @functools.cache
 def anatomy(seed: int) -> np.ndarray:
-    """Return a tissue map (cached, do not write into it) (I, J, K): 0 air, 1 fluid, 2 grey, 3 white; another shape for every seed."""
+    """Return 0 air, 1 fluid, 2 grey, 3 white (I, J, K), of another shape for every seed; cached, do not write into it."""
     rng = np.random.default_rng(seed)
     size = np.array(SHAPE)
     grid = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in SHAPE), indexing="ij"))

@@ -132,6 +132,10 @@ def test_reasons_for_what_cannot_be_measured():
     assert reason.endswith("% of the background is blanked") or reason == "no background"
     ct = image * 2 - 1000
     assert "below zero" in measure_quality(ct, STEP, find_foreground(ct, STEP)).unmeasured["snr"]
+    full = image[14:48, 12:58, 10:38]
+    assert measure_quality(full, STEP, find_foreground(full, STEP)).unmeasured["snr"] in (
+        "the object fills the field of view", "no background",
+    )  # fmt: skip
     flat = np.ones((20, 20, 20), np.float32)
     assert set(measure_quality(flat, STEP, find_foreground(flat, STEP)).unmeasured.values()) == {
         "object too small or constant"

@@ -58,8 +58,8 @@ def test_result_is_read_back_without_loss(maker, tmp_path):
     assert fact["shape"] == list(heads.SHAPE) and fact["spacing_mm"] == [3.0, 3.0, 3.0] and fact["axes"] == "RAS"
     assert fact["label"]["1"]["voxels"] == int(heads.mask(0).sum()) and fact["label"]["1"]["components"] == 1
     assert fact["label"]["1"]["volume_ml"] == pytest.approx(int(heads.mask(0).sum()) * 0.027)
+    (tmp_path / "x.json").write_text("{}")
     with pytest.raises(FormatError, match=r"kind 'striate-check' is needed"):
-        (tmp_path / "x.json").write_text("{}")
         CheckResult.read(tmp_path / "x.json")
 
 

@@ -24,6 +24,10 @@ def command(
         return 0 if result.clean else 1
     for problem in result.problems:
         say(f"{problem.severity + ':':<9}{problem.sentence}")
-    errors, warnings, notes = (result.count(s) for s in ("error", "warning", "note"))
-    say(f"{result.cohort}: {result.cases} cases; {errors} errors, {warnings} warnings, {notes} notes.")
+    counts = ", ".join(_count(result.count(s), s) for s in ("error", "warning", "note"))
+    say(f"{result.cohort}: {_count(result.cases, 'case')}; {counts}.")
     return 0 if result.clean else 1
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")

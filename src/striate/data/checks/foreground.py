@@ -77,8 +77,9 @@ def find_foreground(volume: Volume, spacing_mm: tuple[float, ...]) -> Foreground
     stripped = filled is not None and background is not None and _is_stripped(coarse, inside, background, steps)
     bright = _object(coarse, inside, steps)
     head = inside if stripped else bright
-    air = inside & ~_grown(head, AIR_GAP_MM, steps)
-    blanked = _share_blanked(filled, head, factors, steps)
+    around = np.zeros_like(inside) if stripped else ~_grown(head, AIR_GAP_MM, steps)
+    air = inside & around
+    blanked = 1.0 if stripped else float(1 - inside[around].mean()) if around.any() else 0.0
     box = _box(head, factors, volume.shape)
     if stripped and filled is not None:
         mask = np.ascontiguousarray(filled[box])
@@ -159,14 +160,6 @@ def _is_stripped(coarse: Volume, inside: Mask, background: float, steps: tuple[f
     return int(apart.sum()) < 0.005 * max(int(bright.sum()), 1)
 
 
-def _share_blanked(filled: Mask | None, head: Mask, factors: tuple[int, int, int], steps: tuple[float, ...]) -> float:
-    if filled is None:
-        return 0.0
-    around = ~_grown(head, AIR_GAP_MM, steps)
-    part = block_mean(filled, factors)[around]
-    return float(1 - part.mean()) if part.size else 0.0
-
-
 def _largest(bright: Mask, steps: tuple[float, ...]) -> Mask:
     opened = ndimage.binary_opening(bright, structure=_ball(3.0, steps))
     parts, count = ndimage.label(opened)
@@ -208,9 +201,21 @@ def _ball(radius_mm: float, steps: tuple[float, ...]) -> Mask:
 
 
 def _grown(mask: Mask, margin_mm: float, steps: tuple[float, ...]) -> Mask:
+    """Return `mask` and all that is at most `margin_mm` away from it."""
     if not mask.any() or mask.all():
         return mask
-    return np.asarray(ndimage.distance_transform_edt(~mask, sampling=steps) <= margin_mm)
+    found = ndimage.find_objects(mask.astype(np.uint8))[0]
+    reach = [int(margin_mm / s) + 1 for s in steps]
+    near = tuple(slice(max(0, b.start - r), b.stop + r) for b, r in zip(found, reach, strict=True))
+    grown = np.zeros_like(mask)
+    grown[near] = ndimage.distance_transform_edt(~mask[near], sampling=steps) <= margin_mm
+    return grown
+
+
+def faces_touched(mask: Mask) -> int:
+    """Return how many faces of the volume hold the object on more than 5 % of their area."""
+    ends = [mask.take(end, axis=axis) for axis in range(3) if mask.shape[axis] > 1 for end in (0, -1)]
+    return sum(bool(face.mean() > 0.05) for face in ends)
 
 
 def _box(mask: Mask, factors: tuple[int, int, int], shape: tuple[int, ...]) -> tuple[slice, slice, slice]:

@@ -45,7 +45,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from striate.data.checks import quality_air, quality_object
-from striate.data.checks.foreground import Foreground, Volume, spread
+from striate.data.checks.foreground import Foreground, Volume, faces_touched, spread
 from striate.data.checks.tissue import Tissues, find_tissues, noise_inside
 
 HIGHER_IS_BETTER: Mapping[str, bool] = {
@@ -56,6 +56,7 @@ NO_BACKGROUND = "no background"
 SHIFTED = "intensities below zero (normalised or CT)"
 LEAST_AIR_VOXELS = 1000
 MOST_BLANKED = 0.2
+MOST_FACES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,8 @@ def _measure_air(
         reason = NO_BACKGROUND
     elif foreground.blanked > MOST_BLANKED:
         reason = f"{100 * foreground.blanked:.0f}% of the background is blanked"
+    elif faces_touched(foreground.coarse_mask) > MOST_FACES:
+        reason = "the object fills the field of view"
     inside = volume[foreground.box][foreground.mask]
     put("snr", reason, lambda: quality_air.snr_dietrich(inside, air))
     put("fber", reason, lambda: quality_air.fber(inside, air))

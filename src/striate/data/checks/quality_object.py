@@ -55,9 +55,10 @@ def blur_crete(crop: Volume, mask: Mask, spacing_mm: tuple[float, ...]) -> float
 
 
 def edge_strength(crop: Volume, core: Mask, spacing_mm: tuple[float, ...], tissues: Tissues) -> float:
-    """Return the mean in-plane gradient (per mm) of the strongest 5 % of the `core`'s voxels over the tissue contrast.
+    """Return the mean in-plane gradient (per mm) of the strongest 5 % of the `core`'s voxels over the contrast.
 
-    The contrast is the range from the 5th to the 95th percentile; the core is the object without its rim, so that the step to the background does not count.
+    The contrast is the range from the 5th to the 95th percentile; the core is the object without its rim, so that the
+    step to the background does not count.
     Gradients are central differences, taken on at most 24 slices across the coarsest axis.
     """
     axes = [a for a in np.argsort(spacing_mm, kind="stable") if crop.shape[a] > 4][:2]

@@ -60,11 +60,16 @@ def find_tissues(foreground: Foreground, spacing_mm: tuple[float, ...]) -> Tissu
 
 def inner(mask: Mask, rim_mm: float, steps: tuple[float, ...]) -> Mask:
     """Return `mask` without a rim of `rim_mm` (less where little would be left); single slices keep their axis."""
+    found = ndimage.find_objects(mask.astype(np.uint8))
+    if not found or found[0] is None:
+        return np.zeros_like(mask)
     flat = [axis for axis, n in enumerate(mask.shape) if n == 1]
-    padded = np.pad(mask, [(0, 0) if axis in flat else (1, 1) for axis in range(3)])
+    padded = np.pad(mask[found[0]], [(0, 0) if axis in flat else (1, 1) for axis in range(3)])
     depth = ndimage.distance_transform_edt(padded, sampling=steps)
     depth = depth[tuple(slice(None) if axis in flat else slice(1, -1) for axis in range(3))]
-    return np.asarray(depth > min(rim_mm, 0.4 * float(depth.max())))
+    core = np.zeros_like(mask)
+    core[found[0]] = depth > min(rim_mm, 0.4 * float(depth.max()))
+    return core
 
 
 def noise_inside(crop: Volume, mask: Mask, spacing_mm: tuple[float, ...]) -> float:
