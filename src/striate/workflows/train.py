@@ -7,13 +7,14 @@ running the same function again.
 from __future__ import annotations
 
 import contextlib
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
-from striate.core.errors import DataError, Interrupted, UsageError
+from striate.core.errors import DataError, Interrupted, StriateError, UsageError
 from striate.core.machine import seconds_of, show_seconds
 from striate.core.progress import Progress, Silent, hearing_warnings
 from striate.core.record import Stopwatch
@@ -73,13 +74,26 @@ def train(
             progress = Silent()
         else:
             run = _open_run(cohort, folder, out, plan, resume, options)
-            with _resumable(folder):
+            with _resumable(folder), _whole(folder, new=resume is None):
                 _prepare(run, progress, began)
                 refuse_large(Plan.read(run / "plan.yaml"), run / "plan.yaml", run.options.get("memory"))
                 _build(run, progress)
         distributed.wait_for_all()
         with _resumable(folder), hearing_warnings(progress):
             return _learn(Run.open(folder), progress, watch, began)
+
+
+@contextlib.contextmanager
+def _whole(folder: Path, *, new: bool) -> Iterator[None]:
+    """Leave no folder of a new run behind whose data or options are refused."""
+    try:
+        yield
+    except Interrupted:
+        raise
+    except StriateError:
+        if new:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 @contextlib.contextmanager
@@ -157,9 +171,11 @@ def _prepare(run: Run, progress: Progress, began: float) -> None:
     cohort = Cohort.open(run.cohort)
     for note in cohort.notes:
         progress.note(note)
-    if not (run / "check.json").exists():
-        run_checks(cohort, progress).write(run / "check.json")
-    _refuse_errors(CheckResult.read(run / "check.json"), progress)
+    known = CheckResult.read(run / "check.json") if (run / "check.json").exists() else None
+    if known is None or any(p.severity == "error" for p in known.problems):
+        known = run_checks(cohort, progress)
+        known.write(run / "check.json")
+    _refuse_errors(known, progress)
     if not (run / "split.json").exists():
         split_of(cohort, options).write(run / "split.json")
     split = Split.read(run / "split.json")
