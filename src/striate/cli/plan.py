@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -39,9 +40,9 @@ def command(
         return
     show_plan(facts, made)
     if out is not None:
-        say(f"\nPlan written: {out}. Train with it: striate train {cohort} --plan {out}")
+        say(f"\nPlan written: {out}. Train with it: striate train {quote(str(cohort))} --plan {quote(str(out))}")
     else:
-        say(f"\nKeep it: striate plan {cohort} --out plan.yaml")
+        say(f"\nKeep it: striate plan {quote(str(cohort))} --out plan.yaml")
 
 
 def show_plan(facts: Fingerprint, made: Plan) -> None:

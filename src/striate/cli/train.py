@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -64,4 +65,4 @@ def show_finished(finished: Finished, *, as_json: bool) -> None:
         say(f"Dice {label}: {shown}{interval}, {dice['n']} validation cases")
     say(f"Model:  {finished.folder / 'model'}")
     say(f"Report: {finished.report}")
-    say(f"Next:   striate predict {finished.folder} IMAGE --out DIR")
+    say(f"Next:   striate predict {quote(str(finished.folder))} IMAGE --out DIR")
