@@ -143,7 +143,7 @@ def test_an_unknown_network_names_the_nearest():
 def test_slices_of_scans():
     plan = plan_for(brains(spacing=(1.0, 1.0, 4.0), shape=(200, 200, 30)), 600, spatial_dims=2)
     assert plan.network.spatial_dims == 2 and plan.training.patch[2] == 1 and min(plan.training.patch[:2]) > 1
-    assert 2 not in plan.training.augmentation.mirror_axes
+    assert plan.training.augmentation.mirror_axes == plan.inference.mirror_axes == (0, 1)
 
 
 def test_pictures():

@@ -119,7 +119,7 @@ def make_plan(facts: Fingerprint, task: Task, budget: Budget, timer: Timer, wish
         preparation=Preparation(spacing_mm=best.spacing_mm, normalisation=scheme.value[0], intensities=scheme.value[1]),
         network=best.choice,
         training=training,
-        inference=Inference(patch=best.patch, overlap=0.5, mirror_axes=mirror.value),
+        inference=Inference(patch=best.patch, overlap=0.5, mirror_axes=training.augmentation.mirror_axes),
         reasons=reasons,
     )
     return plan.changed(expected=expectation(plan, facts, time, timer).model_dump())
