@@ -29,6 +29,6 @@ class InstanceNorm(nn.GroupNorm):
             return super().forward(x)
         cases = [
             functional.batch_norm(case, None, None, self.weight, self.bias, training=True, eps=self.eps)
-            for case in x.split(1)
+            for case in x.chunk(x.shape[0])
         ]
         return cases[0] if len(cases) == 1 else torch.cat(cases)
