@@ -75,7 +75,7 @@ def test_every_patch_divides_and_no_map_falls_below_four(spacing, size):
     st.sampled_from([None, 0, 2]),
 )
 def test_fitted_patches_divide_and_keep_near_the_wanted_size(shape, spacing, most, thin):
-    found = fit_patch(tuple(shape), tuple(spacing), most, 4, thin).value
+    found = fit_patch(tuple(shape), tuple(spacing), most, most_poolings=4, min_edge=4, thin_axis=thin).value
     axes = 3 if thin is None else 2
     assert len(found.patch) == axes and len(found.strides) <= 5
     assert all(n % d == 0 and n >= 8 for n, d in zip(found.patch, found.divisor, strict=True))
@@ -87,7 +87,7 @@ def test_fitted_patches_divide_and_keep_near_the_wanted_size(shape, spacing, mos
 
 
 def test_the_reason_names_the_median_image():
-    whole = fit_patch((20, 24, 16), (1, 1, 1), 96**3, 4)
+    whole = fit_patch((20, 24, 16), (1, 1, 1), 96**3, most_poolings=4, min_edge=4)
     assert whole.value.patch == (20, 24, 16) and "the median image (20×24×16 voxels) whole" in whole.reason
-    part = fit_patch((200, 240, 160), (1, 1, 1), 96**3, 4)
+    part = fit_patch((200, 240, 160), (1, 1, 1), 96**3, most_poolings=4, min_edge=4)
     assert "proportions of the median image (200×240×160)" in part.reason and "multiples of 16×16×16" in part.reason

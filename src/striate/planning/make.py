@@ -21,6 +21,7 @@ from striate.planning.fingerprint import Fingerprint
 from striate.planning.plan import Expected, Inference, Plan, Task, Training
 from striate.planning.rules.mirror import mirror_axes
 from striate.planning.rules.network import (
+    LEAST_VOXELS,
     SMALL_VOXELS,
     UNET_VOXELS,
     Candidate,
@@ -33,8 +34,8 @@ from striate.planning.rules.normalisation import normalisation
 from striate.planning.rules.spacing import target_spacing
 from striate.planning.timer import StepTime, Timer
 
-LEAST_STEPS = 400
-"""A schedule with fewer updates learns little: the patch is made smaller first."""
+WANTED_STEPS = 1500
+"""Under a time budget the patch is made small enough for this many updates; with a quarter of them little was learned."""
 
 LEARNING_SHARE = 0.85
 """Share of the time budget that is left for learning after preparation, validation and the report (`train` measures)."""
@@ -42,7 +43,7 @@ LEARNING_SHARE = 0.85
 STEADY_GAIN = 1.5
 """Where the length is given in steps, bf16 is taken where a matrix product is this much faster in it."""
 
-BATCH = 2
+BATCH, PROBE_VOXELS = 2, 64**3
 LEAST_BUDGET_S = 20.0
 
 
@@ -137,7 +138,7 @@ def _network(
     """Choose the network and the voxel size, and measure one of its steps."""
     offered = [c for c in candidates(facts, spacing, name=name, dims=dims) if _bytes(task, c) <= budget.memory_bytes]
     if not offered and name not in (None, "unet", "small_unet"):
-        offered = [candidate(facts, spacing, name, 1.0, SMALL_VOXELS, dims, needed_passes=0)]
+        offered = [candidate(facts, spacing, name, 1.0, SMALL_VOXELS, dims)]
     if not offered:
         least = min(_bytes(task, c) for c in candidates(facts, spacing, name=name, dims=dims))
         raise MemoryLimitError(
@@ -150,27 +151,28 @@ def _network(
             "a GPU is there" if timer.fast else "this is a CPU: the network that two cores can train"
         )
         return first, why, timer.step(task, first.choice, _probe(first, budget))
-    pace = _pace(task, offered, budget, timer)
+    probes = [
+        candidate(facts, spacing, name, 1.0, PROBE_VOXELS, dims)
+        for name in dict.fromkeys(c.choice.name for c in reversed(offered))
+    ]
+    pace = _pace(task, probes, budget, timer)
     learning_s = LEARNING_SHARE * budget.time_s
     passes = [learning_s * pace[c.choice.name] / image_voxels(facts, c.spacing_mm) for c in offered]
-    chosen = choose(facts, offered, passes)
-    voxels = learning_s * pace[chosen.value.choice.name] / (LEAST_STEPS * BATCH)
+    chosen = choose(offered, passes)
+    voxels = learning_s * pace[chosen.value.choice.name] / (WANTED_STEPS * BATCH)
     largest = UNET_VOXELS if chosen.value.choice.name == "unet" else SMALL_VOXELS
     best = candidate(
-        facts, spacing, chosen.value.choice.name, chosen.value.factor, min(largest, voxels), dims,
-        needed_passes=chosen.value.needed_passes,
+        facts, spacing, chosen.value.choice.name, chosen.value.factor, max(LEAST_VOXELS, min(largest, voxels)), dims,
     )  # fmt: skip
     return best, chosen.reason, timer.step(task, best.choice, _probe(best, budget))
 
 
-def _pace(task: Task, offered: list[Candidate], budget: Budget, timer: Timer) -> dict[str, float]:
+def _pace(task: Task, probes: list[Candidate], budget: Budget, timer: Timer) -> dict[str, float]:
     """Return patch voxels per second of each network: measured, or told from MACs where a step alone would take too long."""
     pace: dict[str, float] = {}
     macs: dict[str, float] = {}
-    for found in reversed(offered):
+    for found in probes:
         name, patch = found.choice.name, found.patch
-        if name in pace:
-            continue
         cost = network_cost(task, found.choice, patch)
         macs[name] = cost.macs / math.prod(seen_patch(patch, found.choice.spatial_dims))
         known = next(iter(pace), None)

@@ -12,7 +12,9 @@ def fit_patch(
     shape: tuple[int, ...],
     spacing_mm: tuple[float, ...],
     most_voxels: float,
-    most_stages: int,
+    *,
+    most_poolings: int,
+    min_edge: int,
     thin_axis: int | None = None,
 ) -> Decision[Topology]:
     """Return the topology whose patch has about the proportions of `shape` (voxels) and at most about `most_voxels`.
@@ -23,16 +25,16 @@ def fit_patch(
         Median image after cropping, in voxels of `spacing_mm`.
     most_voxels
         Voxels that a patch may have.
-    most_stages
-        Number of poolings at most.
+    most_poolings, min_edge
+        Number of poolings at most, and voxels that every axis keeps after the last.
     thin_axis
         Axis along which the patch is one voxel (a 2D network on slices of 3D scans).
     """
     axes = [a for a in range(len(shape)) if a != thin_axis]
     scale = min(1.0, (most_voxels / math.prod(shape[a] for a in axes)) ** (1 / len(axes)))
     wanted = tuple(max(8, round(shape[a] * scale)) for a in axes)
-    found = topology(tuple(spacing_mm[a] for a in axes), wanted)
-    strides = found.strides[: most_stages + 1]
+    found = topology(tuple(spacing_mm[a] for a in axes), wanted, min_edge)
+    strides = found.strides[: most_poolings + 1]
     cut = Topology(found.kernels[: len(strides)], strides, wanted)
     patch = tuple(max(d, _nearest(n, d, up=scale == 1.0)) for n, d in zip(wanted, cut.divisor, strict=True))
     reason = (

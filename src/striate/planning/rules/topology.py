@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MIN_EDGE = 4
+"""Voxels that every axis keeps after the last pooling (nnU-Net's)."""
 LIKE = 2.0
 
 
@@ -29,20 +30,20 @@ class Topology:
         return tuple(total)
 
 
-def topology(spacing_mm: tuple[float, ...], patch: tuple[int, ...]) -> Topology:
-    """Return kernels and strides for `patch` voxels of `spacing_mm`."""
+def topology(spacing_mm: tuple[float, ...], patch: tuple[int, ...], min_edge: int = MIN_EDGE) -> Topology:
+    """Return kernels and strides for `patch` voxels of `spacing_mm`; no axis is pooled below `min_edge` voxels."""
     dims = range(len(patch))
     spacing, size = list(spacing_mm), list(patch)
     kernels: list[tuple[int, ...]] = []
     strides: list[tuple[int, ...]] = [tuple(1 for _ in dims)]
     kernel = [1 for _ in dims]
     while True:
-        able = [a for a in dims if size[a] >= 2 * MIN_EDGE]
+        able = [a for a in dims if size[a] >= 2 * min_edge]
         if not able:
             break
         finest = min(spacing[a] for a in able)
         able = [a for a in able if spacing[a] / finest < LIKE]
-        if len(able) == 1 and size[able[0]] < 3 * MIN_EDGE:
+        if len(able) == 1 and size[able[0]] < 3 * min_edge:
             break
         kernel = [3 if kernel[a] == 3 or spacing[a] / min(spacing) < LIKE else 1 for a in dims]
         kernels.append(tuple(kernel))
