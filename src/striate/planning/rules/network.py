@@ -138,7 +138,7 @@ def loss_of_dice(found: Candidate, passes: float) -> float:
     3 mm on one held-out glioma patient, so they rank candidates and promise nothing. With a power law, more time never
     makes a coarser candidate better.
     """
-    return COARSE_WEIGHT * (1 - found.ceiling) + UNSEEN_WEIGHT / max(passes, 1e-9) ** UNSEEN_POWER
+    return COARSE_WEIGHT * (1 - found.ceiling) + UNSEEN_WEIGHT * math.pow(max(passes, 1e-9), -UNSEEN_POWER)
 
 
 def choose(offered: list[Candidate], passes: list[float]) -> Decision[Candidate]:
