@@ -59,8 +59,9 @@ def wait_for_workers(loader: Loader) -> None:
             time.sleep(0.05)
 
 
-def leftovers() -> list[Path]:
-    return list(SHM.glob(".striate-batches-*")) if SHM.is_dir() else []
+def leftovers(pid: int | None = None) -> list[Path]:
+    """Files of the process `pid` (this one by default); other tests run beside this one."""
+    return list(SHM.glob(f".striate-batches-{pid or os.getpid()}-*")) if SHM.is_dir() else []
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -155,7 +156,7 @@ def test_it_works_without_a_main_guard_and_dies_with_its_caller(store, sampling,
             break
         time.sleep(0.1)
     assert not _alive(worker)
-    assert leftovers() == []
+    assert leftovers(process.pid) == []
 
 
 def _alive(pid: int) -> bool:

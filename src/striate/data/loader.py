@@ -211,7 +211,9 @@ def _shared_file(store: PatchStore, sampling: Sampling) -> Path:
     images, classes = batch_shape(store, sampling)
     size = DEPTH * (int(np.prod(images)) * 4 + -(-int(np.prod(classes)) // 64) * 64)
     roomy = SHARED_MEMORY.is_dir() and shutil.disk_usage(SHARED_MEMORY).free > 2 * size
-    handle, name = tempfile.mkstemp(prefix=".striate-batches-", dir=SHARED_MEMORY if roomy else store.folder)
+    handle, name = tempfile.mkstemp(
+        prefix=f".striate-batches-{os.getpid()}-", dir=SHARED_MEMORY if roomy else store.folder
+    )
     try:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(handle, 0, size)
