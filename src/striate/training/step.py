@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -66,19 +68,25 @@ def train_step(
     Raises
     ------
     ModelError
-        When the error is not finite.
+        When the error or its gradient is not finite; the weights are as before.
     """
     optimiser.zero_grad(set_to_none=True)
     with torch.autocast(images.device.type, torch.bfloat16, enabled=training.precision == "bf16"):
         outputs = network(images)
     error = total_error(outputs, classes, loss)
     value = float(error.detach())
-    if not value < float("inf"):
-        raise ModelError(
-            expected("training", f"the loss became {value}", "a finite loss is needed",
-                     f"In plan.yaml lower training.learning_rate (now {training.learning_rate:g}) or set precision: fp32.")
-        )  # fmt: skip
+    _refuse_not_finite("loss", value, training)
     error.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(network.parameters(), training.clip_norm)
+    size = float(nn.utils.clip_grad_norm_(network.parameters(), training.clip_norm))
+    _refuse_not_finite("gradient", size, training)
     optimiser.step()
     return value
+
+
+def _refuse_not_finite(what: str, value: float, training: Training) -> None:
+    """Stop before the weights are spoilt."""
+    if not math.isfinite(value):
+        raise ModelError(
+            expected("training", f"the {what} became {value}", f"a finite {what} is needed",
+                     f"In plan.yaml lower training.learning_rate (now {training.learning_rate:g}) or set precision: fp32.")
+        )  # fmt: skip
