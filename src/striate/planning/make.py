@@ -32,6 +32,7 @@ from striate.planning.rules.network import (
 )
 from striate.planning.rules.normalisation import normalisation
 from striate.planning.rules.spacing import target_spacing
+from striate.planning.rules.usual import USUAL
 from striate.planning.timer import StepTime, Timer
 
 WANTED_STEPS = 1500
@@ -95,7 +96,7 @@ def make_plan(facts: Fingerprint, task: Task, budget: Budget, timer: Timer, wish
                 f"at least {show_seconds(LEAST_BUDGET_S)} are needed to learn anything",
             )
         )
-    reasons: dict[str, str] = {}
+    reasons: dict[str, str] = dict(USUAL)
     spacing, scheme, mirror = target_spacing(facts), normalisation(facts), mirror_axes(facts)
     dims = wishes.spatial_dims or facts.spatial_dims
     if dims > facts.spatial_dims:
@@ -111,10 +112,8 @@ def make_plan(facts: Fingerprint, task: Task, budget: Budget, timer: Timer, wish
     if budget.time_s is None:
         time, reasons["training.precision"] = steady_precision(time, timer)
     training = _training(budget, best, time, mirror.value, wishes.seed)
-    reasons["training.batch"] = "two patches per update: one is centred on a label, one anywhere"
     ratio = {k: f"{v:.3g} s" for k, v in time.measured.items()}
     reasons.setdefault("training.precision", "measured per step: " + ", ".join(f"{k} {v}" for k, v in ratio.items()))
-    reasons["training.learning_rate"] = "AdamW with warm-up and polynomial decay; found on phantoms and tumours"
     plan = Plan(
         task=task,
         preparation=Preparation(spacing_mm=best.spacing_mm, normalisation=scheme.value[0], intensities=scheme.value[1]),
