@@ -8,9 +8,11 @@ import json
 import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
-from striate.core.errors import Interrupted, StriateError
+from striate.core.errors import DataError, Interrupted, StriateError, UsageError
 
 VERBS = {
     "check": "Find what is wrong with a cohort before it is learned from.",
@@ -47,18 +49,25 @@ def run(arguments: list[str]) -> int:
         if debug:
             raise
         return _fail(error, Interrupted.exit_code, "interrupted", as_json="--json" in arguments)
-    except MemoryError as error:
+    except MemoryError:
         if debug:
             raise
         text = "memory ran out; give less with --memory, or make patch or batch smaller in plan.yaml"
-        return _fail(text, 5, "memory_limit", as_json="--json" in arguments, cause=error)
+        return _fail(text, 5, "memory_limit", as_json="--json" in arguments)
     except BrokenPipeError:
         return 0
+    except OSError as error:
+        if debug:
+            raise
+        from striate.core.files import explain_writing
+
+        told = explain_writing(error, Path(str(error.filename or "the output")))
+        known = told if isinstance(told, StriateError) else DataError(str(error), path=error.filename)
+        return _fail(known, known.exit_code, known.code, as_json="--json" in arguments)
 
 
 def _run_verb(verb: str, arguments: list[str]) -> int:
     from striate.cli.regions import repeat_option
-    from striate.core.errors import UsageError
     from striate.core.names import did_you_mean
 
     if verb not in VERBS:
@@ -77,19 +86,18 @@ def _run_verb(verb: str, arguments: list[str]) -> int:
             standalone_mode=False,
         )
     except Exception as error:
-        return _usage_failure(error)
+        _usage_failure(error)
     return int(code or 0)
 
 
-def _usage_failure(error: Exception) -> int:
-    """Show a parser's complaint in one line with exit code 2; anything else goes on."""
+def _usage_failure(error: Exception) -> NoReturn:
+    """Turn a parser's complaint into a usage error; anything else goes on."""
     if type(error).__name__ == "Abort":
         raise KeyboardInterrupt from error
     show = getattr(error, "format_message", None)
     if show is None:
         raise error
-    sys.stderr.write(f"striate: {show()} See --help.\n")
-    return 2
+    raise UsageError(f"{show()} See --help.") from error
 
 
 def _show_top(arguments: list[str]) -> int:
@@ -113,7 +121,7 @@ def _show_top(arguments: list[str]) -> int:
     return 0
 
 
-def _fail(error: object, exit_code: int, code: str, *, as_json: bool, cause: BaseException | None = None) -> int:
+def _fail(error: object, exit_code: int, code: str, *, as_json: bool) -> int:
     text = str(error) or ("interrupted" if exit_code == Interrupted.exit_code else type(error).__name__)
     sys.stderr.write(f"striate: {text}\n")
     if as_json:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -20,22 +21,50 @@ from typing import Any
 
 import numpy as np
 
-from striate.core.errors import DataError, DiskFullError, FormatError, expected
+from striate.core.errors import DataError, DiskFullError, FormatError, StriateError, expected
 
 
-def _explain(error: OSError, path: Path) -> Exception:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+_FULL = re.compile(rf"os error (?:{errno.ENOSPC}|{errno.EDQUOT})\b|No space left on device")
+"""How writers of other packages (safetensors) report a full disk, in an error type of their own."""
+_NO_PLACE = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG)
+
+
+def explain_writing(error: Exception, path: Path) -> Exception:
+    """Turn an operating system's error about writing `path` into a sentence; other errors come back as they are."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number in (errno.ENOSPC, errno.EDQUOT) or (number is None and _FULL.search(str(error))):
         return DiskFullError(
             expected(path, "the disk is full", "room for the output is needed; nothing was left half-written",
                      "Free some space or choose another --out.")
         )  # fmt: skip
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
         return DiskFullError(
             expected(
                 path, "writing is not permitted", "a folder that can be written is needed", "Choose another --out."
             )
         )
+    if number in _NO_PLACE:
+        problem = os.strerror(number).lower()
+        where = str(path) if number != errno.ENAMETOOLONG else f"{str(path)[:60]}…"
+        return DataError(
+            expected(where, f"it cannot be written ({problem})", "the path of a new file or folder is needed",
+                     "Choose another --out."), path=path,
+        )  # fmt: skip
     return error
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn errors of writing `path` into sentences, see `explain_writing`."""
+    try:
+        yield
+    except StriateError:
+        raise
+    except Exception as error:
+        sentence = explain_writing(error, path)
+        if sentence is error:
+            raise
+        raise sentence from error
 
 
 @contextlib.contextmanager
@@ -48,17 +77,18 @@ def writing(path: Path) -> Iterator[Path]:
     ------
     DiskFullError
         When the disk is full or the folder cannot be written.
+    DataError
+        When the path is a folder, leads through a file, or is too long.
     """
     path = Path(path)
     beside = path.with_name(f".{os.getpid()}.part.{path.name}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield beside
-        with beside.open("rb") as stream:
-            os.fsync(stream.fileno())
-        beside.replace(path)
-    except OSError as error:
-        raise _explain(error, path) from error
+        with explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield beside
+            with beside.open("rb") as stream:
+                os.fsync(stream.fileno())
+            beside.replace(path)
     finally:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
@@ -71,7 +101,7 @@ def filling(folder: Path) -> Iterator[Path]:
     Raises
     ------
     DataError
-        When `folder` exists and is not empty: nothing of the user's is overwritten.
+        When `folder` exists and is not empty (nothing of the user's is overwritten), or its path leads through a file.
     DiskFullError
         When the disk is full or the place cannot be written.
     """
@@ -83,14 +113,13 @@ def filling(folder: Path) -> Iterator[Path]:
         )  # fmt: skip
     beside = folder.absolute().with_name(f".{folder.absolute().name}.part.{secrets.token_hex(4)}")
     try:  # an interruption may come right after the folder was made
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        beside.mkdir()
-        yield beside
-        if folder.exists():
-            folder.rmdir()
-        beside.replace(folder)
-    except OSError as error:
-        raise _explain(error, folder) from error
+        with explained(folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            beside.mkdir()
+            yield beside
+            if folder.exists():
+                folder.rmdir()
+            beside.replace(folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 

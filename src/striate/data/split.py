@@ -111,6 +111,19 @@ def fold(cohort: Cohort, k: int, n: int, seed: int) -> Split:
     return _by_subject(usable, {subjects[i] for i in order[k::n]})
 
 
+def usual(cohort: Cohort, seed: int) -> Split:
+    """Return what is held out where nobody said: one subject in five, at least one; nothing where there is one subject.
+
+    Raises
+    ------
+    DataError
+        When no case has a label map.
+    """
+    usable = _usable(cohort)
+    subjects = len({c.subject for c in usable})
+    return fold(cohort, 0, min(5, subjects), seed) if subjects > 1 else _by_subject(usable, set())
+
+
 def from_column(cohort: Cohort) -> Split | None:
     """Return the split that the data give (column ``split``), or None where they give none.
 

@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 from typing import IO, Any
 
-from striate.core.files import write_text
+from striate.core.files import explained, write_text
 
 COLUMNS = ("step", "elapsed_s", "fraction", "learning_rate", "loss", "data_wait_s", "step_s")
 
@@ -35,9 +35,16 @@ class TrainingLog:
         self._board: Any = None
 
     def step(self, row: dict[str, float]) -> None:
-        """Write one training step (keys: `COLUMNS`)."""
-        self._metrics.write(",".join(repr(row[c]) for c in COLUMNS) + "\n")
-        self._metrics.flush()
+        """Write one training step (keys: `COLUMNS`).
+
+        Raises
+        ------
+        DiskFullError
+            When the disk is full; what is there stays.
+        """
+        with explained(self.folder / "metrics.csv"):
+            self._metrics.write(",".join(repr(row[c]) for c in COLUMNS) + "\n")
+            self._metrics.flush()
         self._scalars(int(row["step"]), {"train/loss": row["loss"], "train/learning_rate": row["learning_rate"]})
 
     def validation(self, step: int, elapsed_s: float, values: dict[str, float]) -> None:

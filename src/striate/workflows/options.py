@@ -12,7 +12,7 @@ from striate.core.machine import bytes_of, seconds_of, show_seconds
 from striate.core.names import did_you_mean, lookup
 from striate.core.targets import Targets
 from striate.data.cohort import Cohort
-from striate.data.split import Split, fold, from_column, hold_out
+from striate.data.split import Split, fold, from_column, hold_out, usual
 from striate.planning.make import LEAST_BUDGET_S, Budget, Wishes
 
 DEFAULT_BUDGET = "10m"
@@ -128,6 +128,8 @@ def split_of(cohort: Cohort, options: Options) -> Split:
     ------
     UsageError
         When a fold is not written K/N, or a name is unknown.
+    DataError
+        When no case has a label map.
     """
     seed = options.get("seed") or 0
     if options.get("holdout"):
@@ -138,13 +140,7 @@ def split_of(cohort: Cohort, options: Options) -> Split:
         if not match or not 1 <= int(match.group(1)) <= int(match.group(2)) or int(match.group(2)) < 2:
             raise UsageError(f"fold '{asked}': K/N with K from 1 to N, and N at least 2, is needed, for instance 1/5.")
         return fold(cohort, int(match.group(1)) - 1, int(match.group(2)), seed)
-    given = from_column(cohort)
-    if given is not None:
-        return given
-    subjects = len({case.subject for case in cohort.labelled if case.split != "test"})
-    if subjects < 2:
-        return Split(tuple(c.name for c in cohort.labelled if c.split != "test"), ())
-    return fold(cohort, 0, min(5, subjects), seed)
+    return from_column(cohort) or usual(cohort, seed)
 
 
 def targets_of(cohort: Cohort, options: Options) -> Targets | None:
