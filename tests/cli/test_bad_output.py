@@ -47,10 +47,13 @@ def test_a_full_disk_is_known_from_errors_of_other_packages(tmp_path):
     class SafetensorError(Exception):
         pass
 
-    told = "Error while serializing: I/O error: No space left on device (os error 28)"
-    with pytest.raises(DiskFullError, match="the disk is full"), writing(tmp_path / "weights.safetensors") as beside:
-        beside.write_bytes(b"half")
-        raise SafetensorError(told)
+    def save():
+        with writing(tmp_path / "weights.safetensors") as beside:
+            beside.write_bytes(b"half")
+            raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    with pytest.raises(DiskFullError, match="the disk is full"):
+        save()
     assert not list(tmp_path.iterdir())
     other = SafetensorError("header too large")
     assert explain_writing(other, tmp_path) is other

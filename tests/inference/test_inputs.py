@@ -12,7 +12,7 @@ import pytest
 from striate.core.case import Case
 from striate.core.errors import DataError, GeometryError, LayoutError, ModelError, UsageError
 from striate.core.image import Image
-from striate.inference.inputs import check_headers, gather, match
+from striate.inference.inputs import check_headers, gather, group, match
 from striate.io.write import write_image
 
 TWO = ("flair", "t1c")
@@ -155,3 +155,14 @@ def test_headers_tell_of_axes_channels_and_grids(tmp_path):
     apart = Case("b", "b", {"flair": _scan(tmp_path / "f.nii.gz"), "t1c": other})
     with pytest.raises(GeometryError, match=r"case b: t\.nii\.gz has shape .* spacing 2 × 1 × 1 mm"):
         check_headers(apart, 3)
+
+
+def test_a_channel_whose_name_ends_like_another_is_not_taken_for_it(tmp_path):
+    files = [tmp_path / f"P1_{name}.nii.gz" for name in ("t1w", "ce-gadolinium_t1w")]
+    for file in files:
+        file.touch()
+    (case,) = group(files[::-1], ("ce-gadolinium_t1w", "t1w"))
+    assert case.name == "P1"
+    assert [p.name for p in case.channels.values()] == ["P1_ce-gadolinium_t1w.nii.gz", "P1_t1w.nii.gz"]
+    (case,) = group(files, ("t1w", "ce-gadolinium_t1w"))
+    assert [p.name for p in case.channels.values()] == ["P1_t1w.nii.gz", "P1_ce-gadolinium_t1w.nii.gz"]

@@ -64,18 +64,8 @@ def write_results(folder: Path, cases: tuple[str, ...], with_truth: bool) -> lis
     return rows
 
 
-def make_prediction(folder: Path) -> Path:
-    write_results(folder, ("P01",), with_truth=False)
-    record = Record(
-        "predict", options={"model": "runs/first/model", "tta": False}, warnings=["spacing outside the training range"]
-    )
-    record.write(folder / "record.json")
-    return folder
-
-
-def make_run(folder: Path, cases: tuple[str, ...] = CASES) -> Path:
-    rows = write_results(folder / "validation", cases, with_truth=True)
-    summary = {
+def summary_of(rows: list[dict[str, object]]) -> dict[str, object]:
+    return {
         name: {
             m: {
                 "mean": float(np.mean([r[name][m] for r in rows])),
@@ -88,7 +78,21 @@ def make_run(folder: Path, cases: tuple[str, ...] = CASES) -> Path:
         }
         for name in NAMES.values()
     }
-    dump(folder / "validation" / "evaluation.json", {"summary": summary, "cases": rows})
+
+
+def make_prediction(folder: Path) -> Path:
+    rows = write_results(folder, ("P01",), with_truth=False)
+    dump(folder / "evaluation.json", {"summary": summary_of(rows), "cases": rows})
+    record = Record(
+        "predict", options={"model": "runs/first/model", "tta": False}, warnings=["spacing outside the training range"]
+    )
+    record.write(folder / "record.json")
+    return folder
+
+
+def make_run(folder: Path, cases: tuple[str, ...] = CASES) -> Path:
+    rows = write_results(folder / "validation", cases, with_truth=True)
+    dump(folder / "validation" / "evaluation.json", {"summary": summary_of(rows), "cases": rows})
     plan = {
         "schema_version": 1,
         "task": {

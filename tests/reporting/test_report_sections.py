@@ -113,6 +113,14 @@ def test_a_single_case_gets_no_interval(run_folder: Path) -> None:
     assert "95 % interval" not in text
 
 
+def test_a_prediction_without_truth_says_how_to_measure_it(prediction_folder: Path) -> None:
+    assert "Measures" in render(prediction_folder)
+    (prediction_folder / "evaluation.json").unlink()
+    absent = measures.make(Folder(prediction_folder)).absent
+    assert absent
+    assert "evaluation.json is not in the folder. Where there is a truth: striate evaluate" in absent
+
+
 def test_plan_shows_decisions_with_reasons_and_the_rest_apart(run_folder: Path) -> None:
     data = plan.make(Folder(run_folder)).data
     assert ("Patch (voxels)", "32\u00a0×\u00a032\u00a0×\u00a016", "covers 95 % of the lesions") in data["decided"]

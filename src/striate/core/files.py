@@ -23,7 +23,6 @@ import numpy as np
 
 from striate.core.errors import DataError, DiskFullError, FormatError, StriateError, expected
 
-
 _FULL = re.compile(rf"os error (?:{errno.ENOSPC}|{errno.EDQUOT})\b|No space left on device")
 """How writers of other packages (safetensors) report a full disk, in an error type of their own."""
 _NO_PLACE = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG)

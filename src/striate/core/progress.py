@@ -11,14 +11,22 @@ T = TypeVar("T")
 
 
 class Progress(Protocol):
-    """What a listener offers."""
+    """What a listener offers.
+
+    Attributes
+    ----------
+    warnings
+        All that `warn` was told, in order; workflows write them into the record.
+    """
+
+    warnings: list[str]
 
     def note(self, text: str) -> None:
         """Show one line of text."""
         ...
 
     def warn(self, text: str) -> None:
-        """Show one warning; it is also written into the record by the workflow."""
+        """Show one warning and keep it."""
         ...
 
     def bar(self, title: str, total: float | None) -> Bar:

@@ -73,7 +73,7 @@ class Targets:
                 )
             values = []
             for part in match.group(2).split("+"):
-                if part.isdigit() and (not label_names or int(part) in label_names):
+                if part.isdecimal() and (not label_names or int(part) in label_names):
                     values.append(int(part))
                 elif part.casefold() in known:
                     values.append(known[part.casefold()])

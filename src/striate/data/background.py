@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from striate.measure import box
+
 SHARE = 0.1
 
 
@@ -31,10 +33,4 @@ def background_value(channel: NDArray[Any]) -> float:
 
 def bounding_box(occupied: NDArray[np.bool_]) -> tuple[slice, ...]:
     """Return the slices that hold every true voxel of (*spatial); everything where there is none."""
-    box = []
-    for axis in range(occupied.ndim):
-        line = np.flatnonzero(occupied.any(axis=tuple(a for a in range(occupied.ndim) if a != axis)))
-        if len(line) == 0:
-            return tuple(slice(0, n) for n in occupied.shape)
-        box.append(slice(int(line[0]), int(line[-1]) + 1))
-    return tuple(box)
+    return box.bounding_box(occupied) or tuple(slice(0, n) for n in occupied.shape)

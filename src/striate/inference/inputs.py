@@ -157,11 +157,18 @@ def _numbered(case: str, given: dict[int, Path], channels: tuple[str, ...]) -> C
 
 
 def _by_names(files: Sequence[Path], channels: tuple[str, ...]) -> list[Case] | None:
-    """Group by endings that are channel names; None where a file has no such ending or a case is not complete."""
+    """Group by endings that are channel names, the longest that fits; None where a file has no such ending, or two the same.
+
+    Raises
+    ------
+    ModelError
+        When a case lacks a channel.
+    """
     found: dict[str, dict[str, Path]] = {}
     for path in files:
         name = stem(path)
-        channel = next((c for c in channels if re.search(rf"(^|[_.-]){re.escape(c)}$", name, re.IGNORECASE)), None)
+        fitting = [c for c in channels if re.search(rf"(^|[_.-]){re.escape(c)}$", name, re.IGNORECASE)]
+        channel = max(fitting, key=len, default=None)
         if channel is None:
             return None
         case = name[: -len(channel)].rstrip("_.-") or path.parent.name or "case"

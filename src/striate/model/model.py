@@ -23,6 +23,7 @@ from striate.core.files import filling, hash_file, plain, read_json, write_json,
 from striate.core.record import versions
 from striate.model.card import write_card
 from striate.model.weights import check_weights, load_weights, save_weights
+from striate.planning.cost import network_cost, seen_patch
 from striate.planning.plan import Plan
 
 if TYPE_CHECKING:
@@ -146,13 +147,9 @@ class Model:
 
 def _activations_per_voxel(plan: Plan) -> float:
     """Return how many numbers all layers put out per voxel of a patch; prediction judges its memory by it."""
-    from striate import networks
-
-    choice, patch = plan.network, plan.inference.patch
-    size = patch if choice.spatial_dims == len(patch) else tuple(n for n in patch if n > 1)
-    channels, classes = len(plan.task.channels), plan.targets.out_channels
-    cost = networks.cost(choice.name, size, in_channels=channels, out_channels=classes, **choice.options)
-    return round(cost.activations / math.prod(size), 3)
+    patch = plan.inference.patch
+    cost = network_cost(plan.task, plan.network, patch)
+    return round(cost.activations / math.prod(seen_patch(patch, plan.network.spatial_dims)), 3)
 
 
 def _find(path: Path) -> Path:

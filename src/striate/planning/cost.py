@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from striate import networks
-from striate.networks.counting import Cost
 from striate.planning.plan import NetworkChoice, Task
+
+if TYPE_CHECKING:
+    from striate.networks.counting import Cost
 
 T = TypeVar("T", int, float)
 
@@ -85,8 +86,3 @@ class SampleCount:
             f"{self.per_parameter:.3g} training voxels per parameter (rule of thumb: 10), {self.subjects} subjects;"
             " voxels of one scan are far from independent, so read it as an upper bound"
         )
-
-
-def voxels_of(shapes: list[tuple[int, ...]]) -> int:
-    """Return the voxels of all shapes together."""
-    return sum(math.prod(s) for s in shapes)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from striate.core.errors import DataError, expected
 from striate.core.progress import Progress, Silent
-from striate.data.cohort import Cohort
 from striate.measure.evaluation import Evaluation
 from striate.workflows.check import check
 from striate.workflows.evaluate import evaluate
@@ -86,9 +85,8 @@ def demo(
     progress.note(f"3 plan and 4 train, {budget}")
     finished = train(learned_from, out=folder / "run", progress=progress, budget=budget, seed=seed)
     progress.note("5 predict the unseen")
-    images = [path for case in Cohort.open(judged_by).cases for path in case.channels.values()]
-    predict(finished.folder, [judged_by], folder / "predictions", progress=progress)
-    progress.note(f"6 evaluate {len(images)} predictions, 7 report")
+    predictions = predict(finished.folder, [judged_by], folder / "predictions", progress=progress)
+    progress.note(f"6 evaluate {len(predictions)} predictions, 7 report")
     evaluation = evaluate(folder / "predictions", judged_by)
     evaluation.write(folder / "predictions" / "evaluation.json")
     page = report(folder / "predictions")

@@ -22,7 +22,6 @@ from striate.io.write import write_label
 from striate.measure.evaluation import CaseEvaluation, Evaluation, evaluate_pair
 from striate.measure.findings import Findings
 from striate.model.model import Model
-from striate.planning.cost import network_cost, seen_patch
 from striate.planning.plan import Plan
 from striate.reporting.panel import write_case_panel
 from striate.training import distributed
@@ -91,7 +90,7 @@ def finish(run: Run, plan: Plan, split: Split, learned: Learned, progress: Progr
     if evaluation is not None:
         summary = {"validation": evaluation.to_dict()["summary"], "validation_cases": len(split.validation)}
         model = Model.save(run / "model", plan, learned.network.state_dict(), facts | summary)
-    _record(run, plan, learned, watch).write(run / "record.json")
+    _record(run, plan, learned, watch, progress.warnings).write(run / "record.json")
     from striate.workflows.report import report
 
     page = report(run.folder)
@@ -124,8 +123,7 @@ def _validate(run: Run, model: Model, split: Split, cohort: Cohort, progress: Pr
 
 
 def _model_facts(run: Run, plan: Plan, split: Split, cohort: Cohort, learned: Learned) -> dict[str, Any]:
-    """Collect what must travel with the model: whom it learned from, the ranges of their images, what a patch costs."""
-    cost = network_cost(plan.task, plan.network, plan.inference.patch)
+    """Collect what must travel with the model: whom it learned from, the ranges of their images."""
     seen = {f["case"]: f for f in read_json(run / "check.json")["facts"] if f["case"] in split.train}
     return {
         "cohort": cohort.name,
@@ -133,8 +131,6 @@ def _model_facts(run: Run, plan: Plan, split: Split, cohort: Cohort, learned: Le
         "training_subjects": len({cohort.case(name).subject for name in split.train}),
         "steps": learned.steps,
         "training_s": round(learned.training_s, 1),
-        "activations_per_voxel": cost.activations
-        / math.prod(seen_patch(plan.inference.patch, plan.network.spatial_dims)),
         "reference_ranges": _ranges(list(seen.values())),
     }
 
@@ -152,7 +148,7 @@ def _ranges(facts: list[dict[str, Any]]) -> dict[str, dict[str, list[float]]]:
     return ranges
 
 
-def _record(run: Run, plan: Plan, learned: Learned, watch: Stopwatch) -> Record:
+def _record(run: Run, plan: Plan, learned: Learned, watch: Stopwatch, warned: list[str]) -> Record:
     store = PatchStore.open(run / "cache")
     written = {
         str(p.relative_to(run.folder)): hash_file(p)
@@ -172,5 +168,6 @@ def _record(run: Run, plan: Plan, learned: Learned, watch: Stopwatch) -> Record:
             "peak_rss_bytes": peak_rss_bytes(),
             "processes": distributed.world_size(),
         },
+        warnings=list(dict.fromkeys((*warned, *store.notes))),
     )
     return replace(record, **watch.fields())

@@ -35,7 +35,7 @@ _ALL: dict[str, Maker] = {
     "lesions": lesions.make,
     "record": record.make,
 }
-_OF_PREDICTION = ("headline", "warnings", "panels", "volumes", "lesions", "methods", "record")
+_OF_PREDICTION = ("headline", "warnings", "panels", "measures", "volumes", "lesions", "methods", "record")
 
 SECTIONS: dict[str, dict[str, Maker]] = {"run": _ALL, "prediction": {key: _ALL[key] for key in _OF_PREDICTION}}
 """Kind of folder → its sections by key, in reading order."""

@@ -21,7 +21,10 @@ def make(folder: Folder) -> Section:
     summary = folder.evaluation.get("summary") or {}
     cases = [c for c in folder.evaluation.get("cases") or [] if isinstance(c, dict)]
     if not summary and not cases:
-        why = folder.why.get("validation/evaluation.json", "evaluation.json holds no case.")
+        name = "validation/evaluation.json" if folder.kind == "run" else "evaluation.json"
+        why = folder.why.get(name, "evaluation.json holds no case.")
+        if folder.kind == "prediction":
+            why += " Where there is a truth: striate evaluate PREDICTION TRUTH --out PREDICTION/evaluation.json."
         return Section("measures", "Measures", absent=f"Nothing was measured against a truth: {why}")
     names = list(summary) or [k for k, v in cases[0].items() if isinstance(v, dict)]
     found = {m for per in [*summary.values(), *(c.get(n) or {} for c in cases for n in names)] for m in per}
