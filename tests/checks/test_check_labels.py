@@ -45,6 +45,19 @@ def test_what_reading_understood_is_noted(tmp_path):
     assert problem.severity == "note" and "0 and 255 were taken as 0 and 1" in problem.sentence
 
 
+def test_white_that_means_two_things_is_an_error(tmp_path):
+    several = heads.mask(1) * 255
+    several[24, 30, 24] = 128
+    (tmp_path / "s").mkdir()
+    cases = (
+        heads.facts_of(tmp_path / "w", heads.scan(1), heads.mask(1) * 255),
+        heads.facts_of(tmp_path / "s", heads.scan(1), several),
+    )
+    (problem,) = [p for p in labels_values.find(CohortFacts(cases)) if p.code == "label_ambiguous"]
+    assert problem.severity == "error"
+    assert "0 and 255 were taken as 0 and 1, but the mask of case a holds 255 as a label of its own" in problem.sentence
+
+
 def test_empty_masks(tmp_path, good):
     empty = heads.facts_of(tmp_path, heads.scan(1), heads.mask(1) * 0)
     assert only(labels_empty, good, empty)[0].startswith("case a: the label map is empty; at least one labelled voxel")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from striate import networks
-from striate.core.errors import ModelError
+from striate.core.errors import MemoryLimitError, ModelError
 from striate.core.targets import Targets
 from striate.planning.plan import NetworkChoice, Training
 from striate.training import losses, optimise
@@ -80,3 +80,32 @@ def test_a_step_can_be_timed(tiny_plan, patch):
 
 def test_memory_is_known():
     assert memory_free_bytes() > 1e6
+
+
+class Hungry(torch.nn.Module):
+    """Asks for more memory than any machine has."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.weight, self.error = torch.nn.Parameter(torch.zeros(1)), error
+
+    def forward(self, x):
+        if self.error is not None:
+            raise self.error
+        return torch.empty(1 << 60)
+
+
+@pytest.mark.parametrize("error", [None, torch.OutOfMemoryError("CUDA out of memory")])
+def test_memory_that_ran_out_names_the_line_to_change(error):
+    network, training = Hungry(error), Training(patch=(8, 8, 8), batch=2, steps=1)
+    images, classes = torch.zeros(2, 1, 8, 8, 8), torch.zeros(2, 8, 8, 8, dtype=torch.uint8)
+    with pytest.raises(MemoryLimitError, match=r"a step of 2 patches of 8×8×8 voxels.*lower training\.batch") as caught:
+        train_step(network, optimise.create(network, training), mean_of, training, images, classes)
+    assert caught.value.exit_code == 5
+
+
+def test_other_errors_of_a_network_stay_what_they_are():
+    network, training = Hungry(RuntimeError("shapes differ")), Training(patch=(8, 8, 8), batch=2, steps=1)
+    images, classes = torch.zeros(2, 1, 8, 8, 8), torch.zeros(2, 8, 8, 8, dtype=torch.uint8)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        train_step(network, optimise.create(network, training), mean_of, training, images, classes)

@@ -16,8 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from striate.core.errors import UsageError
+from striate.core.errors import LabelError, UsageError, expected
 from striate.core.names import did_you_mean
+
+MOST_CLASSES = 256
+"""Classes of voxels, background included, that a training patch can hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +134,18 @@ class Targets:
         """Turn label values into class indices: exclusive → 0 (background), 1 … in order; regions → combination index.
 
         Values that belong to no target become background.
+
+        Raises
+        ------
+        LabelError
+            When there are more classes than uint8 can number.
         """
+        kinds = len(self.sets) + 1 if self.exclusive else len(self.memberships()[1])
+        if kinds > MOST_CLASSES:
+            raise LabelError(
+                expected("labels", f"{kinds} classes with background", f"at most {MOST_CLASSES} can be learned at once",
+                         "Name those that matter with --regions.")
+            )  # fmt: skip
         top = max(int(labels.max(initial=0)), *self.values) + 1
         table = np.zeros(top, dtype=np.uint8)
         if self.exclusive:

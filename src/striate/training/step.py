@@ -8,10 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from striate.core.errors import ModelError, expected
-from striate.core.machine import memory_available_bytes
+from striate.core.errors import MemoryLimitError, ModelError, expected
+from striate.core.machine import memory_available_bytes, show_bytes
 from striate.planning.plan import Training
 from striate.training.losses import Loss
+
+NO_MEMORY = "DefaultCPUAllocator"
+"""Who torch names when the processor's memory does not suffice; GPUs have an error type of their own."""
 
 
 def device() -> torch.device:
@@ -69,7 +72,31 @@ def train_step(
     ------
     ModelError
         When the error or its gradient is not finite; the weights are as before.
+    MemoryLimitError
+        When the device's memory does not suffice.
     """
+    try:
+        return _updated(network, optimiser, loss, training, images, classes)
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and NO_MEMORY not in str(error):
+            raise
+        patch = "×".join(str(n) for n in training.patch)
+        raise MemoryLimitError(
+            expected("training", f"memory ran out in a step of {training.batch} patches of {patch} voxels"
+                     f" ({' '.join(str(error).split())[:200]})", f"{show_bytes(memory_free_bytes())} are free",
+                     "In plan.yaml lower training.batch or make training.patch and inference.patch smaller, or plan with"
+                     " less --memory.")
+        ) from error  # fmt: skip
+
+
+def _updated(
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    loss: Loss,
+    training: Training,
+    images: Tensor,
+    classes: Tensor,
+) -> float:
     optimiser.zero_grad(set_to_none=True)
     with torch.autocast(images.device.type, torch.bfloat16, enabled=training.precision == "bf16"):
         outputs = network(images)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from striate.data.checks.facts import CohortFacts
 from striate.data.checks.problem import Problem
+from striate.io.labels import WHITE
 
 RARE = 0.05
 LEAST_CASES = 10
@@ -17,7 +18,9 @@ def find(cohort: CohortFacts) -> Iterator[Problem]:
     labelled = [c for c in cohort.cases if c.label is not None]
     names = {v: n for v, n in cohort.label_names.items() if v != 0}
     seen: Counter[int] = Counter()
+    whites = {v: c.case for c in labelled if c.label is not None for v in WHITE if v in c.label.values}
     for case in labelled:
+        others = [f"{other} holds {value}" for value, other in whites.items()]
         values = case.label.values if case.label is not None else {}
         seen.update(values.keys())
         unknown = [v for v in values if names and v not in names]
@@ -29,7 +32,9 @@ def find(cohort: CohortFacts) -> Iterator[Problem]:
                 "Name the value in the cohort's description, or correct the mask.",
             )  # fmt: skip
         for note in case.label.notes if case.label is not None else ():
-            if "gaps" not in note and "no orientation" not in note:
+            if "taken as 0 and 1" in note and others:
+                yield _ambiguous(case.case, note, others)
+            elif "gaps" not in note and "no orientation" not in note:
                 yield Problem(
                     "label_understood", case.case, "note", f"the mask was understood: {note}",
                     "whole numbers from 0 are clearest", "Nothing to do if this is what was meant.",
@@ -47,6 +52,14 @@ def find(cohort: CohortFacts) -> Iterator[Problem]:
                 "label_rare", where, "warning", f"label value {value} occurs in only {count} of {len(labelled)} cases",
                 "values that hardly any case has are often mistakes", "Look at the mask; name the labels to settle it.",
             )  # fmt: skip
+
+
+def _ambiguous(case: str, note: str, others: list[str]) -> Problem:
+    """One mask was read as black and white, while the same white is a label among several in another."""
+    return Problem(
+        "label_ambiguous", case, "error", f"the mask was understood: {note}, but the mask of case {others[0]} as a label"
+        " of its own", "a number must mean the same in every mask", "Write the masks with labels 0, 1, 2 …",
+    )  # fmt: skip
 
 
 def _list(values: list[int]) -> str:
