@@ -196,6 +196,14 @@ def test_a_folder_that_holds_the_cohort_says_where_it_is(make):
         recognise(root / "Dataset")
 
 
+def test_a_broken_picture_does_not_hide_the_cohort(make):
+    root = make("images/a.png", "images/b.png", "images/c.png", shape=(4, 6, 3))
+    make("masks/a.png", "masks/b.png", "masks/c.png", shape=(6, 4))
+    for name in ("a", "c"):
+        (root / "images" / f"{name}.png").write_text("hello")
+    assert [list(case.channels) for case in recognise(root).cases] == [["red", "green", "blue"]] * 3
+
+
 def test_colour_pictures_get_three_channels(make):
     root = make("images/a.png", shape=(4, 6, 3))
     make("masks/a.png", shape=(6, 4))

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from striate.core.image import Image, LabelMap
+from striate.measure.components import components
 from striate.phantoms import artefacts as kinds
 from striate.phantoms.anatomy import CSF, GREY, WHITE, Array, Template, template
 from striate.phantoms.contrast import Contrast, draw_contrast
@@ -109,7 +109,7 @@ def visits(
         artefact = kinds.choose(artefacts, stream(seed, subject, 4, time))
         signal, fraction = render(raster, pose, warped, contrast, lesions)
         label = LabelMap((fraction >= 0.5).astype(np.uint8), raster.affine)
-        number = int(ndimage.label(label.array, np.ones((3, 3, 3)))[1])
+        number = components(label.array)[1]
         volume = float(label.array.sum() * label.grid.voxel_volume_ml)
         flair = Image(scan(signal, raster, artefact, rng)[None], raster.affine)
         yield Visit(time, flair, label, artefact, number, volume, change)

@@ -12,6 +12,8 @@ from striate.core.image import LabelMap, to_ras
 from striate.data.checks.facts import Forms, LabelFacts, RaterFacts, ValueFacts
 from striate.data.checks.foreground import Foreground, Mask, spread
 from striate.data.checks.signature import hash_voxels
+from striate.measure.components import components
+from striate.measure.overlap import dice
 
 MOST_VALUES = 2000
 
@@ -39,7 +41,7 @@ def measure_label(label: LabelMap, beyond: tuple[int, int] | None, forms: Forms 
 
 def component_sizes(mask: Mask) -> NDArray[np.int64]:
     """Return the voxels of each piece of `mask`; pieces touch by faces, edges or corners (26 neighbours, 8 in 2D)."""
-    parts, count = ndimage.label(mask, structure=np.ones((3,) * mask.ndim, dtype=bool))
+    parts, count = components(mask)
     return np.asarray(np.bincount(parts.ravel(), minlength=count + 1)[1:], dtype=np.int64)
 
 
@@ -69,9 +71,7 @@ def agreement(label: LabelMap, other: LabelMap) -> RaterFacts:
         return RaterFacts(other.grid, False, {})
     found: dict[int, float | None] = {}
     for value in sorted({*label.values(), *other.values()}):
-        a, b = label.array == value, other.array == value
-        total = int(a.sum()) + int(b.sum())
-        found[value] = 2 * int((a & b).sum()) / total if total else None
+        found[value] = dice(label.array == value, other.array == value)
     return RaterFacts(other.grid, True, found)
 
 

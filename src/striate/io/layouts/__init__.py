@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 from striate.core.case import Case
-from striate.core.errors import LayoutError, expected
+from striate.core.errors import DataError, LayoutError, expected
 from striate.io.formats.content import explain
 from striate.io.layouts import bids, csv_table, decathlon, nnunet, plain
 from striate.io.layouts.layout import Layout
@@ -22,6 +22,7 @@ LAYOUTS: dict[str, ModuleType] = {
     "plain": plain,
 }
 _COLOURS = ("red", "green", "blue")
+_PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
 
 def recognise(path: Path) -> Layout:
@@ -48,25 +49,44 @@ def recognise(path: Path) -> Layout:
             raise LayoutError(
                 expected(path, f"{told}, but no case", f"at least one case of layout {name} is needed"), path=path
             )
-        return replace(layout, cases=[_with_colours(case) for case in layout.cases])
+        return replace(layout, cases=_with_colours(layout.cases))
     raise _unknown(path)
 
 
-def _with_colours(case: Case) -> Case:
-    """Give the red, green and blue of a colour picture names of their own (see `striate.io.read.read_channels`)."""
-    files = list(case.channels.values())
-    pictures = {
-        n: p
-        for n, p in case.channels.items()
-        if extension(p) in (".png", ".jpg", ".jpeg", ".tif", ".tiff") and files.count(p) == 1
-    }
-    coloured = {n for n, p in pictures.items() if read_header(p).channels == len(_COLOURS)}
+def _with_colours(cases: list[Case]) -> list[Case]:
+    """Give the red, green and blue of colour pictures names of their own (see `striate.io.read.read_channels`).
+
+    A picture that cannot be read is taken for what the others of its channel are: whoever reads it says what is wrong.
+    """
+    found = {(case.name, n): _coloured(p) for case in cases for n, p in case.channels.items() if _alone(case, p)}
+    usual: dict[str, bool] = {}
+    for (_, name), coloured in found.items():
+        if coloured is not None:
+            usual.setdefault(name, coloured)
+    split = {key: usual.get(key[1], False) if coloured is None else coloured for key, coloured in found.items()}
+    return [_split(case, {n for n in case.channels if split.get((case.name, n))}) for case in cases]
+
+
+def _alone(case: Case, file: Path) -> bool:
+    """Tell whether a file is a picture that one channel name stands for."""
+    return extension(file) in _PICTURES and list(case.channels.values()).count(file) == 1
+
+
+def _coloured(picture: Path) -> bool | None:
+    """Tell whether a picture has colours; None where it cannot be read."""
+    try:
+        return read_header(picture).channels == len(_COLOURS)
+    except DataError:
+        return None
+
+
+def _split(case: Case, coloured: set[str]) -> Case:
     if not coloured:
         return case
     channels: dict[str, Path] = {}
     for name, file in case.channels.items():
         if name in coloured:
-            channels.update({(c if len(files) == 1 else f"{name}_{c}"): file for c in _COLOURS})
+            channels.update({(c if len(case.channels) == 1 else f"{name}_{c}"): file for c in _COLOURS})
         else:
             channels[name] = file
     return Case(case.name, case.subject, channels, case.label, case.raters, case.split, case.metadata)
