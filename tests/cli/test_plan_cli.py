@@ -26,7 +26,7 @@ def shown(tiny_cohort, tmp_path_factory):
     "text",
     ["3 training cases of 3 subjects", "channels flair", "spacing      2 × 2 × 2 mm", "because: median of 3 cases",
      "network      ", "patch        ", "batch        2 patches", "mirroring    axes", "precision    ", "steps in 2 min 00 s",
-     "GMAC per patch", "rule of thumb: 10", "voxels of one scan are not independent", "FLOP by operations",
+     "GMAC per patch", "rule of thumb: 10", "voxels of one scan are far from independent", "FLOP by operations",
      "arXiv 2202.05924", "at the peak", "objects are", "Train with it: striate train"],
 )  # fmt: skip
 def test_everything_is_told(shown, text):

@@ -10,6 +10,7 @@ from striate.planning.cost import (
     flops_by_operations,
     flops_by_time,
     network_cost,
+    samples_sentence,
     seen_patch,
     training_bytes,
 )
@@ -56,8 +57,9 @@ def test_the_axis_of_one_is_not_seen():
 def test_samples_per_parameter_with_the_caveat():
     count = SampleCount(voxels=5000, parameters=1000, subjects=4)
     assert count.per_parameter == 5
-    assert "5 training voxels per parameter (rule of thumb: 10), 4 subjects" in count.sentence
-    assert "far from independent" in count.sentence
+    sentence = samples_sentence(count.per_parameter, count.subjects)
+    assert "5 training voxels per parameter (rule of thumb: 10), 4 subjects" in sentence
+    assert "far from independent" in sentence
 
 
 def test_an_impossible_patch_names_one_that_works(tiny_plan):

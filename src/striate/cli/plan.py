@@ -49,6 +49,7 @@ def show_plan(facts: Fingerprint, made: Plan) -> None:
     """Print the decisions with their reasons, and the cost."""
     from striate.cli.screen import say
     from striate.core.machine import show_bytes, show_seconds
+    from striate.planning.cost import samples_sentence
     from striate.planning.make import subjects
 
     training, told = made.training, made.expected
@@ -74,10 +75,7 @@ def show_plan(facts: Fingerprint, made: Plan) -> None:
     say(f"{'schedule':<12} {length}, {told.step_s or 0:.3g} s each (measured)")
     say(f"{'sees':<12} {_times(told.receptive_field_mm or ())} mm; objects are {_times(told.object_mm or ())} mm")
     say(f"{'parameters':<12} {told.parameters or 0:,}; {(told.macs_per_patch or 0) / 1e9:.3g} GMAC per patch")
-    say(
-        f"{'samples':<12} {told.samples_per_parameter or 0:.3g} training voxels per parameter (rule of thumb: 10), but only"
-        f" {subjects(facts)} subjects: voxels of one scan are not independent"
-    )
+    say(f"{'samples':<12} {samples_sentence(told.samples_per_parameter or 0, subjects(facts))}")
     say(
         f"{'computing':<12} {told.training_flops_by_operations or 0:.2e} FLOP by operations,"
         f" {told.training_flops_by_time or 0:.2e} by time × peak × 40 % (arXiv 2202.05924)"

@@ -79,10 +79,10 @@ class SampleCount:
         """Voxels of all training images per parameter."""
         return self.voxels / max(self.parameters, 1)
 
-    @property
-    def sentence(self) -> str:
-        """The figure with its caveat."""
-        return (
-            f"{self.per_parameter:.3g} training voxels per parameter (rule of thumb: 10), {self.subjects} subjects;"
-            " voxels of one scan are far from independent, so read it as an upper bound"
-        )
+
+def samples_sentence(per_parameter: float, subjects: int) -> str:
+    """Return the figure of `SampleCount` with its caveat."""
+    return (
+        f"{per_parameter:.3g} training voxels per parameter (rule of thumb: 10), {subjects} subjects;"
+        " voxels of one scan are far from independent, so read it as an upper bound"
+    )
