@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import json
+import io
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -28,7 +29,11 @@ VERBS = {
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with the design's exit code."""
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files that are not UTF-8
+    code = run(sys.argv[1:] if arguments is None else arguments)
+    _leave_stdout()
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
@@ -85,8 +90,14 @@ def _run_verb(verb: str, arguments: list[str]) -> int:
             prog_name=f"striate {verb}",
             standalone_mode=False,
         )
+    except SystemExit as left:  # typer's way to leave when the reader of stdout has gone
+        if isinstance(left.__context__, BrokenPipeError):
+            return 0
+        raise
     except Exception as error:
         _usage_failure(error)
+    if code == Interrupted.exit_code:  # typer's way to return from Ctrl-C, without a word
+        raise KeyboardInterrupt
     return int(code or 0)
 
 
@@ -125,10 +136,22 @@ def _fail(error: object, exit_code: int, code: str, *, as_json: bool) -> int:
     text = str(error) or ("interrupted" if exit_code == Interrupted.exit_code else type(error).__name__)
     sys.stderr.write(f"striate: {text}\n")
     if as_json:
+        from striate.cli.screen import show_json
+
         case, path = getattr(error, "case", None), getattr(error, "path", None)
         document = {"error": {"code": code, "message": text, "case": case, "path": path, "exit_code": exit_code}}
-        sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
+        with contextlib.suppress(OSError):  # a full or closed stdout may be the error itself
+            show_json(document)
     return exit_code
+
+
+def _leave_stdout() -> None:
+    """Send what a closed or full stdout did not take to nowhere, else Python complains of it at exit."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextlib.contextmanager

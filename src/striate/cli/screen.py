@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 import time
 from typing import Any
@@ -12,8 +14,17 @@ from striate.core.machine import show_seconds
 
 
 def show_json(document: dict[str, Any]) -> None:
-    """Print exactly one JSON document on stdout."""
+    """Print exactly one JSON document on stdout.
+
+    Raises
+    ------
+    OSError
+        When stdout is closed or full.
+    """
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF), "stdout")
     sys.stdout.write(json.dumps(plain(document), ensure_ascii=False, allow_nan=False) + "\n")
+    sys.stdout.flush()
 
 
 def say(text: str = "") -> None:

@@ -23,8 +23,10 @@ import numpy as np
 
 from striate.core.errors import DataError, DiskFullError, FormatError, StriateError, expected
 
-_FULL = re.compile(rf"os error (?:{errno.ENOSPC}|{errno.EDQUOT})\b|No space left on device")
-"""How writers of other packages (safetensors) report a full disk, in an error type of their own."""
+_FULL = re.compile(
+    rf"os error (?:{errno.ENOSPC}|{errno.EDQUOT})\b|No space left on device|^\d+ requested and \d+ written$"
+)
+"""How other packages (safetensors, numpy) report a full disk, without a number of the operating system."""
 _NO_PLACE = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG)
 
 
@@ -77,9 +79,15 @@ def writing(path: Path) -> Iterator[Path]:
     DiskFullError
         When the disk is full or the folder cannot be written.
     DataError
-        When the path is a folder, leads through a file, or is too long.
+        When the path is a folder, leads through a file, or is too long, or when it is a device or a pipe, which must
+        not be replaced by a file.
     """
     path = Path(path)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise DataError(
+            expected(path, "a device or a pipe, which is never replaced", "the path of a new file is needed",
+                     "For a document on stdout give --json."), path=path,
+        )  # fmt: skip
     beside = path.with_name(f".{os.getpid()}.part.{path.name}")
     try:
         with explained(path):
@@ -124,9 +132,12 @@ def filling(folder: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` in UTF-8, whole or not at all."""
+    """Write `text` to `path` in UTF-8, whole or not at all.
+
+    Bytes of a file name that are not UTF-8 become an escape that JSON reads back as they were.
+    """
     with writing(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+        beside.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def plain(value: Any) -> Any:
@@ -173,9 +184,9 @@ def read_json(path: Path, kind: str | None = None, version: int | None = None) -
         )
     if kind is not None and document.get("kind") != kind:
         raise FormatError(expected(path, f"kind {document.get('kind')!r}", f"kind '{kind}' is needed"), path=path)
-    if version is not None and int(document.get("schema_version", 0)) > version:
+    if version is not None and document.get("schema_version", 0) not in range(version + 1):
         raise FormatError(
-            expected(path, f"schema version {document['schema_version']}", f"this Striate reads up to {version}",
+            expected(path, f"schema version {document['schema_version']!r}", f"this Striate reads up to {version}",
                      "Upgrade Striate: pip install -U striate"), path=path,
         )  # fmt: skip
     return document

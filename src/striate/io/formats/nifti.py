@@ -251,8 +251,9 @@ def _scaled(array: NDArray[Any], parsed: _Parsed) -> NDArray[Any]:
         return array.astype(np.float64 if wide else native, order="K", copy=False)
     narrow = array.dtype.itemsize <= 2 or (array.dtype.itemsize == 4 and array.dtype.kind == "f")
     scaled: NDArray[Any] = array.astype(np.float32 if narrow else np.float64, order="K")
-    np.multiply(scaled, parsed.slope, out=scaled)
-    np.add(scaled, parsed.inter, out=scaled)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite then is told where images are used
+        np.multiply(scaled, parsed.slope, out=scaled)
+        np.add(scaled, parsed.inter, out=scaled)
     return scaled
 
 
