@@ -64,6 +64,8 @@ def test_any_label_and_reason_survives(tiny_plan, names, reason):
         ("batch: 2", "batch: many", r"key 'training\.batch' is 'many'"),
         ("momentum: 0.9", "momentum: 1.0", r"key 'training\.momentum' is 1\.0; .*less than 1"),
         ("overlap: 0.5", "overlap: -1", r"'inference\.overlap' is -1"),
+        ("workers: ", "workers: 500  # ", r"'training\.workers' is 500; .*less than or equal to 64"),
+        ("scale: [", "scale: [3, 1]  # ", r"'training\.augmentation\.scale' is \[3, 1\]; .*smallest first"),
         ("optimiser: adamw", "optimiser: adam", r"'training\.optimiser' is 'adam'; .*'adamw' or 'sgd'"),
         ("precision: fp32", "precision: fp16", r"'training\.precision' is 'fp16'"),
         ("steps: 30", "steps: null", r"exactly one of steps and budget_s"),
@@ -87,6 +89,12 @@ def test_what_is_wrong_is_told(edited, old, new, message):
         Plan.read(path)
     assert str(path) in str(caught.value) and caught.value.exit_code == 4
     assert "pydantic" not in str(caught.value)
+
+
+def test_keys_that_do_not_fit_together_do_not_print_the_whole_plan(edited):
+    with pytest.raises(PlanError) as caught:
+        Plan.read(edited("patch: [16, 16, 16]", "patch: [16, 16]"))
+    assert "{" not in str(caught.value) and "key ''" not in str(caught.value)
 
 
 def test_several_problems_are_told_at_once(edited):

@@ -45,7 +45,10 @@ def _line(root: type[BaseModel], problem: Any) -> str:
     if problem["type"] == "missing":
         return f"key '{key}' is missing; it is needed."
     text = str(problem["msg"]).removeprefix("Value error, ")
-    return f"key '{key}' is {problem['input']!r}; {text[:1].lower()}{text[1:]}."
+    text = f"{text[:1].lower()}{text[1:].rstrip('.')}."
+    if isinstance(problem["input"], dict) and problem["type"] == "value_error":  # several keys do not fit together
+        return f"key '{key}': {text}" if key else text
+    return f"key '{key}' is {problem['input']!r}; {text}"
 
 
 def _fields_at(root: type[BaseModel], path: list[str]) -> list[str]:

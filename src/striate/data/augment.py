@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, field_validator
 
 from striate.core.config import Config
 from striate.data.resample import ANISOTROPIC
@@ -63,6 +63,13 @@ class Augmentation(Config):
     gamma: float = Field(0.3, ge=0, le=1)
     low_resolution: float = Field(0.15, ge=0, le=1)
     bias_field: float = Field(0.15, ge=0, le=1)
+
+    @field_validator("scale")
+    @classmethod
+    def _in_order(cls, scale: tuple[float, float]) -> tuple[float, float]:
+        if scale[0] > scale[1]:
+            raise ValueError("two factors are needed, the smallest first")
+        return scale
 
 
 @dataclass(frozen=True, slots=True, eq=False)

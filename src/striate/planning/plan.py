@@ -79,7 +79,7 @@ class Training(Config):
     ema: float = Field(default=0.99, ge=0, lt=1)
     foreground: float = Field(default=0.5, ge=0, le=1)
     precision: Literal["bf16", "fp32"] = "fp32"
-    workers: int = Field(default=1, ge=0)
+    workers: int = Field(default=1, ge=0, le=64)
     augmentation: Augmentation = Augmentation()
 
     @model_validator(mode="after")
