@@ -9,6 +9,7 @@ from striate.core.errors import DataError, LayoutError
 from striate.core.image import Image, LabelMap
 from striate.data.pairs import pair_masks
 from striate.io.write import write_image, write_label
+from striate.workflows.evaluate import evaluate
 
 
 def mask(path, value=1):
@@ -102,6 +103,23 @@ def test_a_run_stands_for_its_validation(tmp_path):
     document = {"kind": "striate-findings", "schema_version": 1, "cases": [{"case": "P1"}]}
     (out / "findings.json").write_text(json.dumps(document))
     assert len(pair_masks(tmp_path / "run", folder(tmp_path / "t", ["P1"])).pairs) == 1
+
+
+@pytest.mark.parametrize("given", ["run", "run/validation", "run/validation/P1.nii.gz"])
+def test_a_model_of_regions_is_measured_by_regions(tmp_path, given):
+    """Its masks hold the smallest label of each region, so that labels 2 and 3 of the truth could never be found."""
+    out = folder(tmp_path / "run" / "validation", ["P1"])
+    (out / "findings.json").write_text(json.dumps({"kind": "striate-findings", "cases": [{"case": "P1"}]}))
+    record = {"kind": "striate-record", "schema_version": 1, "facts": {"regions": {"tumour": [1, 2, 3]}}}
+    (tmp_path / "run" / "record.json").write_text(json.dumps(record))
+    truth = mask(tmp_path / "t" / "P1.nii.gz", 3)
+    truth = truth if given.endswith(".gz") else truth.parent
+    assert pair_masks(tmp_path / given, truth).regions == {"tumour": (1, 2, 3)}
+    found = evaluate(tmp_path / given, truth)
+    assert found.cases[0].labels["tumour"]["dice"] == 1
+    assert "--regions tumour=1+2+3" in found.notes[0]
+    assert list(evaluate(tmp_path / given, truth, regions=["all=3"]).summary) == ["all"]
+    assert pair_masks(truth, tmp_path / given).regions is None
 
 
 def test_no_case_in_common(tmp_path):

@@ -39,11 +39,15 @@ class Pairs:
         Value → name, without background; empty where the truth does not name its labels.
     notes
         Sentences about cases that stand on one side only.
+    regions
+        Name → label values, where the predicted masks come from a model of regions: they hold one value for each
+        combination of regions, so that single labels cannot be compared.
     """
 
     pairs: tuple[MaskPair, ...]
     label_names: Mapping[int, str]
     notes: tuple[str, ...] = ()
+    regions: Mapping[str, tuple[int, ...]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class _Masks:
     subjects: Mapping[str, str] = field(default_factory=dict)
     label_names: Mapping[int, str] = field(default_factory=dict)
     unlabelled: tuple[str, ...] = ()
+    regions: Mapping[str, tuple[int, ...]] | None = None
 
 
 def pair_masks(predicted: Path, truth: Path) -> Pairs:
@@ -74,7 +79,7 @@ def pair_masks(predicted: Path, truth: Path) -> Pairs:
     predicted, truth = Path(predicted), Path(truth)
     if _is_mask(predicted) and _is_mask(truth):
         name = stem(truth)
-        return Pairs((MaskPair(name, name, predicted, truth),), {})
+        return Pairs((MaskPair(name, name, predicted, truth),), {}, regions=_regions(predicted.parent))
     ours, theirs = _masks(predicted, "predicted"), _masks(truth, "true")
     matched = _match(ours.files, theirs.files)
     if not matched:
@@ -89,7 +94,7 @@ def pair_masks(predicted: Path, truth: Path) -> Pairs:
         if name in matched
     )
     notes = _notes(matched, ours, theirs)
-    return Pairs(pairs, theirs.label_names or ours.label_names, notes)
+    return Pairs(pairs, theirs.label_names or ours.label_names, notes, ours.regions)
 
 
 def _is_mask(path: Path) -> bool:
@@ -142,7 +147,7 @@ def _masks(path: Path, side: str) -> _Masks:
         if (path / "validation" / "findings.json").is_file():
             path = path / "validation"
         if (path / "findings.json").is_file():
-            return _Masks(_predicted(path))
+            return _Masks(_predicted(path), regions=_regions(path))
     loose = _loose(path) if path.is_dir() else {}
     try:
         cohort = Cohort.open(path)
@@ -174,6 +179,14 @@ def _predicted(folder: Path) -> dict[str, Path]:
                      "each case of the findings needs its mask", "Run striate predict again."), path=folder,
         )  # fmt: skip
     return _one_each(folder, {name: loose[name] for name in names})
+
+
+def _regions(folder: Path) -> dict[str, tuple[int, ...]] | None:
+    """Regions that the record of a prediction (or of the run that a ``validation`` folder belongs to) names, if any."""
+    record = (folder.parent if folder.name == "validation" else folder) / "record.json"
+    facts = read_json(record, "striate-record").get("facts") if record.is_file() else None
+    named = facts.get("regions") if isinstance(facts, dict) else None
+    return {str(n): tuple(int(v) for v in values) for n, values in named.items()} if named else None
 
 
 def _loose(folder: Path) -> dict[str, list[Path]]:

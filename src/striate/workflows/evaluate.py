@@ -32,7 +32,8 @@ def evaluate(
     truth
         A label map, a folder of them, or a cohort in any layout; matched by case name unless both are files.
     regions
-        For instance ``["tumour=1+2+3+4"]``; by default each label value that occurs in the truth.
+        For instance ``["tumour=1+2+3+4"]``; by default the regions that the predicting model was trained
+        on, else each label value that occurs in the truth.
     minimal_overlap
         Share of a lesion that must be covered to count as found; 0 means one voxel.
     minimal_lesion_ml
@@ -52,7 +53,7 @@ def evaluate(
     progress = progress or Silent()
     rule = LesionRule(minimal_overlap, minimal_lesion_ml)
     pairs = pair_masks(Path(predicted), Path(truth))
-    targets, notes = (Targets.parse(regions, pairs.label_names), ()) if regions else _labels(pairs)
+    targets, notes = (Targets.parse(regions, pairs.label_names), ()) if regions else _targets(pairs)
     for note in (*pairs.notes, *notes):
         progress.warn(note)
     cases = [
@@ -65,6 +66,15 @@ def evaluate(
 def _measure(pair: MaskPair, targets: Targets, rule: LesionRule) -> Mapping[str, Mapping[str, float | None]]:
     predicted, truth = read_label(pair.predicted), read_label(pair.truth)
     return evaluate_pair(predicted, truth, targets, case_name=pair.case, rule=rule)
+
+
+def _targets(pairs: Pairs) -> tuple[Targets, tuple[str, ...]]:
+    """The regions of the predicting model, else labels."""
+    if not pairs.regions:
+        return _labels(pairs)
+    shown = " ".join(f"{name}={'+'.join(map(str, values))}" for name, values in pairs.regions.items())
+    note = f"the model predicts regions, so these are measured: --regions {shown}."
+    return Targets(pairs.regions, exclusive=False), (note,)
 
 
 def _labels(pairs: Pairs) -> tuple[Targets, tuple[str, ...]]:

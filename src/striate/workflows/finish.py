@@ -167,6 +167,7 @@ def _record(run: Run, plan: Plan, learned: Learned, watch: Stopwatch, warned: li
             "waiting_share": round(learned.waiting_share, 4),
             "peak_rss_bytes": peak_rss_bytes(),
             "processes": distributed.world_size(),
+            **({"regions": plan.task.regions} if plan.task.regions else {}),
         },
         warnings=list(dict.fromkeys((*warned, *store.notes))),
     )

@@ -144,6 +144,7 @@ def _record(
     facts = {
         "peak_rss_bytes": peak_rss_bytes(), "weights_sha256": model.facts.get("weights_sha256"),
         "cases": {p.case.name: p.facts for p in found},
+        **({"regions": model.plan.task.regions} if model.plan.task.regions else {}),
     }  # fmt: skip
     warnings = [text for p in found for text in p.warnings]
     record = Record("predict", options=options, inputs=read, outputs=written, facts=facts, warnings=warnings)
