@@ -224,12 +224,13 @@ def expectation(plan: Plan, facts: Fingerprint, time: StepTime, timer: Timer) ->
     seconds = training.budget_s or steps * time.step_s / LEARNING_SHARE
     seen_mm = seen_patch(training.patch, plan.network.spatial_dims, plan.preparation.spacing_mm)
     extents = [o.extent_mm for o in facts.objects.values()]
+    largest_mm = tuple(round(max(e[a] for e in extents), 1) for a in range(facts.spatial_dims))
     voxels = round(image_voxels(facts, plan.preparation.spacing_mm))
     return Expected(
         parameters=cost.parameters,
         macs_per_patch=cost.macs,
         receptive_field_mm=tuple(round(r * s, 1) for r, s in zip(cost.receptive_field, seen_mm, strict=True)),
-        object_mm=tuple(round(max(e[a] for e in extents), 1) for a in range(facts.spatial_dims)),
+        object_mm=seen_patch(training.patch, plan.network.spatial_dims, largest_mm),
         samples_per_parameter=round(SampleCount(voxels, cost.parameters, subjects(facts)).per_parameter, 4),
         step_s=round(time.step_s, 4),
         steps=steps,

@@ -26,11 +26,14 @@ from striate.data.store import PatchStore
 from striate.planning.fingerprint import Fingerprint
 from striate.planning.plan import Plan
 from striate.training import distributed, schedule
-from striate.training.run import Run, resuming
+from striate.training.run import Run, alone, resuming
 from striate.workflows.finish import Finished, finish, reserve_s
 from striate.workflows.options import DEFAULT_BUDGET, Options, checked, plain_options, split_of, targets_of
 from striate.workflows.plan import plan_training
 from striate.workflows.refuse import refuse_large, refuse_other_data, with_options
+
+LEAST_LEARNING_S = 5.0
+"""Seconds of learning that every run gets, whatever its budget."""
 
 
 def train(
@@ -68,12 +71,16 @@ def train(
     """
     progress, watch, began = progress or Silent(), Stopwatch(), time.monotonic()
     checked(options)
-    with distributed.processes():
+    with distributed.processes(), contextlib.ExitStack() as held:
         folder = Path(resume) if resume is not None else _expected_folder(cohort, out)
         if distributed.rank() != 0:
             progress = Silent()
         else:
+            if resume is not None and folder.is_dir():
+                held.enter_context(alone(folder))
             run = _open_run(cohort, folder, out, plan, resume, options)
+            if resume is None:
+                held.enter_context(alone(folder))
             with _resumable(folder), _whole(folder, new=resume is None):
                 _prepare(run, progress, began)
                 refuse_large(Plan.read(run / "plan.yaml"), run / "plan.yaml", run.options.get("memory"))
@@ -227,7 +234,13 @@ def _learn(run: Run, progress: Progress, watch: Stopwatch, began: float) -> Fini
 
     def seconds() -> float:
         spent_s = 0.0 if "done_s" in run.schedule else time.monotonic() - began
-        left = max(5.0, (training.budget_s or 0.0) - spent_s - reserve_s(run, made, split, store))
+        after_s = reserve_s(run, made, split, store)
+        left = max(LEAST_LEARNING_S, (training.budget_s or 0.0) - spent_s - after_s)
+        if left == LEAST_LEARNING_S:
+            progress.warn(
+                f"the budget of {show_seconds(training.budget_s or 0.0)} is too short: {show_seconds(spent_s)} are gone, validation"
+                f" and report need {show_seconds(after_s)}; learning for {show_seconds(left)} all the same, so the run takes longer."
+            )
         progress.note(f"Learning for {show_seconds(left)} of the {show_seconds(training.budget_s or 0.0)}.")
         return left
 
