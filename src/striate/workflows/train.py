@@ -237,9 +237,10 @@ def _learn(run: Run, progress: Progress, watch: Stopwatch, began: float) -> Fini
         after_s = reserve_s(run, made, split, store)
         left = max(LEAST_LEARNING_S, (training.budget_s or 0.0) - spent_s - after_s)
         if left == LEAST_LEARNING_S:
+            gone, after = show_seconds(spent_s), show_seconds(after_s)
             progress.warn(
-                f"the budget of {show_seconds(training.budget_s or 0.0)} is too short: {show_seconds(spent_s)} are gone, validation"
-                f" and report need {show_seconds(after_s)}; learning for {show_seconds(left)} all the same, so the run takes longer."
+                f"the budget of {show_seconds(training.budget_s or 0.0)} is too short: {gone} are gone, and {after} are needed"
+                f" after learning. Learning for {show_seconds(left)} all the same: the run takes longer."
             )
         progress.note(f"Learning for {show_seconds(left)} of the {show_seconds(training.budget_s or 0.0)}.")
         return left
