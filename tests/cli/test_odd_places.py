@@ -15,6 +15,7 @@ import pytest
 from striate.cli.main import run
 from striate.core.errors import DataError, DiskFullError, FormatError
 from striate.core.files import explain_writing, read_json, write_json, write_text
+from striate.data.store import sample_foreground
 from striate.io.read import read_image
 
 
@@ -103,3 +104,7 @@ def test_ctrl_c_is_told_in_words_and_in_json(cohort, capsys, monkeypatch):
     assert run(["check", str(cohort), "--json"]) == 130
     seen = capsys.readouterr()
     assert seen.err.endswith("striate: interrupted\n") and json.loads(seen.out)["error"]["code"] == "interrupted"
+
+
+def test_foreground_of_a_case_whose_name_is_not_utf8():
+    assert len(sample_foreground(np.ones((2, 2, 2), np.uint8), os.fsdecode(b"P\xff"))[1]) == 8

@@ -27,7 +27,7 @@ _FULL = re.compile(
     rf"os error (?:{errno.ENOSPC}|{errno.EDQUOT})\b|No space left on device|^\d+ requested and \d+ written$"
 )
 """How other packages (safetensors, numpy) report a full disk, without a number of the operating system."""
-_NO_PLACE = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG)
+_NO_PLACE = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG)
 
 
 def explain_writing(error: Exception, path: Path) -> Exception:

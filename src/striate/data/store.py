@@ -256,7 +256,7 @@ def sample_foreground(
     classes: NDArray[np.uint8], case: str, most: int = FOREGROUND_VOXELS
 ) -> dict[int, NDArray[np.int64]]:
     """Return up to `most` flat voxel indices of each class but background, the same ones for the same case."""
-    seed = int.from_bytes(hashlib.sha256(case.encode()).digest()[:8], "big")
+    seed = int.from_bytes(hashlib.sha256(case.encode("utf-8", "surrogateescape")).digest()[:8], "big")
     rng = np.random.Generator(np.random.Philox(seed))
     where = np.flatnonzero(classes)
     values = classes.ravel()[where]

@@ -14,9 +14,11 @@ RUN/  run.json            what was asked for, and the schedule that is followed
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shlex
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -115,6 +117,34 @@ class Run:
     def __truediv__(self, name: str) -> Path:
         """Return the path of a file or folder of the run."""
         return self.folder / name
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other processes out of the run in `folder`; the lock ends with the block, or with the process.
+
+    Raises
+    ------
+    DataError
+        When another process works in the run.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such lock
+        yield
+        return
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            got, want = "another process works in this run", "one at a time is needed, they would overwrite each other"
+            raise DataError(expected(folder, got, want, "Wait until it ends, or stop it."), path=folder) from error
+        except OSError:  # a file system without locks
+            pass
+        yield
+    finally:
+        os.close(place)
 
 
 def resuming(folder: Path) -> str:
