@@ -27,6 +27,10 @@ VERBS = {
 }
 
 
+MISTAKE = 70
+"""Exit code of what nobody foresaw; not 1, which means that problems were found in the data."""
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with the design's exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -69,6 +73,11 @@ def run(arguments: list[str]) -> int:
         told = explain_writing(error, Path(str(error.filename or "the output")))
         known = told if isinstance(told, StriateError) else DataError(str(error), path=error.filename)
         return _fail(known, known.exit_code, known.code, as_json="--json" in arguments)
+    except Exception as error:
+        if debug:
+            raise
+        text = f"{type(error).__name__}: {error}. This is a mistake in Striate; run again with --debug and report what it shows."
+        return _fail(text, MISTAKE, "mistake", as_json="--json" in arguments)
 
 
 def _run_verb(verb: str, arguments: list[str]) -> int:
@@ -127,7 +136,7 @@ def _show_top(arguments: list[str]) -> int:
         f" that one can trust.\n\nCommands, in the order of the work:\n{rows}\n\n"
         "Options of every command: --help, --json (one JSON document on stdout), --debug (show tracebacks).\n"
         "Exit codes: 0 done; 1 done, and problems were found; 2 wrong usage; 3 bad data; 4 bad model or plan;\n"
-        "            5 memory, disk or time ran out; 130 interrupted.\n"
+        "            5 memory, disk or time ran out; 130 interrupted;\n            70 a mistake in Striate.\n"
     )
     return 0
 
