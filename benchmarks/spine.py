@@ -119,7 +119,7 @@ def kills(folder: Path, count: int = 20) -> dict[str, object]:
         if finished and killed < count:
             shutil.rmtree(folder / "parts")
             began = False
-    command("train", "--resume", folder / "parts")
+    command(*(["train", "--resume", folder / "parts"] if began else [*wish, "--out", folder / "parts"]))
     hashes = [hash_file(folder / name / "model" / "weights.safetensors") for name in ("whole", "parts")]
     return {"kills": killed, "equal": hashes[0] == hashes[1]}
 
