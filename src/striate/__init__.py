@@ -36,11 +36,13 @@ _HOME = {
     "demo": "striate.workflows.demo",
 }
 
-__all__ = ["__version__", *sorted(_HOME)]
+__all__ = ["__version__", "networks", *sorted(_HOME)]
 
 
 def __getattr__(name: str) -> Any:
     """Load a public name from its home."""
+    if name == "networks":
+        return importlib.import_module("striate.networks")
     if name in _HOME:
         value = getattr(importlib.import_module(_HOME[name]), name)
         globals()[name] = value
@@ -53,6 +55,7 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
+    from striate import networks as networks
     from striate.core.case import Case as Case
     from striate.core.errors import StriateError as StriateError
     from striate.core.image import Image as Image

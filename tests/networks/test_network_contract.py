@@ -1,4 +1,4 @@
-"""What every network must do; a network is tested here because it is in the table."""
+"""What every network must do; a network is tested here because it is in the table, in the forms of the golden file."""
 
 from __future__ import annotations
 
@@ -11,175 +11,173 @@ from typing import Any
 
 import pytest
 import torch
+from forms import CHANNELS, CLASSES, GOLDEN, IMAGES, Form, forms, measure
 from safetensors.torch import load_file, save_file
 
 from striate import networks
 from striate.core.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
-GOLDEN = ROOT / "tests" / "golden" / "networks.json"
-CHANNELS, CLASSES = 2, 3
 EVERY = pytest.mark.parametrize("name", networks.names())
-DIMS = pytest.mark.parametrize("dims", [2, 3], ids=["2d", "3d"])
-
-
-def size_for(network: torch.nn.Module) -> tuple[int, ...]:
-    """The smallest size with two voxels at the deepest stage: normalisation over one voxel has no meaning."""
-    first, *rest = network.divisor
-    return (2 * first, *rest)
+FORM = pytest.mark.parametrize("form", forms(), ids=lambda form: form.key)
+SEGMENTS = pytest.mark.parametrize(
+    "form", [f for f in forms() if networks.load(f.name).task == "segmentation"], ids=lambda form: form.key
+)
 
 
 @pytest.fixture(scope="module")
 def built() -> Any:
-    """Build each network once, with fixed weights, and give it with a fixed input."""
-    cache: dict[tuple[str, int], tuple[Any, torch.Tensor]] = {}
+    """Build each form once, with fixed weights, and give it with a fixed input."""
+    cache: dict[str, tuple[Any, torch.Tensor]] = {}
 
-    def build(name: str, dims: int) -> tuple[Any, torch.Tensor]:
-        if (name, dims) not in cache:
-            torch.manual_seed(20)
-            network = networks.create(name, spatial_dims=dims, in_channels=CHANNELS, out_channels=CLASSES)
-            x = torch.randn((1, CHANNELS, *size_for(network)), generator=torch.Generator().manual_seed(21))
-            cache[name, dims] = network, x
-        return cache[name, dims]
+    def build(form: Form) -> tuple[Any, torch.Tensor]:
+        if form.key not in cache:
+            cache[form.key] = form.built(), form.input()
+        network, x = cache[form.key]
+        return network.eval(), x
 
     return build
 
 
-@EVERY
-@DIMS
-def test_frozen_numbers(name: str, dims: int, built: Any) -> None:
-    network, x = built(name, dims)
-    size = tuple(x.shape[2:])
-    cost = networks.cost(name, size, in_channels=CHANNELS, out_channels=CLASSES)
-    with torch.inference_mode():
-        y = network.eval()(x)
-    found = {
-        "input_shape": list(x.shape[1:]),
-        "output_shape": list(y.shape[1:]),
-        "parameters": cost.parameters,
-        "macs": cost.macs,
-        "activations": cost.activations,
-        "receptive_field": list(cost.receptive_field),
-        "layers": len(cost.layers),
-        "fingerprint": [round(float(v), 5) for v in (y.mean(), y.std(), y.flatten()[0], y.flatten()[y.numel() // 2])],
-    }
-    frozen = json.loads(GOLDEN.read_text()).get(f"{name}_{dims}d")
-    assert frozen, f'add to {GOLDEN.name}: "{name}_{dims}d": {json.dumps(found)}'
-    fingerprint = frozen.pop("fingerprint")
-    assert found.pop("fingerprint") == pytest.approx(fingerprint, rel=2e-3, abs=2e-4)
+def test_every_network_has_a_frozen_form_for_each_number_of_axes() -> None:
+    wanted = {f"{name}_{dims}d" for name in networks.names() for dims in networks.load(name).dims}
+    assert {form.key for form in forms()} == wanted, (
+        "freeze with: python tests/networks/forms.py NAME DIMS SIZE OPTIONS"
+    )
+    assert list(networks.NETWORKS) == sorted(networks.NETWORKS)
+
+
+@FORM
+def test_frozen_numbers(form: Form, built: Any) -> None:
+    network, _ = built(form)
+    found, frozen = measure(form, network), json.loads(GOLDEN.read_text())[form.key]
+    assert found.pop("outputs") == pytest.approx(frozen.pop("outputs"), rel=2e-3, abs=2e-4)
     assert found == frozen
-    assert cost.parameters == sum(p.numel() for p in network.parameters())
+    assert found["parameters"] == sum(p.numel() for p in network.parameters() if p.requires_grad)
 
 
-@EVERY
-@DIMS
-def test_prediction_has_the_input_grid_and_is_finite(name: str, dims: int, built: Any) -> None:
-    network, x = built(name, dims)
+@FORM
+def test_the_output_has_the_shape_of_the_task_and_is_finite(form: Form, built: Any) -> None:
+    network, x = built(form)
     with torch.inference_mode():
-        y = network.eval()(x)
-    assert y.shape == (1, CLASSES, *x.shape[2:])
+        y = network(x)
+    inner = tuple(n - 2 * m for n, m in zip(form.size, network.margin, strict=True))
+    wanted = {
+        "segmentation": (1, CLASSES, *inner),
+        "classification": (1, CLASSES),
+        "reconstruction": (1, CHANNELS, *form.size),
+        "sequence": (1, IMAGES, CLASSES),
+    }[network.task]
+    assert y.shape == wanted
     assert torch.isfinite(y).all()
 
 
-@EVERY
-@DIMS
-def test_every_parameter_gets_a_gradient(name: str, dims: int, built: Any) -> None:
-    network, x = built(name, dims)
-    outputs = network.train()(x)
+@FORM
+def test_every_parameter_gets_a_gradient(form: Form, built: Any) -> None:
+    network, _ = built(form)
+    outputs = network.train()(form.input(2))
     outputs = outputs if isinstance(outputs, list) else [outputs]
+    assert len(outputs) == len(network.output_weights)
     sum(o.float().pow(2).mean() for o in outputs).backward()
-    without = [n for n, p in network.named_parameters() if p.grad is None or not torch.isfinite(p.grad).all()]
+    learned = [(n, p) for n, p in network.named_parameters() if p.requires_grad]
+    without = [n for n, p in learned if p.grad is None or not torch.isfinite(p.grad).all()]
     network.zero_grad()
+    assert learned
     assert without == []
 
 
-@EVERY
-@DIMS
-def test_training_outputs_have_the_promised_strides(name: str, dims: int) -> None:
+@SEGMENTS
+def test_training_outputs_have_the_promised_strides(form: Form) -> None:
+    has = "deep_supervision" in networks.load(form.name).config_type.model_fields
     with torch.device("meta"):
-        for options in ({}, {"deep_supervision": True}, {"deep_supervision": False}):
-            network = networks.create(name, spatial_dims=dims, **options)
-            size = size_for(network)
-            found = network.train()(torch.empty((2, 1, *size)))
+        for options in ({}, {"deep_supervision": True}, {"deep_supervision": False}) if has else ({},):
+            network = form.create(**options)
+            found = network.train()(torch.empty((2, CHANNELS, *form.size)))
             found = found if isinstance(found, list) else [found]
-            want = [tuple(n // s for n, s in zip(size, stride, strict=True)) for stride in network.output_strides]
+            inner = [n - 2 * m for n, m in zip(form.size, network.margin, strict=True)]
+            want = [tuple(n // s for n, s in zip(inner, stride, strict=True)) for stride in network.output_strides]
             assert [tuple(o.shape[2:]) for o in found] == want
-            assert want[0] == size
+            assert want[0] == tuple(inner)
 
 
-@EVERY
-@DIMS
-def test_a_size_that_does_not_fit_is_refused_with_one_that_works(name: str, dims: int) -> None:
+@FORM
+def test_a_size_that_does_not_fit_is_refused_with_one_that_works(form: Form) -> None:
+    time = (IMAGES,) if networks.load(form.name).task == "sequence" else ()
     with torch.device("meta"):
-        network = networks.create(name, spatial_dims=dims)
-        size = tuple(2 * d + 1 for d in network.divisor)
+        network = form.create()
+        bad = tuple(low - 1 if most or low > step else low + 1 for low, step, most in _limits(network))
+        if network.fitting(bad) == bad or min(bad) < 1:
+            assert network.divisor == network.least == (1,) * form.dims  # takes everything
+            return
         with pytest.raises(UsageError, match=r"The size \(.*\) would work") as caught:
-            network(torch.empty((1, 1, *size)))
+            network(torch.empty((1, *time, CHANNELS, *bad)))
         works = ast.literal_eval(str(caught.value).split("The size ")[1].split(" would work")[0])
-        assert network.eval()(torch.empty((1, 1, *works))).shape == (1, 2, *works)
-        assert networks.divisor(name, spatial_dims=dims) == network.divisor
+        assert network.fitting(works) == works
+        network.eval()(torch.empty((2, *time, CHANNELS, *works)))
 
 
-@EVERY
-@DIMS
-def test_wrong_channels_or_axes_are_refused(name: str, dims: int) -> None:
+def _limits(network: Any) -> Any:
+    most = network.most or (None,) * network.spatial_dims
+    return zip(network.least, network.divisor, most, strict=True)
+
+
+@FORM
+def test_wrong_channels_or_axes_are_refused(form: Form) -> None:
     with torch.device("meta"):
-        network = networks.create(name, spatial_dims=dims, in_channels=3)
-        with pytest.raises(UsageError, match=r"\(B, 3, I, J.*is needed"):
-            network(torch.empty((1, 2, *network.divisor)))
+        network = form.create()
+        x = form.input()
+        with pytest.raises(UsageError, match=rf"\(B, (T, )?{CHANNELS}, I, J.*is needed"):
+            network(torch.cat((x, x), dim=-form.dims - 1))
         with pytest.raises(UsageError, match="is needed"):
-            network(torch.empty((3, *network.divisor)))
+            network(x[0])
 
 
-@EVERY
-def test_weights_are_saved_and_loaded_whole(name: str, built: Any, tmp_path: Path) -> None:
-    network, x = built(name, 2)
-    save_file(network.state_dict(), tmp_path / "w.safetensors")
+@FORM
+def test_weights_are_saved_and_loaded_whole(form: Form, built: Any, tmp_path: Path) -> None:
+    network, x = built(form)
+    save_file({k: v.contiguous() for k, v in network.state_dict().items()}, tmp_path / "w.safetensors")
     torch.manual_seed(99)
-    other = networks.create(name, spatial_dims=2, in_channels=CHANNELS, out_channels=CLASSES)
+    other = form.create().eval()
     with torch.inference_mode():
-        assert not torch.equal(other.eval()(x), network.eval()(x))
         other.load_state_dict(load_file(tmp_path / "w.safetensors"))
         assert torch.equal(other(x), network(x))
 
 
 @EVERY
 def test_the_seed_decides_the_weights(name: str) -> None:
+    form = next(f for f in forms() if f.name == name)
     weights = []
     for seed in (3, 3, 4):
         torch.manual_seed(seed)
-        weights.append(torch.cat([p.flatten() for p in networks.create(name, spatial_dims=2).parameters()]))
+        weights.append(torch.cat([p.flatten() for p in form.create().parameters()]))
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
 
 
-@EVERY
-@DIMS
-def test_cases_of_a_batch_do_not_touch_each_other_in_prediction(name: str, dims: int, built: Any) -> None:
-    network, x = built(name, dims)
-    network.eval()
+@FORM
+def test_cases_of_a_batch_do_not_touch_each_other_in_prediction(form: Form, built: Any) -> None:
+    network, x = built(form)
     with torch.inference_mode():
         pair = network(torch.cat((x, x.flip(-1) * 0.5)))
         assert torch.allclose(pair[:1], network(x), atol=1e-3, rtol=1e-3)
 
 
-@EVERY
-def test_the_layers_of_the_cost_add_up(name: str) -> None:
-    with torch.device("meta"):
-        size = size_for(networks.create(name))
-    cost = networks.cost(name, size)
+@FORM
+def test_the_layers_of_the_cost_add_up(form: Form) -> None:
+    cost = networks.cost(form.name, form.size, **form.options)
     assert sum(layer.parameters for layer in cost.layers) == cost.parameters
     assert sum(layer.macs for layer in cost.layers) == cost.macs
     assert sum(layer.activations for layer in cost.layers if layer.macs) == cost.activations
     assert all(layer.activations == math.prod(layer.output_shape) for layer in cost.layers)
-    assert max(layer.receptive_field for layer in cost.layers) == cost.receptive_field
-    assert networks.cost(name, size, training=False).macs <= cost.macs
+    assert networks.cost(form.name, form.size, training=False, **form.options).macs <= cost.macs
 
 
 @EVERY
 def test_an_unknown_option_is_answered_with_the_nearest(name: str) -> None:
-    with pytest.raises(UsageError, match=rf"network {name}: unknown key 'featurse'. Did you mean 'features'\?"):
-        networks.create(name, featurse=(8, 16))
+    known = next(iter(networks.load(name).config_type.model_fields))
+    dims = networks.load(name).dims[0]
+    with pytest.raises(UsageError, match=rf"network {name}: unknown key '{known}x'. Did you mean '{known}'\?"):
+        networks.create(name, spatial_dims=dims, **{f"{known}x": 1})
 
 
 @EVERY
@@ -198,12 +196,6 @@ def test_one_file_each_with_its_paper_and_its_page(name: str) -> None:
     header = ast.get_docstring(ast.parse(source.read_text())) or ""
     assert all(word in header for word in ("Paper", "Form", "Input"))
     assert name in (ROOT / "docs" / "networks" / f"{name}.md").read_text()
-
-
-def test_the_table_and_the_golden_file_hold_the_same_networks() -> None:
-    golden = {key.rpartition("_")[0] for key in json.loads(GOLDEN.read_text())}
-    assert golden == set(networks.names())
-    assert list(networks.NETWORKS) == sorted(networks.NETWORKS)
 
 
 def test_an_unknown_network_is_answered_with_the_nearest() -> None:

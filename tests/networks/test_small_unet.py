@@ -38,7 +38,7 @@ def test_a_blank_tile_stays_calm() -> None:
 @pytest.mark.parametrize("stem", [1, 2, (1, 2, 2), 4])
 def test_any_stem_gives_full_resolution(stem: int | tuple[int, ...]) -> None:
     with torch.device("meta"):
-        network = networks.create("small_unet", stem=stem, deep_supervision=True)
+        network = networks.create("small_unet", spatial_dims=3, stem=stem, deep_supervision=True)
         size = tuple(2 * d for d in network.divisor)
         outputs = network(torch.empty(1, 1, *size))
     assert outputs[0].shape == (1, 2, *size)
@@ -70,4 +70,4 @@ def test_norms_do_what_their_name_says(norm: str) -> None:
 )
 def test_impossible_options_are_refused(options: dict[str, object], match: str) -> None:
     with pytest.raises(UsageError, match=match):
-        networks.create("small_unet", **options)
+        networks.create("small_unet", spatial_dims=3, **options)

@@ -59,7 +59,9 @@ def test_receptive_field_counted_by_hand() -> None:
 
 def test_anisotropic_strides() -> None:
     with torch.device("meta"):
-        network = networks.create("unet", features=(4, 8, 8), strides=(1, FLAT, 2), kernels=(THICK, 3, 3))
+        network = networks.create(
+            "unet", spatial_dims=3, features=(4, 8, 8), strides=(1, FLAT, 2), kernels=(THICK, 3, 3)
+        )
         assert network.divisor == (2, 4, 4)
         assert network.output_strides == ((1, 1, 1), (1, 2, 2))
         assert [o.shape[2:] for o in network(torch.empty(1, 1, 6, 8, 12))] == [(6, 8, 12), (6, 4, 6)]
@@ -97,4 +99,4 @@ def test_initial_weights_are_he_normal() -> None:
 )
 def test_impossible_options_are_refused(options: dict[str, object], match: str) -> None:
     with pytest.raises(UsageError, match=match):
-        networks.create("unet", **options)
+        networks.create("unet", spatial_dims=3, **options)

@@ -8,6 +8,7 @@ To add one, copy a neighbour (`unet.py`), add its line to `NETWORKS`, write ``do
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from striate.core.errors import PlanError, UsageError, expected
@@ -22,12 +23,15 @@ NETWORKS: dict[str, str] = {
     "unet": "striate.networks.unet:UNet",
 }
 
-__all__ = ["NETWORKS", "cost", "create", "divisor", "load", "names"]
+SEQUENCE_LENGTH = 8
+"""Images of a sequence when its cost is counted; the count grows in proportion."""
+
+__all__ = ["NETWORKS", "cost", "create", "divisor", "load", "names", "sized"]
 
 
-def names() -> tuple[str, ...]:
-    """Return the names of all networks, sorted."""
-    return tuple(sorted(NETWORKS))
+def names(task: str | None = None) -> tuple[str, ...]:
+    """Return the names of all networks (of those for one task), sorted."""
+    return tuple(n for n in sorted(NETWORKS) if task is None or load(n).task == task)
 
 
 def load(name: str) -> type[Network]:
@@ -43,7 +47,9 @@ def load(name: str) -> type[Network]:
     return found
 
 
-def create(name: str, *, spatial_dims: int = 3, in_channels: int = 1, out_channels: int = 2, **options: Any) -> Network:
+def create(
+    name: str, *, spatial_dims: int = 2, in_channels: int = 1, out_channels: int = 10, **options: Any
+) -> Network:
     """Build a network with fresh weights, drawn from torch's global generator.
 
     Parameters
@@ -51,7 +57,7 @@ def create(name: str, *, spatial_dims: int = 3, in_channels: int = 1, out_channe
     name
         One of `names`.
     spatial_dims
-        2 or 3.
+        2 or 3; one of the network's ``dims``.
     in_channels, out_channels
         Channels of the image; classes (or regions) of the prediction.
     **options
@@ -63,8 +69,9 @@ def create(name: str, *, spatial_dims: int = 3, in_channels: int = 1, out_channe
         When the name or an option is unknown (with the nearest name), or a value is impossible.
     """
     kind = load(name)
-    if spatial_dims not in (2, 3):
-        raise UsageError(expected(f"network {name}", f"spatial_dims is {spatial_dims!r}", "2 or 3 is needed"))
+    if spatial_dims not in kind.dims:
+        known = " or ".join(map(str, kind.dims))
+        raise UsageError(expected(f"network {name}", f"spatial_dims is {spatial_dims!r}", f"{known} is needed"))
     for key, value in (("in_channels", in_channels), ("out_channels", out_channels)):
         if not isinstance(value, int) or value < 1:
             raise UsageError(
@@ -81,7 +88,7 @@ def cost(
     input_size: tuple[int, ...],
     *,
     in_channels: int = 1,
-    out_channels: int = 2,
+    out_channels: int = 10,
     training: bool = True,
     **options: Any,
 ) -> Cost:
@@ -94,7 +101,8 @@ def cost(
     name, in_channels, out_channels, **options
         As for `create`.
     input_size
-        Voxels along each spatial axis; its length decides between 2D and 3D.
+        Voxels along each spatial axis; its length decides between 2D and 3D. Sequences are counted with
+        `SEQUENCE_LENGTH` images.
     training
         Count what runs while training (all heads of deep supervision), as nnU-Net's published figures do; False
         counts what runs while predicting.
@@ -108,14 +116,31 @@ def cost(
 
     from striate.networks.counting import count
 
+    size = tuple(input_size)
     with torch.device("meta"):
         network = create(
-            name, spatial_dims=len(input_size), in_channels=in_channels, out_channels=out_channels, **options
+            name,
+            spatial_dims=len(size),
+            in_channels=in_channels,
+            out_channels=out_channels,
+            **sized(name, size, options),
         )
-    return count(network, (in_channels, *input_size), training=training)
+    time = (SEQUENCE_LENGTH,) if network.task == "sequence" else ()
+    return count(network, (*time, in_channels, *size), training=training)
 
 
-def divisor(name: str, *, spatial_dims: int = 3, **options: Any) -> tuple[int, ...]:
+def sized(name: str, size: tuple[int, ...], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `options` with the option ``input_size`` set to `size`, where the network has one and it is not given.
+
+    Raises
+    ------
+    UsageError
+        When `name` is unknown.
+    """
+    return {**({"input_size": list(size)} if "input_size" in load(name).config_type.model_fields else {}), **options}
+
+
+def divisor(name: str, *, spatial_dims: int = 2, **options: Any) -> tuple[int, ...]:
     """Return the numbers that the input sizes must be multiples of, per axis.
 
     Raises

@@ -130,7 +130,7 @@ class SmallUNet(Network):
         strides = [stem, *per_stage(c.strides or (2,) * (stages - 1), stages - 1, spatial_dims, "strides")]
         kernels = per_stage(c.kernels or (3,) * stages, stages, spatial_dims, "kernels")
         every = cumulative(strides)
-        self.divisor = every[-1]
+        self.divisor = self.least = every[-1]
         self.deep_supervision = c.deep_supervision
         self.output_strides = ((1,) * spatial_dims, *(every[1:-1] if c.deep_supervision else ()))
         inputs = (in_channels, *c.features)

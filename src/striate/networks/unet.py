@@ -126,7 +126,7 @@ class UNet(Network):
         strides = per_stage(c.strides or (1, *(2,) * (stages - 1)), stages, spatial_dims, "strides")
         kernels = per_stage(c.kernels or (3,) * stages, stages, spatial_dims, "kernels")
         every = cumulative(strides)
-        self.divisor = every[-1]
+        self.divisor = self.least = every[-1]
         self.output_strides = tuple(every[:-1]) if c.deep_supervision else tuple(every[:1])
         inputs = (in_channels, *c.features)
         self.encoder = nn.ModuleList(Stage(inputs[i], f, kernels[i], strides[i], c) for i, f in enumerate(c.features))
