@@ -71,3 +71,54 @@ def test_impossible_cohorts(cohort, tmp_path):
     clash = Cohort("x", (Case("c", "S2", {"flair": b.channels["flair"]}, metadata={"label": "no"}),))
     with pytest.raises(DataError, match=r"two columns named 'label'"):
         clash.write_csv(tmp_path / "y.csv")
+
+
+def test_classes_of_the_whole_image(cohort, tmp_path):
+    import pickle
+
+    from striate.core.case import NO_CLASS
+
+    image = cohort.cases[0].channels["t1"]
+    given = {"a": ("9",), "b": ("benign, left", "10"), "c": (), "d": None}
+    cases = tuple(Case(n, f"S{n}", {"t1": image}, classes=classes) for n, classes in given.items())
+    made = Cohort("x", cases)
+    assert made.class_names == ("9", "10", "benign, left") and [c.name for c in made.classified] == ["a", "b", "c"]
+    assert made.case("b").classes == ("10", "benign, left") and made.multi_label and not cohort.classified
+    assert not cohort.multi_label and not made.only(("a", "d")).multi_label and made.only(("a", "c")).multi_label
+    made.write_csv(tmp_path / "classes.csv")
+    assert Cohort.open(tmp_path / "classes.csv").cases == cases and pickle.loads(pickle.dumps(cases)) == cases
+    assert (tmp_path / "classes.csv").read_text().splitlines()[:2] == [
+        "case,subject,t1,label,class,split",
+        "a,Sa,a_t1.nii.gz,,9,",
+    ]
+    assert f",{NO_CLASS}," in (tmp_path / "classes.csv").read_text()
+    cohort.write_csv(tmp_path / "labels.csv")
+    assert "class" not in (tmp_path / "labels.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        ("benign", r"case a: classes 'benign'; a tuple of names is needed"),
+        ((1,), r"a tuple of names is needed"),
+        (("",), r"case a: class name ''; 1 to 100 printable characters"),
+        (("a;b",), r"class name 'a;b'"),
+        ((" a",), r"class name ' a'"),
+        (("a\nb",), r"class name 'a\\nb'"),
+        (("x" * 101,), r"class name 'x{100}'"),
+        (("b", "a", "b"), r"class 'b' twice; each class is named once"),
+        (("None",), r"a class named 'None'; another name is needed"),
+    ],
+)
+def test_impossible_classes(cohort, classes, message):
+    with pytest.raises(DataError, match=message):
+        Case("a", "S", dict(cohort.cases[0].channels), classes=classes)
+
+
+def test_metadata_named_as_classes_come_back(cohort, tmp_path):
+    channels = {"t1": cohort.cases[1].channels["t1"]}
+    made = Cohort("x", (Case("a", "S", channels, metadata={"classes": "two"}),))
+    made.write_csv(tmp_path / "x.csv")
+    assert Cohort.open(tmp_path / "x.csv").cases == made.cases
+    with pytest.raises(DataError, match="two columns named 'class'"):
+        Cohort("x", (Case("a", "S", channels, metadata={"class": "two"}),)).write_csv(tmp_path / "y.csv")

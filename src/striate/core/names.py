@@ -1,14 +1,21 @@
-"""Tables of named things (networks, losses, formats, checks …) and the nearest name to a misspelt one."""
+"""Tables of named things (networks, losses, formats, checks …), the nearest name to a misspelt one, and their order."""
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from striate.core.errors import UsageError
 
 T = TypeVar("T")
+
+
+def natural_order(name: str) -> tuple[list[tuple[int, int, str]], str]:
+    """Sort key that puts ``P2`` before ``P10``."""
+    parts = [p for p in re.split(r"([0-9]+)", name) if p]
+    return [(0, int(p), "") if p.isdecimal() else (1, 0, p.casefold()) for p in parts], name
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:

@@ -8,10 +8,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from striate.core.case import Case
+from striate.core.case import NO_CLASS, SEPARATOR, Case
 from striate.core.errors import DataError, LayoutError, UsageError, expected
 from striate.core.files import write_json, write_text
-from striate.core.names import did_you_mean
+from striate.core.names import did_you_mean, natural_order
 from striate.io.layouts import recognise
 
 
@@ -89,6 +89,21 @@ class Cohort:
         return tuple(c for c in self.cases if c.label is not None)
 
     @property
+    def classified(self) -> tuple[Case, ...]:
+        """The cases of which the classes are known, none of them counting as known."""
+        return tuple(c for c in self.cases if c.classes is not None)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes, each once, in natural order (10 after 9)."""
+        return tuple(sorted({n for c in self.classified for n in c.classes or ()}, key=natural_order))
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a case may have several classes or none: some case of this cohort has."""
+        return any(len(c.classes or ()) != 1 for c in self.classified)
+
+    @property
     def subjects(self) -> tuple[str, ...]:
         """The subjects, each once, in the order of the cases."""
         return tuple(dict.fromkeys(c.subject for c in self.cases))
@@ -129,7 +144,7 @@ class Cohort:
         path = Path(path)
         raters = sorted({r for c in self.cases for r in c.raters})
         known = sorted({k for c in self.cases for k in c.metadata})
-        own = ["case", "subject", *self.channels, "label", *(f"rater_{r}" for r in raters), "split"]
+        own = ["case", "subject", *self.channels, "label", *(f"rater_{r}" for r in raters), "class", "split"]
         clash = next((k for k in own + known if (own + known).count(k) > 1), None)
         if clash:
             raise DataError(
@@ -137,17 +152,23 @@ class Cohort:
             )
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
-        table.writerow([*own, *known])
+        classified = bool(self.classified) or "classes" in known  # else read back as the column of classes
+        table.writerow([c for c in own if c != "class" or classified] + known)
         folder = path.resolve().parent
         for case in self.cases:
             files = [*(case.channels[c] for c in self.channels), case.label, *(case.raters.get(r) for r in raters)]
             paths = [_from(folder, file) for file in files]
-            table.writerow(
-                [case.name, case.subject, *paths, case.split or "", *(case.metadata.get(k, "") for k in known)]
-            )
+            classes = [_cell(case.classes)] if classified else []
+            rest = [case.metadata.get(k, "") for k in known]
+            table.writerow([case.name, case.subject, *paths, *classes, case.split or "", *rest])
         write_text(path, text.getvalue())
         if self.label_names:
             write_json(path.with_name(f"{path.stem}.labels.json"), {str(k): v for k, v in self.label_names.items()})
+
+
+def _cell(classes: tuple[str, ...] | None) -> str:
+    """Write classes into one cell: empty for unknown, ``none`` for none of them."""
+    return "" if classes is None else SEPARATOR.join(classes) or NO_CLASS
 
 
 def _from(folder: Path, file: Path | None) -> str:

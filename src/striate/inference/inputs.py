@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from striate.core.case import Case
@@ -103,7 +104,7 @@ def match(case: Case, channels: tuple[str, ...]) -> Case:
                      f"the model was trained on {', '.join(channels)}, so {', '.join(missing)} is missing",
                      "Give the files themselves in the model's order if only the names differ."), case=case.name,
         )  # fmt: skip
-    return Case(case.name, case.subject, chosen, case.label, case.raters, case.split, case.metadata)
+    return replace(case, channels=chosen)
 
 
 def _unnamed(names: Iterable[str]) -> bool:

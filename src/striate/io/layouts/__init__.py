@@ -89,7 +89,7 @@ def _split(case: Case, coloured: set[str]) -> Case:
             channels.update({(c if len(case.channels) == 1 else f"{name}_{c}"): file for c in _COLOURS})
         else:
             channels[name] = file
-    return Case(case.name, case.subject, channels, case.label, case.raters, case.split, case.metadata)
+    return replace(case, channels=channels)
 
 
 def _unknown(path: Path) -> LayoutError:

@@ -1,8 +1,9 @@
 """A CSV, one row per case: the layout that settles everything.
 
-Columns: ``subject`` (needed), ``label``, ``case``, ``split``, ``rater_NAME``; every column whose cells are image files is a
-channel of its name; all others are metadata. Paths count from the CSV's folder. Several channels that name the same file
-are its channels in order. Names of labels stand in ``labels.json`` (or ``NAME.labels.json``) beside it: ``{"1": "lesion"}``.
+Columns: ``subject`` (needed), ``label``, ``class``, ``case``, ``split``, ``rater_NAME``; every column whose cells are image
+files is a channel of its name; all others are metadata. Paths count from the CSV's folder. Several channels that name the
+same file are its channels in order. Names of labels stand in ``labels.json`` (or ``NAME.labels.json``) beside it:
+``{"1": "lesion"}``. A cell of ``class`` holds one name, several joined by ``;``, ``none`` for none of them, or nothing.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
-from striate.core.case import Case
-from striate.core.errors import LayoutError, expected
+from striate.core.case import NO_CLASS, SEPARATOR, Case, valid_classes
+from striate.core.errors import DataError, LayoutError, expected
 from striate.core.names import nearest
 from striate.io.layouts import label_table
 from striate.io.layouts.layout import Layout
@@ -27,6 +28,7 @@ _SYNONYMS = {
     "subject": ("patient", "subject_id", "patient_id", "participant_id", "participant", "id"),
     "case": ("case_id", "name"),
     "label": ("mask", "seg", "segmentation", "ground_truth", "truth", "gt", "annotation"),
+    "class": ("classes",),
     "split": (),
 }
 _SPLITS = {
@@ -124,7 +126,7 @@ def _check_header(header: list[str], file: Path) -> None:
 
 
 def _roles(header: list[str], rows: list[_Row], file: Path, notes: list[str]) -> dict[str, str]:
-    """Return role → column for subject, case, label and split.
+    """Return role → column for subject, case, label, class and split.
 
     Raises
     ------
@@ -147,8 +149,8 @@ def _roles(header: list[str], rows: list[_Row], file: Path, notes: list[str]) ->
         if meant == "label" and not any(_is_path(c) for c in cells):
             continue
         raise LayoutError(
-            expected(file, f"unknown column '{column}'", "columns subject, label, case, split, one per channel, and metadata of"
-                     " any other name are known", f"Did you mean '{meant}'?"), path=file,
+            expected(file, f"unknown column '{column}'", "columns subject, label, class, case, split, one per channel, and"
+                     " metadata of any other name are known", f"Did you mean '{meant}'?"), path=file,
         )  # fmt: skip
     if "subject" not in roles and "case" in roles:
         roles["subject"] = roles["case"]
@@ -243,6 +245,56 @@ def _file(row: _Row, column: str, file: Path) -> Path:
     return path
 
 
+def _label(row: _Row, roles: dict[str, str], file: Path) -> Path | None:
+    """Return the label map of a row, if any.
+
+    Raises
+    ------
+    LayoutError
+        When it is missing; where the cell is no file name at all, the column for names of classes is told.
+    """
+    column = roles.get("label", "")
+    cell = row.cells.get(column, "")
+    if not cell:
+        return None
+    if not _is_path(cell) and not {"/", "\\"} & set(cell) and not (file.parent / cell[:255]).exists():
+        where = f"{file} row {row.line}, column '{column}'"
+        raise LayoutError(
+            expected(where, f"'{cell[:100]}', there is no such file", "a label map is needed here",
+                     "If these are names of classes of the whole image, call the column 'class'."), path=file,
+        )  # fmt: skip
+    return _file(row, column, file)
+
+
+def _classes(row: _Row, roles: dict[str, str], file: Path) -> tuple[str, ...] | None:
+    """Return the classes of a row: None where the cell is empty, () where it says ``none``.
+
+    Raises
+    ------
+    LayoutError
+        When a cell holds an image file, an empty or repeated name, or ``none`` beside a name.
+    """
+    column = roles.get("class", "")
+    cell = row.cells.get(column, "")
+    if not cell:
+        return None
+    where = f"{file} row {row.line}, column '{column}'"
+    names = [n.strip() for n in cell.split(SEPARATOR)]
+    image = next((n for n in names if _is_path(n)), None)
+    if image is not None:
+        raise LayoutError(
+            expected(where, f"'{image[:100]}' is an image file", "names of classes are needed here",
+                     "Label maps belong into the column 'label'; a channel needs another name."), path=file,
+        )  # fmt: skip
+    if len(names) == 1 and names[0].casefold() == NO_CLASS:
+        return ()
+    try:
+        return valid_classes(names, where)
+    except DataError as error:
+        hint = f"Several are joined by '{SEPARATOR}'; a cell with only '{NO_CLASS}' says none of them."
+        raise LayoutError(f"{error.message} {hint}", path=file) from error
+
+
 def _case(row: _Row, roles: dict[str, str], channels: dict[str, str], raters: dict[str, str], file: Path) -> Case:
     subject = row.cells[roles["subject"]]
     where = f"{file} row {row.line}"
@@ -253,7 +305,7 @@ def _case(row: _Row, roles: dict[str, str], channels: dict[str, str], raters: di
         raise LayoutError(
             expected(where, f"split '{split}'", "train, validation, test or nothing is needed"), path=file
         )
-    label = _file(row, roles["label"], file) if row.cells.get(roles.get("label", "")) else None
+    label = _label(row, roles, file)
     used = {*roles.values(), *channels.values(), *raters.values()}
     metadata = {k: v for k, v in row.cells.items() if k not in used and v}
     time = metadata.get("time") or metadata.get("session") or metadata.get("visit")
@@ -267,6 +319,7 @@ def _case(row: _Row, roles: dict[str, str], channels: dict[str, str], raters: di
     return Case(
         name, subject, {n: _file(row, c, file) for n, c in channels.items()}, label,
         {n: _file(row, c, file) for n, c in raters.items() if row.cells[c]}, _SPLITS[split], metadata,
+        _classes(row, roles, file),
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from striate.core.errors import LayoutError, expected
-from striate.core.names import did_you_mean
+from striate.core.names import did_you_mean, natural_order
 from striate.io.formats.content import explain
 from striate.io.read import is_image, stem
 
@@ -27,13 +27,7 @@ def entries(folder: Path) -> list[Path]:
         found = [p for p in Path(folder).iterdir() if not p.name.startswith(".")]
     except OSError as error:
         raise LayoutError(str(explain(error, folder)).replace("an image file", "a folder"), path=folder) from error
-    return sorted(found, key=natural_order)
-
-
-def natural_order(path: Path | str) -> list[tuple[int, int, str]]:
-    """Sort key that puts ``P2`` before ``P10``."""
-    name = path.name if isinstance(path, Path) else path
-    return [(0, int(p), "") if p.isdecimal() else (1, 0, p.casefold()) for p in re.split(r"([0-9]+)", name) if p]
+    return sorted(found, key=lambda p: natural_order(p.name))
 
 
 def images_in(folder: Path) -> list[Path]:
