@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from striate.networks.network import Network
 
 NETWORKS: dict[str, str] = {
+    "alexnet": "striate.networks.alexnet:AlexNet",
+    "autoencoder": "striate.networks.autoencoder:Autoencoder",
     "small_unet": "striate.networks.small_unet:SmallUNet",
     "unet": "striate.networks.unet:UNet",
+    "unet_2015": "striate.networks.unet_2015:UNet2015",
 }
 
 SEQUENCE_LENGTH = 8
