@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 NETWORKS: dict[str, str] = {
     "alexnet": "striate.networks.alexnet:AlexNet",
     "autoencoder": "striate.networks.autoencoder:Autoencoder",
+    "lenet5": "striate.networks.lenet5:LeNet5",
+    "lenet5_modern": "striate.networks.lenet5_modern:LeNet5Modern",
+    "mlp": "striate.networks.mlp:MLP",
     "small_unet": "striate.networks.small_unet:SmallUNet",
     "unet": "striate.networks.unet:UNet",
     "unet_2015": "striate.networks.unet_2015:UNet2015",
