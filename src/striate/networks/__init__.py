@@ -21,12 +21,18 @@ if TYPE_CHECKING:
 NETWORKS: dict[str, str] = {
     "alexnet": "striate.networks.alexnet:AlexNet",
     "autoencoder": "striate.networks.autoencoder:Autoencoder",
+    "deep_autoencoder": "striate.networks.deep_autoencoder:DeepAutoencoder",
+    "googlenet": "striate.networks.googlenet:GoogLeNet",
+    "inception_resnet_v2": "striate.networks.inception_resnet_v2:InceptionResNetV2",
+    "inception_v3": "striate.networks.inception_v3:InceptionV3",
+    "inception_v4": "striate.networks.inception_v4:InceptionV4",
     "lenet5": "striate.networks.lenet5:LeNet5",
     "lenet5_modern": "striate.networks.lenet5_modern:LeNet5Modern",
     "mlp": "striate.networks.mlp:MLP",
     "small_unet": "striate.networks.small_unet:SmallUNet",
     "unet": "striate.networks.unet:UNet",
     "unet_2015": "striate.networks.unet_2015:UNet2015",
+    "unet_3d_2016": "striate.networks.unet_3d_2016:UNet3D2016",
 }
 
 SEQUENCE_LENGTH = 8
