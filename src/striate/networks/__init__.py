@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 NETWORKS: dict[str, str] = {
     "alexnet": "striate.networks.alexnet:AlexNet",
     "autoencoder": "striate.networks.autoencoder:Autoencoder",
+    "cnn_rnn": "striate.networks.cnn_rnn:CNNRNN",
     "deep_autoencoder": "striate.networks.deep_autoencoder:DeepAutoencoder",
     "googlenet": "striate.networks.googlenet:GoogLeNet",
     "inception_resnet_v2": "striate.networks.inception_resnet_v2:InceptionResNetV2",
@@ -29,6 +30,7 @@ NETWORKS: dict[str, str] = {
     "lenet5": "striate.networks.lenet5:LeNet5",
     "lenet5_modern": "striate.networks.lenet5_modern:LeNet5Modern",
     "mlp": "striate.networks.mlp:MLP",
+    "residual_unet": "striate.networks.residual_unet:ResidualUNet",
     "small_unet": "striate.networks.small_unet:SmallUNet",
     "unet": "striate.networks.unet:UNet",
     "unet_2015": "striate.networks.unet_2015:UNet2015",
