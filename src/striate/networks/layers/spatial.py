@@ -19,9 +19,11 @@ _INSTANCE_NORM: dict[int, Any] = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
 _BATCH_NORM: dict[int, Any] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
 
-def conv(inputs: int, outputs: int, kernel: tuple[int, ...], stride: PerAxis = 1, *, bias: bool = True) -> nn.Module:
-    """Return a convolution for ``len(kernel)`` axes, padded so that stride 1 keeps the size (odd kernels)."""
-    padding = tuple((k - 1) // 2 for k in kernel)
+def conv(
+    inputs: int, outputs: int, kernel: tuple[int, ...], stride: PerAxis = 1, *, bias: bool = True, padded: bool = True
+) -> nn.Module:
+    """Return a convolution for ``len(kernel)`` axes, padded so that stride 1 keeps the size (odd kernels), or unpadded."""
+    padding = tuple((k - 1) // 2 if padded else 0 for k in kernel)
     layer: nn.Module = _CONV[len(kernel)](inputs, outputs, kernel, stride, padding, bias=bias)
     return layer
 
