@@ -17,7 +17,9 @@ def max_pool(spatial_dims: int, kernel: int, stride: int, padding: int = 0, *, c
     return layer
 
 
-def average_pool(spatial_dims: int, kernel: int, stride: int, padding: int = 0) -> nn.Module:
+def average_pool(
+    spatial_dims: int, kernel: int | tuple[int, ...], stride: int | tuple[int, ...], padding: int = 0
+) -> nn.Module:
     """Return a mean over windows of `kernel`; what lies outside of the map does not count."""
     layer: nn.Module = _AVERAGE_POOL[spatial_dims](kernel, stride, padding, count_include_pad=False)
     return layer
