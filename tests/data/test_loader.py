@@ -50,7 +50,7 @@ def sampling(store) -> Sampling:
 
 
 def same(one, two) -> bool:
-    return torch.equal(one.images, two.images) and torch.equal(one.classes, two.classes) and one.cases == two.cases
+    return torch.equal(one.images, two.images) and torch.equal(one.truth, two.truth) and one.cases == two.cases
 
 
 def wait_for_workers(loader: Loader) -> None:

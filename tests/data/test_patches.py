@@ -49,13 +49,13 @@ def store(tmp_path_factory) -> PatchStore:
 
 
 def same(one, two) -> bool:
-    return torch.equal(one.images, two.images) and torch.equal(one.classes, two.classes) and one.cases == two.cases
+    return torch.equal(one.images, two.images) and torch.equal(one.truth, two.truth) and one.cases == two.cases
 
 
 def test_shapes_and_types(store):
     batch = draw_batch(store, Sampling(store.cases, (16, 12, 20), 3), 0)
     assert batch.images.shape == (3, 2, 16, 12, 20) and batch.images.dtype == torch.float32
-    assert batch.classes.shape == (3, 16, 12, 20) and batch.classes.dtype == torch.uint8
+    assert batch.truth.shape == (3, 16, 12, 20) and batch.truth.dtype == torch.uint8
     assert batch.images.is_contiguous() and not batch.images.is_inference()
     assert torch.isfinite(batch.images).all()
 
@@ -65,9 +65,9 @@ def test_slices_of_volumes_for_2d_networks(store, axis):
     patch = tuple(1 if a == axis else 18 for a in range(3))
     sampling = Sampling(store.cases, patch, 2, foreground=1.0, augmentation=None)
     batch = draw_batch(store, sampling, 0)
-    assert batch.images.shape == (2, 2, 18, 18) and batch.classes.shape == (2, 18, 18)
+    assert batch.images.shape == (2, 2, 18, 18) and batch.truth.shape == (2, 18, 18)
     assert batch_shape(store, sampling) == ((2, 2, 18, 18), (2, 18, 18))
-    assert (batch.classes.reshape(2, -1) > 0).any(dim=1).all()
+    assert (batch.truth.reshape(2, -1) > 0).any(dim=1).all()
     bent = draw_batch(store, Sampling(store.cases, patch, 2, augmentation=ALL), 0)
     assert bent.images.shape == (2, 2, 18, 18) and torch.isfinite(bent.images).all()
 
@@ -76,7 +76,7 @@ def test_without_augmentation_patches_are_cut_unchanged(store):
     sampling = Sampling(store.cases, (9, 10, 11), 4, foreground=0.0, augmentation=None)
     for step in range(5):
         batch = draw_batch(store, sampling, step)
-        for image, label, name in zip(batch.images, batch.classes, batch.cases, strict=True):
+        for image, label, name in zip(batch.images, batch.truth, batch.cases, strict=True):
             start = np.unravel_index(int(image[1, 0, 0, 0]), store.shape(name))
             place = tuple(slice(s, s + n) for s, n in zip(start, (9, 10, 11), strict=True))
             assert np.array_equal(image, store[name].images[(slice(None), *place)])
@@ -86,7 +86,7 @@ def test_without_augmentation_patches_are_cut_unchanged(store):
 def test_the_asked_share_is_centred_on_foreground(store):
     def centred(batch: int, share: float, steps: int) -> list[int]:
         sampling = Sampling(store.cases, (5, 5, 5), batch, foreground=share, augmentation=None)
-        drawn = [draw_batch(store, sampling, step).classes for step in range(steps)]
+        drawn = [draw_batch(store, sampling, step).truth for step in range(steps)]
         return [int((c.reshape(batch, -1) > 0).any(dim=1).sum()) for c in drawn]
 
     assert min(centred(4, 1.0, 10)) == 4
@@ -96,7 +96,7 @@ def test_the_asked_share_is_centred_on_foreground(store):
 
 def test_classes_are_drawn_equally_however_rare(store):
     sampling = Sampling(store.cases, (1, 1, 1), 1, foreground=1.0, augmentation=None)
-    classes = Counter(int(draw_batch(store, sampling, step).classes) for step in range(200))
+    classes = Counter(int(draw_batch(store, sampling, step).truth) for step in range(200))
     assert classes[0] == 0 and 70 < classes[1] < 130
 
 
@@ -112,7 +112,7 @@ def test_small_images_are_centred_and_padded(tmp_path):
     small = make_store(tmp_path / "store", (6, 7, 8), 1)
     batch = draw_batch(small, Sampling(small.cases, (12, 12, 12), 2, foreground=1.0, augmentation=None), 0)
     assert np.array_equal(batch.images[0, :, 3:9, 2:9, 2:10], small["case0"].images)
-    assert int(batch.classes[1].sum()) == int(small["case0"].classes.sum())
+    assert int(batch.truth[1].sum()) == int(small["case0"].classes.sum())
     assert batch.images[0, 1, :3].abs().max() == 0
 
 

@@ -13,25 +13,42 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from striate.data.patches import Batch, Sampling, batch_shape, draw_batch
-from striate.data.store import PatchStore
+from striate.data.patches import Batch
 from striate.data.worker import Worker, WorkerLost
 
 DEPTH = 3
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 
 
+class Store(Protocol):
+    """Prepared data in a folder (`PatchStore`, `SampleStore`)."""
+
+    folder: Path
+
+
+class Sampling(Protocol):
+    """How batches are drawn from a store: `patches.Sampling`, `draw_samples.SampleSampling`."""
+
+    def shapes(self, store: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the shapes of a batch's images and truth."""
+        ...
+
+    def draw(self, store: Any, step: int, rank: int = 0, out: tuple[Tensor, Tensor] | None = None) -> Batch:
+        """Draw the batch of `step`, a pure function of the seed, `rank` and `step`."""
+        ...
+
+
 @dataclass(slots=True)
 class _DrawJob:
     """Draws batches into the slots of a shared file."""
 
-    store: PatchStore
+    store: Store
     sampling: Sampling
     rank: int
     path: Path
@@ -47,12 +64,12 @@ class _DrawJob:
         if item is None:
             return ()
         step, slot = item
-        return draw_batch(self.store, self.sampling, step, self.rank, out=self._slots[slot]).cases
+        return self.sampling.draw(self.store, step, self.rank, out=self._slots[slot]).cases
 
 
-def _map(path: Path, store: PatchStore, sampling: Sampling) -> list[tuple[Tensor, Tensor]]:
+def _map(path: Path, store: Store, sampling: Sampling) -> list[tuple[Tensor, Tensor]]:
     """Map the file as `DEPTH` slots of images and classes."""
-    images, classes = batch_shape(store, sampling)
+    images, classes = sampling.shapes(store)
     size, small = int(np.prod(images)) * 4, int(np.prod(classes))
     small_padded = -(-small // 64) * 64
     data = np.memmap(path, dtype=np.uint8, mode="r+", shape=(DEPTH, size + small_padded))
@@ -100,7 +117,7 @@ class Loader:
 
     def __init__(
         self,
-        store: PatchStore,
+        store: Store,
         sampling: Sampling,
         *,
         start_step: int = 0,
@@ -164,7 +181,7 @@ class Loader:
             else:
                 if batch is not None:
                     return batch
-        return draw_batch(self._store, self._sampling, step, self._rank)
+        return self._sampling.draw(self._store, step, self._rank)
 
     def _receive(self, hand: _Hand, step: int) -> Batch | None:
         """Return a worker's batch of `step`; None while the worker is still starting."""
@@ -206,9 +223,9 @@ class Loader:
             self.close()
 
 
-def _shared_file(store: PatchStore, sampling: Sampling) -> Path:
+def _shared_file(store: Store, sampling: Sampling) -> Path:
     """Reserve a file for the slots, in shared memory where it has room for it, else beside the store."""
-    images, classes = batch_shape(store, sampling)
+    images, classes = sampling.shapes(store)
     size = DEPTH * (int(np.prod(images)) * 4 + -(-int(np.prod(classes)) // 64) * 64)
     roomy = SHARED_MEMORY.is_dir() and shutil.disk_usage(SHARED_MEMORY).free > 2 * size
     handle, name = tempfile.mkstemp(

@@ -56,6 +56,14 @@ class Sampling:
         if any(not 0 <= a < len(self.patch) for a in axes):
             raise UsageError(f"mirror_axes {axes}: axes 0 to {len(self.patch) - 1} are needed for patch {self.patch}.")
 
+    def shapes(self, store: PatchStore) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the shapes of `Batch.images` and `Batch.truth`."""
+        return batch_shape(store, self)
+
+    def draw(self, store: PatchStore, step: int, rank: int = 0, out: tuple[Tensor, Tensor] | None = None) -> Batch:
+        """Draw the batch of `step`; see `draw_batch`."""
+        return draw_batch(store, self, step, rank, out)
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -64,15 +72,15 @@ class Batch:
     Attributes
     ----------
     images
-        (B, C, *patch) float32.
-    classes
-        (B, *patch) uint8, class indices of `Targets.classes`.
+        (B, C, *patch) float32; of sequences (B, T, C, *patch).
+    truth
+        (B, *patch) uint8, class indices of `Targets.classes`; for whole images (B, *truth_shape) uint8, see `ClassSet`.
     cases
         Name of the case that each patch comes from.
     """
 
     images: Tensor
-    classes: Tensor
+    truth: Tensor
     cases: tuple[str, ...]
 
 
@@ -90,7 +98,7 @@ def one_thread() -> Iterator[None]:
 
 
 def batch_shape(store: PatchStore, sampling: Sampling) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the shapes of `Batch.images` and `Batch.classes`."""
+    """Return the shapes of `Batch.images` and `Batch.truth`."""
     patch = _squeezed(sampling.patch)
     return (sampling.batch, store.channels, *patch), (sampling.batch, *patch)
 

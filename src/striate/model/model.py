@@ -137,7 +137,7 @@ class Model:
         try:
             network = networks.create(
                 choice.name, spatial_dims=choice.spatial_dims, in_channels=len(task.channels),
-                out_channels=self.plan.targets.out_channels, **choice.options,
+                out_channels=self.plan.task.outputs.out_channels, **choice.options,
             )  # fmt: skip
         except UsageError as error:
             raise PlanError(f"{self.folder / PLAN}: {error}", path=self.folder / PLAN) from error

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import abc
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from striate.core.config import Config
 from striate.core.errors import UsageError, expected
-
-TaskKind = Literal["segmentation", "classification", "reconstruction", "sequence"]
+from striate.core.task_kind import TaskKind
 
 
 class Network(nn.Module, abc.ABC):
@@ -66,6 +65,7 @@ class Network(nn.Module, abc.ABC):
     most: tuple[int, ...] | None
     margin: tuple[int, ...]
     output_strides: tuple[tuple[int, ...], ...]
+    readout: nn.Module
 
     def __init__(self, spatial_dims: int, in_channels: int, out_channels: int, c: Any) -> None:
         super().__init__()

@@ -28,7 +28,7 @@ COPIES = 2.6
 def network_cost(task: Task, choice: NetworkChoice, patch: tuple[int, ...]) -> Cost:
     """Count the network of a plan on one patch."""
     size = seen_patch(patch, choice.spatial_dims)
-    return _counted(choice.name, size, len(task.channels), task.targets.out_channels, json.dumps(choice.options))
+    return _counted(choice.name, size, len(task.channels), task.outputs.out_channels, json.dumps(choice.options))
 
 
 @functools.lru_cache(maxsize=64)

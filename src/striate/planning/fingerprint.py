@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 from scipy import ndimage
 
 from striate.core.case import Case
@@ -74,7 +75,15 @@ class CaseShape(Config):
 
 
 class Fingerprint(Config):
-    """Measured facts of the labelled cases of a cohort."""
+    """Measured facts of the cases that are learned from.
+
+    Attributes
+    ----------
+    objects
+        Label or region → its sizes; empty where no masks are learned.
+    classes
+        Class → number of cases; empty where no classes of cases are learned.
+    """
 
     schema_version: Literal[1] = 1
     kind: Literal["striate-fingerprint"] = "striate-fingerprint"
@@ -86,6 +95,7 @@ class Fingerprint(Config):
     intensities: tuple[Intensity, ...]
     zero_background: bool
     objects: dict[str, ObjectFacts]
+    classes: dict[str, int] = Field(default_factory=dict)
 
     @classmethod
     def measure(

@@ -88,14 +88,7 @@ def make_plan(facts: Fingerprint, task: Task, budget: Budget, timer: Timer, wish
     MemoryLimitError
         When not even the smallest candidate fits into the memory.
     """
-    if budget.time_s is not None and budget.time_s < LEAST_BUDGET_S:
-        raise TimeLimitError(
-            expected(
-                "budget",
-                show_seconds(budget.time_s),
-                f"at least {show_seconds(LEAST_BUDGET_S)} are needed to learn anything",
-            )
-        )
+    refuse_short(budget)
     reasons: dict[str, str] = dict(USUAL)
     spacing, scheme, mirror = target_spacing(facts), normalisation(facts), mirror_axes(facts)
     dims = wishes.spatial_dims or facts.spatial_dims
@@ -123,6 +116,24 @@ def make_plan(facts: Fingerprint, task: Task, budget: Budget, timer: Timer, wish
         reasons=reasons,
     )
     return plan.changed(expected=expectation(plan, facts, time, timer).model_dump())
+
+
+def refuse_short(budget: Budget) -> None:
+    """Refuse a time in which nothing can be learned.
+
+    Raises
+    ------
+    TimeLimitError
+        With the least that is needed.
+    """
+    if budget.time_s is not None and budget.time_s < LEAST_BUDGET_S:
+        raise TimeLimitError(
+            expected(
+                "budget",
+                show_seconds(budget.time_s),
+                f"at least {show_seconds(LEAST_BUDGET_S)} are needed to learn anything",
+            )
+        )
 
 
 def _network(
@@ -224,13 +235,13 @@ def expectation(plan: Plan, facts: Fingerprint, time: StepTime, timer: Timer) ->
     seconds = training.budget_s or steps * time.step_s / LEARNING_SHARE
     seen_mm = seen_patch(training.patch, plan.network.spatial_dims, plan.preparation.spacing_mm)
     extents = [o.extent_mm for o in facts.objects.values()]
-    largest_mm = tuple(round(max(e[a] for e in extents), 1) for a in range(facts.spatial_dims))
+    largest_mm = tuple(round(max(e[a] for e in extents), 1) for a in range(facts.spatial_dims)) if extents else None
     voxels = round(image_voxels(facts, plan.preparation.spacing_mm))
     return Expected(
         parameters=cost.parameters,
         macs_per_patch=cost.macs,
         receptive_field_mm=tuple(round(r * s, 1) for r, s in zip(cost.receptive_field, seen_mm, strict=True)),
-        object_mm=seen_patch(training.patch, plan.network.spatial_dims, largest_mm),
+        object_mm=largest_mm and seen_patch(training.patch, plan.network.spatial_dims, largest_mm),
         samples_per_parameter=round(SampleCount(voxels, cost.parameters, subjects(facts)).per_parameter, 4),
         step_s=round(time.step_s, 4),
         steps=steps,

@@ -8,10 +8,12 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
+from striate.core.class_set import ClassSet
 from striate.core.config import Config
 from striate.core.errors import FormatError, PlanError, UsageError, expected
 from striate.core.files import write_text
 from striate.core.targets import Targets
+from striate.core.task_kind import TaskKind
 from striate.data.augment import Augmentation
 from striate.data.prepare import NORMALISATIONS, Preparation
 
@@ -19,19 +21,60 @@ VERSION = 1
 
 
 class Task(Config):
-    """What is learned from what."""
+    """What is learned from what.
 
-    kind: Literal["segmentation"] = "segmentation"
+    Attributes
+    ----------
+    kind
+        ``segmentation``: a mask of `label_names` or `regions`. ``classification``: one of `classes` (several, with
+        `multi_label`) for each image. ``sequence``: the same for each image of a sequence. ``reconstruction``: the image
+        itself.
+    channels
+        Of the images, in order.
+    label_names, regions
+        Of masks.
+    classes, multi_label
+        Of images.
+    unit
+        What one sample is: a whole ``case``, or each axial ``slice`` of its scan.
+    contains
+        The region of the masks whose presence in a slice is its class; None where classes are given with the cases.
+    """
+
+    kind: TaskKind = "segmentation"
     channels: tuple[str, ...]
-    label_names: dict[int, str]
+    label_names: dict[int, str] = Field(default_factory=dict)
     regions: dict[str, tuple[int, ...]] | None = None
+    classes: tuple[str, ...] = ()
+    multi_label: bool = False
+    unit: Literal["case", "slice"] = "case"
+    contains: str | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Task:
+        if self.kind == "segmentation" and (self.classes or self.unit != "case" or self.contains):
+            raise ValueError("segmentation has labels or regions, no classes, no unit 'slice' and no 'contains'")
+        if self.kind in ("classification", "sequence") and len(self.classes) < (1 if self.multi_label else 2):
+            raise ValueError(f"classes {list(self.classes)}: at least two are needed to tell apart")
+        if self.contains is not None and self.contains not in (self.regions or {}):
+            raise ValueError(f"contains '{self.contains}' is none of the regions {list(self.regions or {})}")
+        return self
 
     @property
     def targets(self) -> Targets:
-        """The labels or regions that the network predicts."""
+        """The labels or regions of masks that a network predicts, or whose presence decides the class."""
         if self.regions is None:
             return Targets.of_labels(self.label_names)
         return Targets(self.regions, exclusive=False)
+
+    @property
+    def outputs(self) -> Targets | ClassSet:
+        """What the channels of the network's output mean."""
+        if self.kind == "segmentation":
+            return self.targets
+        if self.kind == "reconstruction":
+            return ClassSet(self.channels, exclusive=False)
+        return ClassSet(self.classes, exclusive=not self.multi_label)
 
 
 class NetworkChoice(Config):
@@ -60,7 +103,11 @@ class Training(Config):
     ema
         Decay per step of the moving average of the weights that is used for prediction; 0 switches it off.
     foreground
-        Share of the patches of a batch that are centred on a labelled voxel.
+        Share of the patches of a batch that are centred on a labelled voxel (segmentation).
+    length
+        Images of a sequence (tasks of kind sequence).
+    balanced
+        Draw each class equally often, however rare it is (classes of images).
     """
 
     patch: tuple[PositiveInt, ...]
@@ -78,6 +125,8 @@ class Training(Config):
     clip_norm: PositiveFloat = 12.0
     ema: float = Field(default=0.99, ge=0, lt=1)
     foreground: float = Field(default=0.5, ge=0, le=1)
+    length: PositiveInt = 8
+    balanced: bool = True
     precision: Literal["bf16", "fp32"] = "fp32"
     workers: int = Field(default=1, ge=0, le=64)
     augmentation: Augmentation = Augmentation()
@@ -207,7 +256,7 @@ class Plan(Config):
             )  # fmt: skip
         try:
             plan = cls.parse(document, path)
-            plan.targets  # noqa: B018  (regions are checked here too)
+            plan.task.outputs  # noqa: B018  (regions are checked here too)
         except (FormatError, UsageError) as error:
             raise PlanError(f"{path}: {error}", path=path) from error
         return plan

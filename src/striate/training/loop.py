@@ -21,12 +21,14 @@ from pathlib import Path
 from types import FrameType
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from striate import networks
 from striate.core.errors import Interrupted
 from striate.core.progress import Progress, Silent
 from striate.data.loader import Loader
+from striate.data.patches import Batch
+from striate.networks.network import Network
 from striate.planning.plan import Plan
 from striate.training import checkpoint, distributed, losses, optimise
 from striate.training.average import WeightAverage
@@ -41,8 +43,12 @@ VALIDATIONS = 10
 MOST_VALIDATING = 0.1
 """Under a time budget, validations that would take more than this share of the time are left out."""
 
+MAIN_MEASURES = {"dice_mean": "Dice", "balanced_accuracy": "balanced accuracy", "psnr_db": "PSNR dB"}
+"""What the progress bar shows of a validation: the first of these that there is."""
+
 Validate = Callable[[nn.Module], dict[str, float]]
-OpenLoader = Callable[[int], Loader]
+OpenLoader = Callable[[int, Network], Loader]
+Organise = Callable[[Network], None]
 
 
 @dataclass(frozen=True)
@@ -70,23 +76,61 @@ class Learned:
         return self.waited_s / max(self.training_s, 1e-9)
 
 
-def initialise(plan: Plan) -> nn.Module:
+def initialise(plan: Plan) -> Network:
     """Step 1: make the plan's network with random weights, the same for the same seed."""
     torch.manual_seed(plan.training.seed)
     network = networks.create(
         plan.network.name,
         spatial_dims=plan.network.spatial_dims,
         in_channels=len(plan.task.channels),
-        out_channels=plan.targets.out_channels,
+        out_channels=plan.task.outputs.out_channels,
         **plan.network.options,
     )
     return to_device(network, plan.network.spatial_dims)
 
 
+def learner(network: Network) -> nn.Module:
+    """Return what gradient descent changes: the network, or its read-out where everything before is fixed."""
+    return network.readout if network.fixed_features else network
+
+
+def on_device(batch: Batch, plan: Plan) -> tuple[Tensor, Tensor]:
+    """Return images and truth where the network is, images in the memory format in which convolutions are fast."""
+    images = batch.images
+    fast = images.ndim == plan.network.spatial_dims + 2
+    layout = channels_last(plan.network.spatial_dims) if fast else torch.contiguous_format
+    images = images.to(device(), memory_format=layout)
+    return images, images if plan.task.kind == "reconstruction" else batch.truth.to(device())
+
+
 def learn(
-    plan: Plan, open_loader: OpenLoader, clock: Clock, folder: Path, *, validate: Validate, progress: Progress
+    plan: Plan,
+    open_loader: OpenLoader,
+    clock: Clock,
+    folder: Path,
+    *,
+    validate: Validate,
+    progress: Progress,
+    organise: Organise = lambda network: None,
 ) -> Learned:
     """Train the plan's network; continues from ``folder/checkpoint.safetensors`` where there is one.
+
+    Parameters
+    ----------
+    plan
+        What to train, and how.
+    open_loader
+        Makes the batches from a step on; it is given the network, whose fixed features a read-out learns from.
+    clock
+        Tells how much of the schedule is done.
+    folder
+        The run folder.
+    validate
+        Measures a network.
+    progress
+        Who listens.
+    organise
+        Called once with the fresh network, for what is learned without a teacher (see ``Network.organise``).
 
     Raises
     ------
@@ -96,11 +140,11 @@ def learn(
         When the loss is not finite, or the checkpoint does not fit the plan.
     """
     torch.use_deterministic_algorithms(True, warn_only=True)
-    state = _State(plan, folder / "checkpoint.safetensors")  # step 1: random weights, or those of the checkpoint
-    loss = losses.create(plan.training.loss, plan.targets)
-    shared = distributed.share(state.network.train())
+    state = _State(plan, folder / "checkpoint.safetensors", organise)  # step 1: random weights, or the checkpoint's
+    loss = losses.create(plan.training.loss, plan.task.outputs)
+    shared = distributed.share(learner(state.network.train()))
     with (
-        open_loader(state.step) as loader,
+        open_loader(state.step, state.network) as loader,
         _Look(plan, validate, folder, state.step, progress) as look,
         _stop_signals() as stop,
     ):
@@ -112,9 +156,8 @@ def learn(
             tick, waited = time.monotonic(), loader.wait_s
             step, batch = next(batches)
             rate = optimise.set_learning_rate(state.optimiser, plan.training, fraction)
-            images = batch.images.to(device(), memory_format=channels_last(plan.network.spatial_dims))
-            classes = batch.classes.to(device())
-            error = train_step(shared, state.optimiser, loss, plan.training, images, classes)  # steps 2, 3 and 4
+            images, truth = on_device(batch, plan)
+            error = train_step(shared, state.optimiser, loss, plan.training, images, truth)  # steps 2, 3 and 4
             state.done(step + 1)
             look.write(step, fraction, rate, error, loader.wait_s - waited, time.monotonic() - tick)
             before, fraction = fraction, distributed.agree(clock.fraction(state.step))
@@ -133,9 +176,11 @@ def learn(
 class _State:
     """Everything that a checkpoint holds: weights, their average, the optimiser, how far it is."""
 
-    def __init__(self, plan: Plan, path: Path) -> None:
+    def __init__(self, plan: Plan, path: Path, organise: Organise) -> None:
         self.path = path
         self.network = initialise(plan)
+        if not path.exists():
+            organise(self.network)
         self.average = WeightAverage(self.network, plan.training.ema)
         self.optimiser = optimise.create(self.network, plan.training)
         self.step, self.waited_s = 0, 0.0
@@ -170,7 +215,7 @@ class _Look:
     def __init__(self, plan: Plan, validate: Validate, folder: Path, step: int, progress: Progress) -> None:
         self.plan, self.validate = plan, validate
         self.cost_s = self.last_s = 0.0
-        self.dice: float | None = None
+        self.main: tuple[str, float] | None = None
         self._log = TrainingLog(folder, step) if distributed.rank() == 0 else None
         self._before_s = self._log.elapsed_s if self._log else 0.0
         self._began = time.monotonic()
@@ -195,7 +240,8 @@ class _Look:
         self.last_s = time.monotonic() - begin
         self.cost_s += self.last_s
         if values:
-            self.dice = values.get("dice_mean")
+            shown = next((key for key in MAIN_MEASURES if key in values), None)
+            self.main = (MAIN_MEASURES[shown], values[shown]) if shown else None
             self._log.validation(step, self.elapsed_s, values)
 
     def write(self, step: int, fraction: float, rate: float, error: float, wait_s: float, step_s: float) -> None:
@@ -206,8 +252,8 @@ class _Look:
         times = {"elapsed_s": self.elapsed_s, "data_wait_s": wait_s, "step_s": step_s}
         self._log.step(row | {k: round(v, 4) for k, v in times.items()})
         shown = {"step": step + 1, "loss": f"{error:.3f}"}
-        if self.dice is not None:
-            shown["Dice"] = f"{self.dice:.3f}"
+        if self.main is not None:
+            shown[self.main[0]] = f"{self.main[1]:.3f}"
         self._bar.update(min(fraction, 1.0), **shown)
 
     def __enter__(self) -> _Look:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +12,11 @@ from torch.nn import functional
 
 from striate.core.errors import MemoryLimitError, ModelError, expected
 from striate.core.machine import memory_available_bytes, show_bytes
+from striate.networks.network import Network
 from striate.planning.plan import Training
 from striate.training.losses import Loss
+
+N = TypeVar("N", bound=nn.Module)
 
 NO_MEMORY = "DefaultCPUAllocator"
 """Who torch names when the processor's memory does not suffice; GPUs have an error type of their own."""
@@ -35,26 +40,53 @@ def channels_last(spatial_dims: int) -> torch.memory_format:
     return formats[spatial_dims]
 
 
-def to_device(network: nn.Module, spatial_dims: int) -> nn.Module:
+def to_device(network: N, spatial_dims: int) -> N:
     """Move `network` to the training device, weights in the fast memory format."""
     return network.to(device()).to(memory_format=channels_last(spatial_dims))  # type: ignore[call-overload, no-any-return]
 
 
-def total_error(outputs: Tensor | list[Tensor], classes: Tensor, loss: Loss) -> Tensor:
-    """Return the loss over all output heads, head i weighted ½^i (weights sum to 1), in float32.
+def total_error(
+    outputs: Tensor | list[Tensor],
+    truth: Tensor,
+    loss: Loss,
+    *,
+    weights: Sequence[float] | None = None,
+    margin: Sequence[int] = (),
+) -> Tensor:
+    """Return the loss over all outputs, in float32.
 
+    Parameters
+    ----------
+    outputs
+        What a network returned; the main output first.
+    truth
+        Class indices (B, *S) of voxels; (B,) or (B, K) of images; (B, T) of the images of sequences; or the images
+        themselves, where they are to be reconstructed.
+    loss
+        Compares one output with the truth.
+    weights
+        Of the outputs; by default ½^i, made to sum to 1.
+    margin
+        Voxels on each side of each axis that the outputs do not have (unpadded convolutions).
+
+    Notes
+    -----
     Heads of lower resolution (deep supervision) are compared with the nearest voxel of the truth.
     """
     heads = outputs if isinstance(outputs, list) else [outputs]
-    weights = [0.5**i for i in range(len(heads))]
-    error = torch.zeros((), device=classes.device)
-    for head, weight in zip(heads, weights, strict=True):
-        truth = classes
-        if head.shape[2:] != classes.shape[1:]:
-            truth = functional.interpolate(classes[:, None].float(), head.shape[2:], mode="nearest-exact")[:, 0].to(
-                torch.uint8
-            )
-        error = error + weight / sum(weights) * loss(head.float(), truth)
+    halved = [0.5**i for i in range(len(heads))]
+    shares = weights or [w / sum(halved) for w in halved]
+    if any(margin):
+        truth = truth[(slice(None), *(slice(m, n - m) for m, n in zip(margin, truth.shape[1:], strict=True)))]
+    error = torch.zeros((), device=truth.device)
+    for head, share in zip(heads, shares, strict=False):
+        wanted = truth
+        if head.ndim == 3 and truth.ndim == 2:  # (B, T, K): a class for each image of a sequence
+            head = head.movedim(-1, 1)
+        elif head.ndim == truth.ndim + 1 and head.shape[2:] != truth.shape[1:]:
+            small = functional.interpolate(truth[:, None].float(), head.shape[2:], mode="nearest-exact")
+            wanted = small[:, 0].to(torch.uint8)
+        error = error + share * loss(head.float(), wanted)
     return error
 
 
@@ -64,7 +96,7 @@ def train_step(
     loss: Loss,
     training: Training,
     images: Tensor,
-    classes: Tensor,
+    truth: Tensor,
 ) -> float:
     """Do one update and return the total error before it.
 
@@ -76,7 +108,7 @@ def train_step(
         When the device's memory does not suffice.
     """
     try:
-        return _updated(network, optimiser, loss, training, images, classes)
+        return _updated(network, optimiser, loss, training, images, truth)
     except RuntimeError as error:
         if not isinstance(error, torch.OutOfMemoryError) and NO_MEMORY not in str(error):
             raise
@@ -95,12 +127,14 @@ def _updated(
     loss: Loss,
     training: Training,
     images: Tensor,
-    classes: Tensor,
+    truth: Tensor,
 ) -> float:
     optimiser.zero_grad(set_to_none=True)
     with torch.autocast(images.device.type, torch.bfloat16, enabled=training.precision == "bf16"):
         outputs = network(images)
-    error = total_error(outputs, classes, loss)
+    form = network.module if isinstance(network, nn.parallel.DistributedDataParallel) else network
+    weights, margin = (form.output_weights, form.margin) if isinstance(form, Network) else (None, ())
+    error = total_error(outputs, truth, loss, weights=weights, margin=margin)
     value = float(error.detach())
     _refuse_not_finite("loss", value, training)
     error.backward()  # type: ignore[no-untyped-call]

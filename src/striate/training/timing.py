@@ -6,8 +6,10 @@ import time
 from collections.abc import Iterable
 
 import torch
+from torch import Tensor
 
 from striate import networks
+from striate.planning.cost import seen_patch
 from striate.planning.plan import NetworkChoice, Task, Training
 from striate.planning.timer import StepTime
 from striate.training import losses, optimise
@@ -60,28 +62,37 @@ def time_step(
             choice.name,
             spatial_dims=choice.spatial_dims,
             in_channels=len(task.channels),
-            out_channels=task.targets.out_channels,
+            out_channels=task.outputs.out_channels,
             **choice.options,
         )
-        learner = to_device(network, choice.spatial_dims).train()
-        optimiser, loss = optimise.create(learner, setting), losses.create(setting.loss, task.targets)
-        size = (
-            tuple(n for n in training.patch if n > 1) if choice.spatial_dims < len(training.patch) else training.patch
-        )
-        draw = torch.Generator().manual_seed(0)
-        images = torch.randn((training.batch, len(task.channels), *size), generator=draw)
-        classes = torch.randint(0, 2, (training.batch, *size), generator=draw, dtype=torch.uint8)
-        images = images.to(device(), memory_format=channels_last(choice.spatial_dims))
-        classes, times = classes.to(device()), []
+        trained = to_device(network, choice.spatial_dims).train()
+        optimiser, loss = optimise.create(trained, setting), losses.create(setting.loss, task.outputs)
+        images, truth = _random_batch(task, choice, setting)
+        times = []
         for _ in range(repeats + 1):
             _synchronise()
             begin = time.perf_counter()
-            train_step(learner, optimiser, loss, setting, images, classes)
+            train_step(trained, optimiser, loss, setting, images, truth)
             _synchronise()
             times.append(time.perf_counter() - begin)
         results[precision] = min(times[1:])
     best = min(results, key=lambda p: results[p] * (BF16_MUST_GAIN if p == "bf16" else 1.0))
     return StepTime(results[best], best, results)
+
+
+def _random_batch(task: Task, choice: NetworkChoice, training: Training) -> tuple[Tensor, Tensor]:
+    """Return images and truth of the shapes that the task has."""
+    draw = torch.Generator().manual_seed(0)
+    size = seen_patch(training.patch, choice.spatial_dims)
+    time = (training.length,) if task.kind == "sequence" else ()
+    images = torch.randn((training.batch, *time, len(task.channels), *size), generator=draw).to(device())
+    if not time:
+        images = images.to(memory_format=channels_last(choice.spatial_dims))
+    if task.kind == "reconstruction":
+        return images, images
+    inner = size if task.kind == "segmentation" else (task.outputs.out_channels,) if task.multi_label else ()
+    truth = torch.randint(0, 2, (training.batch, *time, *inner), generator=draw, dtype=torch.uint8)
+    return images, truth.to(device())
 
 
 def _synchronise() -> None:

@@ -18,3 +18,17 @@ USUAL = {
     "inference.overlap": "nnU-Net's half; neighbours are blended with Gaussian weights",
     "inference.mirror_axes": "only used with striate predict --tta",
 }
+
+USUAL_WHOLE = {
+    "training.batch": "as many images as fit into the memory, at most 64",
+    "training.loss": "cross-entropy for classes; squared error for images",
+    "training.optimiser": USUAL["training.optimiser"],
+    "training.learning_rate": "usual for AdamW on classifiers",
+    "training.warmup": USUAL["training.warmup"],
+    "training.decay_power": USUAL["training.decay_power"],
+    "training.clip_norm": USUAL["training.clip_norm"],
+    "training.ema": USUAL["training.ema"],
+    "training.balanced": "each class is shown equally often, however rare it is",
+    "training.workers": "one process draws images while the network learns",
+    "training.augmentation": "small turns, sizes and intensities that could equally well have been scanned",
+}

@@ -1,7 +1,8 @@
 """Losses by name: the total error between what the network says and the truth.
 
-A loss is made once for a plan's targets and then called with ``(logits, classes)``: logits (B, K, *S) in float32 and
-classes (B, *S) uint8 as made by `Targets.classes`. To add one: copy a neighbour, add a line here.
+A loss is made once for what a plan's outputs mean and then called with ``(logits, classes)``: logits (B, K, *S) in float32
+and classes (B, *S) uint8 as made by `Targets.classes`, or the truth of whole images as made by `ClassSet.encode`. To add
+one: copy a neighbour, add a line here.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from striate.core.class_set import ClassSet
 from striate.core.names import lookup
 from striate.core.targets import Targets
 
@@ -22,6 +24,8 @@ LOSSES = {
     "cross_entropy": "striate.training.losses.cross_entropy",
     "focal": "striate.training.losses.focal",
     "half_squared": "striate.training.losses.half_squared",
+    "squared": "striate.training.losses.squared",
+    "map_rbf": "striate.training.losses.map_rbf",
 }
 
 
@@ -30,7 +34,7 @@ def names() -> list[str]:
     return sorted(LOSSES)
 
 
-def create(name: str, targets: Targets) -> Loss:
+def create(name: str, targets: Targets | ClassSet) -> Loss:
     """Make the loss `name` for `targets`.
 
     Raises

@@ -5,12 +5,11 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
-from striate.core.targets import Targets
 from striate.training.losses import Loss
-from striate.training.losses.truth import truth_maker
+from striate.training.losses.truth import Outputs, truth_maker
 
 
-def create(targets: Targets) -> Loss:
+def create(targets: Outputs) -> Loss:
     """Return the loss: mean over voxels (and regions) of −log p of the truth, in nats."""
     if targets.exclusive:
         return lambda logits, classes: functional.cross_entropy(logits, classes.long())

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from striate.core.targets import Targets
 from striate.training.losses import Loss, cross_entropy, dice
+from striate.training.losses.truth import Outputs
 
 
-def create(targets: Targets) -> Loss:
+def create(targets: Outputs) -> Loss:
     """Return the loss: soft Dice loss + cross-entropy."""
     overlap, entropy = dice.create(targets), cross_entropy.create(targets)
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
-from striate.core.targets import Targets
 from striate.training.losses import Loss
-from striate.training.losses.truth import truth_maker
+from striate.training.losses.truth import Outputs, truth_maker
 
 GAMMA = 2.0
 
 
-def create(targets: Targets) -> Loss:
+def create(targets: Outputs) -> Loss:
     """Return the loss: mean of (1 − p)^γ · (−log p), p the probability of the truth."""
     truth = truth_maker(targets)
 

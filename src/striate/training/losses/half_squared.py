@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from striate.core.targets import Targets
 from striate.training.losses import Loss
-from striate.training.losses.truth import probabilities, truth_maker
+from striate.training.losses.truth import Outputs, probabilities, truth_maker
 
 
-def create(targets: Targets) -> Loss:
+def create(targets: Outputs) -> Loss:
     """Return the loss: mean over voxels of ½·Σ_k (t_k − o_k)²."""
     truth = truth_maker(targets)
 

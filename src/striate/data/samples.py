@@ -1,0 +1,325 @@
+"""`SampleStore`: whole images (cases, or axial slices of them) of one size, on disk, with their truth.
+
+Classifiers, autoencoders and networks for sequences learn from it; networks that draw masks learn from `PatchStore`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from striate.core.case import Case
+from striate.core.class_set import ClassSet
+from striate.core.config import Config
+from striate.core.errors import DataError, FormatError, UsageError, expected
+from striate.core.files import filling, hash_file, read_json, write_json
+from striate.core.image import to_ras
+from striate.core.progress import Progress, Silent, each
+from striate.core.targets import Targets
+from striate.data.prepare import Preparation, Prepared, prepare_images
+
+VERSION = 1
+INDEX, IMAGES, TRUTH = "samples.json", "images.raw", "truth.npy"
+
+
+class SampleForm(Config):
+    """What one sample is.
+
+    Attributes
+    ----------
+    size
+        Voxels along each spatial axis of the network's input, without an axis for slices.
+    slices
+        True: each axial slice of a 3D scan is a sample of its own.
+    length
+        Images of a sequence (consecutive axial slices); 0 where samples are single images.
+    classes, exclusive
+        Names of the classes, see `ClassSet`; no names where nothing but the image is learned.
+    contains
+        Label values whose presence in a slice makes it one of the second class; empty where cases bring their classes.
+    """
+
+    size: tuple[int, ...]
+    slices: bool = False
+    length: int = 0
+    classes: tuple[str, ...] = ()
+    exclusive: bool = True
+    contains: tuple[int, ...] = ()
+
+    @property
+    def class_set(self) -> ClassSet | None:
+        """The classes, or None where there are none."""
+        return ClassSet(self.classes, self.exclusive) if self.classes else None
+
+    @property
+    def truth_shape(self) -> tuple[int, ...]:
+        """Shape of the truth of one sample."""
+        inner = self.class_set.truth_shape if self.class_set else ()
+        return (self.length, *inner) if self.length else inner
+
+    def image_shape(self, channels: int) -> tuple[int, ...]:
+        """Shape of one sample as a network takes it: (C, *size), or (T, C, *size) of a sequence."""
+        return (*((self.length,) if self.length else ()), channels, *self.size)
+
+
+@dataclass(frozen=True, slots=True)
+class CaseSamples:
+    """The samples of one case, in order.
+
+    Attributes
+    ----------
+    images
+        (N, C, *size) float32, or (N, T, C, *size).
+    slices
+        For each sample the axial slices that it shows, counted from the lowest of the scan; empty for whole cases.
+    """
+
+    images: NDArray[np.float32]
+    slices: tuple[tuple[int, ...], ...]
+
+
+def prepare_samples(case: Case, preparation: Preparation, form: SampleForm) -> CaseSamples:
+    """Read a case and cut it into samples.
+
+    Slices keep the scan's own distance; within the slice, `preparation` decides. What lies outside of the size is cut
+    off, what is missing is filled with the value at the border.
+
+    Raises
+    ------
+    DataError
+        When the files cannot be read or do not fit together.
+    """
+    from striate.io.read import read_channels
+
+    images = list(read_channels(case).values())
+    _, turned = to_ras(images[0].grid)
+    if form.slices and len(turned.shape) == 3:
+        spacing = (*preparation.spacing_mm[:2], turned.spacing_mm[2])
+        preparation = preparation.changed(spacing_mm=spacing)
+    prepared = prepare_images(images, preparation, case.name)
+    if not form.slices:
+        return CaseSamples(fit(prepared.array, form.size)[None], ((),))
+    return _slices(prepared, form)
+
+
+def _slices(prepared: Prepared, form: SampleForm) -> CaseSamples:
+    if prepared.array.ndim != 4:
+        shape = prepared.array.shape[1:]
+        raise DataError(
+            expected(f"case {prepared.case}", f"an image of shape {shape}", "slices are cut from 3D scans"),
+            case=prepared.case,
+        )
+    first, depth = prepared.crop[2].start, prepared.array.shape[3]
+    planes = np.stack([fit(prepared.array[..., k], form.size) for k in range(depth)])
+    if not form.length:
+        return CaseSamples(planes, tuple((first + k,) for k in range(depth)))
+    starts = window_starts(depth, form.length)
+    picked = [[min(s + t, depth - 1) for t in range(form.length)] for s in starts]
+    return CaseSamples(np.stack([planes[p] for p in picked]), tuple(tuple(first + k for k in p) for p in picked))
+
+
+def window_starts(depth: int, length: int) -> list[int]:
+    """Return where windows of `length` images begin so that each of `depth` is in one and neighbours share a half."""
+    if depth <= length:
+        return [0]
+    count = -(-(depth - length) // max(1, length // 2)) + 1
+    return [round(i * (depth - length) / (count - 1)) for i in range(count)]
+
+
+def fit(array: NDArray[np.float32], size: Sequence[int]) -> NDArray[np.float32]:
+    """Return (C, *size): the centre of `array` (C, *spatial), cut, or filled with the values at its border."""
+    cut: list[slice] = [slice(None)]
+    pads: list[tuple[int, int]] = [(0, 0)]
+    for have, want in zip(array.shape[1:], size, strict=True):
+        start = max(0, (have - want) // 2)
+        cut.append(slice(start, start + min(have, want)))
+        missing = max(0, want - have)
+        pads.append((missing // 2, missing - missing // 2))
+    return np.pad(array[tuple(cut)], pads, mode="edge")
+
+
+def truths_of(case: Case, samples: CaseSamples, form: SampleForm) -> NDArray[np.uint8]:
+    """Return the truth of each sample (N, *form.truth_shape); zeros where nothing but the image is learned.
+
+    Raises
+    ------
+    DataError
+        When the case has neither the classes nor the label map that the form asks for.
+    """
+    result = np.zeros((len(samples.images), *form.truth_shape), dtype=np.uint8)
+    known = form.class_set
+    if known is None:
+        return result
+    if form.contains:
+        there = _slices_with(case, form.contains)
+        for row, planes in zip(result, samples.slices, strict=True):
+            row[...] = there[list(planes)] if form.length else there[planes[0]]
+        return result
+    if case.classes is None:
+        raise DataError(
+            expected(f"case {case.name}", "no class", "one is needed to learn from", "Add it in the column class."),
+            case=case.name,
+        )
+    try:
+        encoded = known.encode(case.classes)
+    except UsageError as error:
+        raise DataError(f"case {case.name}: {error.message}", case=case.name) from error
+    result[...] = encoded if known.truth_shape else encoded[0]
+    return result
+
+
+def _slices_with(case: Case, values: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Return for each axial slice of the scan whether the label map holds one of `values`."""
+    from striate.io.read import read_label
+
+    if case.label is None:
+        raise DataError(
+            expected(f"case {case.name}", "no label map", "one is needed to know what a slice contains"), case=case.name
+        )
+    label = read_label(case.label)
+    turn, _ = to_ras(label.grid)
+    inside = Targets({"region": values}, exclusive=False).mask(turn.apply(label.array), "region")
+    return np.asarray(inside.any(axis=(0, 1)), dtype=np.uint8)
+
+
+class SampleStore:
+    """Samples in a folder; picklable, so that worker processes can open it too.
+
+    Attributes
+    ----------
+    folder
+        Where it lies.
+    form
+        What one sample is.
+    inputs
+        File → SHA-256 of every file that was read.
+    keep_zero
+        For each channel, whether 0 is background that augmentation must keep (``zscore_nonzero``).
+    images
+        (N, C, *size), or (N, T, C, *size) of sequences, float16, memory-mapped.
+    truth
+        (N, *form.truth_shape) uint8.
+    rows
+        Case → numbers of its samples.
+    slices
+        Sample → axial slices that it shows.
+    case_of
+        Sample → name of its case.
+    """
+
+    def __init__(self, folder: Path, index: dict[str, Any]) -> None:
+        self.folder = Path(folder)
+        self._index = index
+        self.form = SampleForm.parse(index["form"], folder)
+        self.inputs: dict[str, str] = index["inputs"]
+        self.keep_zero: tuple[bool, ...] = tuple(index["keep_zero"])
+        self.spacing_mm: tuple[float, ...] = tuple(index["spacing_mm"])
+        self.notes: tuple[str, ...] = ()
+        self.truth: NDArray[np.uint8] = np.load(self.folder / TRUTH)
+        shape = (len(self.truth), *self.form.image_shape(self.channels))
+        self.images: NDArray[np.float16] = np.memmap(self.folder / IMAGES, np.float16, "r", shape=shape)
+        self.rows: dict[str, range] = {}
+        self.slices: list[tuple[int, ...]] = []
+        for name, planes in index["cases"].items():
+            self.rows[name] = range(len(self.slices), len(self.slices) + len(planes))
+            self.slices += [tuple(p) for p in planes]
+        self.case_of: list[str] = [name for name, rows in self.rows.items() for _ in rows]
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle the folder, not the maps."""
+        return (SampleStore, (self.folder, self._index))
+
+    @property
+    def channels(self) -> int:
+        """Channels of the images, as a network sees them."""
+        return len(self.keep_zero)
+
+    def of(self, cases: Sequence[str]) -> NDArray[np.int64]:
+        """Return the numbers of all samples of `cases`, in order."""
+        return np.array([row for case in cases for row in self.rows[case]], dtype=np.int64)
+
+    @classmethod
+    def open(cls, folder: Path) -> SampleStore:
+        """Open a store.
+
+        Raises
+        ------
+        FormatError
+            When it is missing, damaged or of a newer version.
+        """
+        return cls(folder, read_json(Path(folder) / INDEX, "striate-samples", VERSION))
+
+    @classmethod
+    def build(
+        cls,
+        cases: Sequence[Case],
+        preparation: Preparation,
+        form: SampleForm,
+        folder: Path,
+        progress: Progress | None = None,
+    ) -> SampleStore:
+        """Prepare `cases` into `folder`, whole or not at all; a store made of the same files in the same way is kept.
+
+        Raises
+        ------
+        DataError
+            When a case cannot be prepared, or has no truth of the kind that is learned.
+        DiskFullError
+            When the disk is full.
+        """
+        folder = Path(folder)
+        inputs = {str(p): hash_file(p) for case in cases for p in _files(case, form)}
+        key = _key(cases, preparation, form, inputs)
+        with suppress(FormatError):
+            there = cls.open(folder)
+            if there._index["key"] == key:
+                return there
+            shutil.rmtree(folder)
+        with filling(folder) as beside:
+            truths, planes = [], {}
+            with (beside / IMAGES).open("wb") as stream:
+                for case in each(progress or Silent(), "prepare", cases, len(cases)):
+                    samples = prepare_samples(case, preparation, form)
+                    truths.append(truths_of(case, samples, form))
+                    planes[case.name] = samples.slices
+                    np.clip(samples.images, -6e4, 6e4).astype(np.float16).tofile(stream)
+            np.save(beside / TRUTH, np.concatenate(truths))
+            index = {
+                "kind": "striate-samples",
+                "schema_version": VERSION,
+                "key": key,
+                "form": form.model_dump(mode="json"),
+                "keep_zero": [s == "zscore_nonzero" for s in preparation.normalisation],
+                "spacing_mm": list(preparation.spacing_mm[: len(form.size)]),
+                "inputs": inputs,
+                "cases": planes,
+            }
+            write_json(beside / INDEX, index)
+        return cls.open(folder)
+
+
+def _files(case: Case, form: SampleForm) -> Iterator[Path]:
+    yield from dict.fromkeys(case.channels.values())
+    if form.contains and case.label is not None:
+        yield case.label
+
+
+def _key(cases: Sequence[Case], preparation: Preparation, form: SampleForm, inputs: Mapping[str, str]) -> str:
+    document = {
+        "version": VERSION,
+        "preparation": preparation.model_dump(mode="json"),
+        "form": form.model_dump(mode="json"),
+        "cases": [
+            [case.name, list(case.classes or ()), *(inputs[str(p)] for p in _files(case, form))] for case in cases
+        ],
+    }
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()

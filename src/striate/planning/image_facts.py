@@ -1,0 +1,71 @@
+"""The fingerprint of whole images: shapes, intensities and how often each class occurs; each case is read once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from striate.core.case import Case
+from striate.core.errors import DataError, expected
+from striate.core.image import to_ras
+from striate.core.progress import Progress, Silent, each
+from striate.data.background import background_value, bounding_box
+from striate.data.cohort import Cohort
+from striate.io.read import read_channels
+from striate.planning.fingerprint import CaseShape, Fingerprint, Intensity
+
+SAMPLES = 20_000
+"""Voxels that are kept of each case."""
+
+
+def measure_images(cohort: Cohort, cases: Sequence[Case], progress: Progress | None = None) -> Fingerprint:
+    """Measure `cases`, whatever truth they have.
+
+    Raises
+    ------
+    DataError
+        When there is no case, or 2D and 3D images are mixed.
+    """
+    if not cases:
+        raise DataError(expected(cohort.name, "no case to learn from", "at least one is needed"))
+    shapes, voxels, zero, counts = [], [], [], dict[str, int]()
+    for case in each(progress or Silent(), "Fingerprint", cases, len(cases)):
+        shape, picked, share = _measure(case)
+        shapes.append(shape)
+        voxels.append(picked)
+        zero.append(share)
+        for name in case.classes or ():
+            counts[name] = counts.get(name, 0) + 1
+    dims = {len(s.shape) for s in shapes}
+    if len(dims) > 1:
+        raise DataError(expected(cohort.name, "2D and 3D images in one cohort", "one kind is needed"))
+    pooled = [_intensity(np.concatenate(channel)) for channel in zip(*voxels, strict=True)]
+    return Fingerprint(
+        cohort=cohort.name, channels=cohort.channels, label_names=cohort.label_names, spatial_dims=dims.pop(),
+        cases=tuple(shapes), intensities=tuple(pooled), zero_background=float(np.median(zero)) > 0.25, objects={},
+        classes={name: counts[name] for name in cohort.class_names if name in counts},
+    )  # fmt: skip
+
+
+def _measure(case: Case) -> tuple[CaseShape, list[NDArray[np.float64]], float]:
+    """Return the geometry of a case, voxels of each channel that are not background, and the share of background."""
+    images = list(read_channels(case).values())
+    turn, grid = to_ras(images[0].grid)
+    channels = [turn.apply(channel) for image in images for channel in image.array]
+    inside = np.logical_or.reduce([c != background_value(c) for c in channels])
+    cropped = tuple(s.stop - s.start for s in bounding_box(inside))
+    where = np.flatnonzero(inside) if inside.any() else np.arange(inside.size)
+    step = max(1, len(where) // SAMPLES)
+    shape = CaseShape(
+        name=case.name, subject=case.subject, shape=grid.shape, cropped=cropped, spacing_mm=grid.spacing_mm
+    )
+    return shape, [c.ravel()[where[::step]].astype(np.float64) for c in channels], 1 - float(inside.mean())
+
+
+def _intensity(values: NDArray[np.float64]) -> Intensity:
+    low, middle, high = np.percentile(values, (0.5, 50, 99.5))
+    return Intensity(
+        mean=float(values.mean()), std=float(values.std()), p005=float(low), median=float(middle), p995=float(high)
+    )

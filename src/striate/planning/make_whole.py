@@ -1,0 +1,101 @@
+"""From fingerprint, task and budget to a plan for whole images: classification, sequences, reconstruction."""
+
+from __future__ import annotations
+
+from striate.core.errors import MemoryLimitError, expected
+from striate.core.machine import show_bytes
+from striate.data.augment import Augmentation
+from striate.data.prepare import Preparation
+from striate.planning.cost import network_cost, training_bytes
+from striate.planning.fingerprint import Fingerprint
+from striate.planning.make import Budget, Wishes, expectation, refuse_short, steady_precision
+from striate.planning.plan import Inference, Plan, Task, Training
+from striate.planning.rules.mirror import SIDE
+from striate.planning.rules.normalisation import normalisation
+from striate.planning.rules.usual import USUAL_WHOLE
+from striate.planning.rules.whole_images import Shown, cropping, shown
+from striate.planning.timer import Timer
+
+BATCHES = (64, 32, 16, 8, 4, 2)
+SEQUENCE_LENGTH = 16
+LOSSES = {"classification": "cross_entropy", "sequence": "cross_entropy", "reconstruction": "squared"}
+
+
+def make_whole_plan(facts: Fingerprint, task: Task, budget: Budget, timer: Timer, wishes: Wishes = Wishes()) -> Plan:
+    """Decide everything.
+
+    Raises
+    ------
+    TimeLimitError
+        When the time budget is too short for anything.
+    UsageError
+        When the wished network is for another task, or no size fits it.
+    MemoryLimitError
+        When not even a small batch fits into the memory.
+    """
+    refuse_short(budget)
+    network, seen = shown(facts, task, wishes.network, fast=timer.fast)
+    scheme, mirror, why_mirror = normalisation(facts), *_mirror(facts, task)
+    reasons = dict(USUAL_WHOLE) | {
+        "network.name": network.reason,
+        "preparation.spacing_mm": seen.reason,
+        "preparation.normalisation": scheme.reason,
+        "preparation.crop": "empty borders of scans are cut" if cropping(facts) else "a picture's frame is kept",
+        "training.patch": seen.reason,
+        "training.augmentation.mirror_axes": why_mirror,
+    }
+    patch = (*seen.value.size, 1) if task.unit == "slice" else seen.value.size
+    training = _training(task, budget, seen.value, patch, mirror, wishes.seed)
+    time = timer.step(task, seen.value.choice, training)
+    if budget.time_s is None:
+        time, reasons["training.precision"] = steady_precision(time, timer)
+    measured = ", ".join(f"{k} {v:.3g} s" for k, v in time.measured.items())
+    reasons.setdefault("training.precision", f"measured per step: {measured}")
+    plan = Plan(
+        task=task,
+        preparation=Preparation(
+            spacing_mm=seen.value.spacing_mm, normalisation=scheme.value[0], intensities=scheme.value[1],
+            crop=cropping(facts),
+        ),
+        network=seen.value.choice,
+        training=training.changed(precision=time.precision),
+        inference=Inference(patch=patch, overlap=0.0),
+        reasons=reasons,
+    )  # fmt: skip
+    return plan.changed(expected=expectation(plan, facts, time, timer).model_dump())
+
+
+def _training(
+    task: Task, budget: Budget, seen: Shown, patch: tuple[int, ...], mirror: tuple[int, ...], seed: int
+) -> Training:
+    """Return the settings, with the largest batch that fits into the memory."""
+    cost = network_cost(task, seen.choice, patch)
+    images = SEQUENCE_LENGTH if task.kind == "sequence" else 1
+    sizes = [b for b in BATCHES if b * images <= BATCHES[0]]
+    fits = [b for b in sizes if training_bytes(cost, b, "fp32") <= budget.memory_bytes]
+    if not fits:
+        least = training_bytes(cost, sizes[-1], "fp32")
+        raise MemoryLimitError(
+            expected("memory", f"{show_bytes(budget.memory_bytes)} may be used", f"training needs at least {show_bytes(least)}",
+                     "Give more with --memory, or close other programs.")
+        )  # fmt: skip
+    learned = task.kind != "reconstruction"
+    return Training(
+        patch=patch, batch=fits[0], steps=budget.steps, budget_s=budget.time_s if budget.steps is None else None,
+        seed=seed, loss=LOSSES[task.kind], learning_rate=1e-3, weight_decay=1e-2, length=SEQUENCE_LENGTH,
+        augmentation=Augmentation(
+            affine=0.5 if learned else 0.0, rotation_degrees=15.0, scale=(0.85, 1.2), elastic=0.0, mirror_axes=mirror,
+            noise=0.1 if learned else 0.0, blur=0.0, brightness=0.15 if learned else 0.0,
+            contrast=0.15 if learned else 0.0, gamma=0.15 if learned else 0.0, low_resolution=0.0, bias_field=0.0,
+        ),
+    )  # fmt: skip
+
+
+def _mirror(facts: Fingerprint, task: Task) -> tuple[tuple[int, ...], str]:
+    """Return the axes along which mirroring keeps a class true."""
+    sided = [name for name in (*task.classes, *(task.regions or {})) if SIDE.search(name.casefold())]
+    if facts.spatial_dims == 2:
+        return (), "none: what a picture shows may depend on its orientation"
+    if sided:
+        return (), f"none: the classes name a side ({', '.join(sided[:4])})"
+    return (0,), "left-right: no class names a side; heads and feet are not exchanged"

@@ -1,0 +1,111 @@
+"""How whole images are shown to a classifier, an autoencoder or a network for sequences: size, voxel size, network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from striate import networks
+from striate.core.errors import UsageError, expected
+from striate.planning.fingerprint import Fingerprint
+from striate.planning.plan import NetworkChoice, Task
+from striate.planning.rules import Decision
+
+USUAL_NETWORK = {"classification": "inception_3d", "sequence": "cnn_rnn", "reconstruction": "autoencoder"}
+MOST_PIXELS, MOST_VOXELS = (96, 256), (48, 96)
+"""Largest edge that is shown in 2D and in 3D: on a processor, on a GPU. Time grows with its square or cube."""
+SMALL_EDGE = 128
+"""Below it networks that were made for 224 pixels take their small-input form (Shin et al., TMI 2016)."""
+NARROW = 0.25
+"""Share of the paper's feature maps that a processor trains where the architecture can be scaled."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a network sees.
+
+    Attributes
+    ----------
+    choice
+        The network with its options.
+    size
+        Voxels along each axis of its input.
+    spacing_mm
+        Voxel size of the prepared images; for slices the third is that of the scans, which is kept.
+    """
+
+    choice: NetworkChoice
+    size: tuple[int, ...]
+    spacing_mm: tuple[float, ...]
+
+
+def shown(facts: Fingerprint, task: Task, name: str | None, *, fast: bool) -> tuple[Decision[str], Decision[Shown]]:
+    """Decide which network sees the images, and at what size.
+
+    Raises
+    ------
+    UsageError
+        When the network is for another task or number of axes, or no size of the images fits it; networks that would do
+        are named.
+    """
+    dims = 2 if task.unit == "slice" else facts.spatial_dims
+    chosen = name or USUAL_NETWORK[task.kind]
+    kind = networks.load(chosen)
+    others = [n for n in networks.names(task.kind) if dims in networks.load(n).dims]
+    if kind.task != task.kind or dims not in kind.dims:
+        axes = " or ".join(f"{d}D" for d in kind.dims)
+        raise UsageError(
+            expected(f"network {chosen}", f"it does {kind.task} of {axes} images", f"{task.kind} of {dims}D images is asked for",
+                     f"These do: {', '.join(others)}.")
+        )  # fmt: skip
+    extents = [
+        [n * s for n, s in zip(c.cropped if cropping(facts) else c.shape, c.spacing_mm, strict=True)][:dims]
+        for c in facts.cases
+    ]
+    finest = min(min(c.spacing_mm[:dims]) for c in facts.cases)
+    largest = tuple(max(e[a] for e in extents) for a in range(dims))
+    most = (MOST_PIXELS if dims == 2 else MOST_VOXELS)[fast]
+    edge = min(most, max(1, round(max(largest) / finest)))
+    wished = tuple(max(1, min(edge, round(edge * mm / max(largest)))) for mm in largest)
+    options = _options(chosen, edge, fast=fast)
+    size = _fitting(chosen, task, wished, options)
+    spacing = max(max(mm / n for mm, n in zip(largest, size, strict=True)), finest)
+    each = tuple(round(spacing, 5) for _ in range(dims))
+    middle = sorted(c.spacing_mm[-1] for c in facts.cases)[len(facts.cases) // 2]
+    spacing_mm = (*each, round(middle, 5)) if dims < facts.spatial_dims else each
+    choice = NetworkChoice(name=chosen, spatial_dims=dims, options=networks.sized(chosen, size, options))
+    why = "you asked for it" if name else f"the usual one for {task.kind}"
+    if options:
+        why += "; " + ", ".join(f"{k} {v}" for k, v in options.items()) + " fits images of this size on this machine"
+    seen = " × ".join(f"{mm:.0f}" for mm in largest)
+    return Decision(chosen, why), Decision(
+        Shown(choice, size, spacing_mm),
+        f"the largest image ({seen} mm) fits whole; {spacing:.3g} mm per voxel, the finest there is has {finest:.3g} mm",
+    )
+
+
+def cropping(facts: Fingerprint) -> bool:
+    """Tell whether empty borders are cut: of scans; the frame of a picture was chosen by who took it."""
+    return facts.spatial_dims == 3
+
+
+def _options(name: str, edge: int, *, fast: bool) -> dict[str, Any]:
+    fields = networks.load(name).config_type.model_fields
+    found: dict[str, Any] = {}
+    if "width" in fields and not fast:
+        found["width"] = NARROW
+    if "small_input" in fields and edge < SMALL_EDGE:
+        found["small_input"] = True
+    return found
+
+
+def _fitting(name: str, task: Task, wished: tuple[int, ...], options: dict[str, Any]) -> tuple[int, ...]:
+    """Return the size nearest to `wished` that the network takes."""
+    import torch
+
+    with torch.device("meta"):
+        network = networks.create(
+            name, spatial_dims=len(wished), in_channels=len(task.channels), out_channels=task.outputs.out_channels,
+            **networks.sized(name, wished, options),
+        )  # fmt: skip
+        return network.fitting(wished)
