@@ -84,6 +84,30 @@ def test_channels_that_share_a_file_are_its_last_axis(table, make):
     assert [i.array.shape for i in read_channels(case).values()] == [(1, 3, 4, 5)] * 2
 
 
+def test_classes_of_the_whole_image(table):
+    text = (
+        "subject,flair,label,Class,site\nP1,P1_flair.nii.gz,P1_mask.nii.gz,Benign,a\nP2,P1_t1.nii.gz,, b;10 ;9,\n"
+        "P3,P1_t1.nii.gz,,NONE,\nP4,P1_t1.nii.gz,,,\n"
+    )
+    layout = recognise(table(text))
+    assert [c.classes for c in layout.cases] == [("Benign",), ("9", "10", "b"), (), None]
+    assert layout.cases[0].label is not None and layout.cases[0].metadata == {"site": "a"}
+    assert layout.notes == ["3 of 4 cases have no label", "1 of 4 cases have no class"]
+    text = "subject;flair;classes\nP1;P1_flair.nii.gz;'a;b'\n".replace("'", '"')
+    assert recognise(table(text)).cases[0].classes == ("a", "b")
+    assert recognise(table(text)).notes == ["column 'classes' was taken as class"]
+
+
+def test_subjects_of_a_table_of_classes_may_have_several_images(table):
+    rows = "P1,P1_flair.nii.gz,a\nP1,sub dir/P2 flair.nii.gz,b\nP2,sub dir/P2 t1.nii.gz,a\n"
+    layout = recognise(table("subject,image,class\n" + rows))
+    assert [(c.name, c.subject) for c in layout.cases] == [
+        ("P1_flair", "P1"),
+        ("P1_P2 flair", "P1"),
+        ("P2", "P2"),
+    ]
+
+
 def test_metadata_may_have_any_name(table):
     text = "subject,flair,slit,sit,cases_seen,Spalte ä,date\nP1,P1_flair.nii.gz,a,b,c,d,2024/01/02\n"
     assert recognise(table(text)).cases[0].metadata == {
@@ -121,6 +145,13 @@ def test_metadata_may_have_any_name(table):
         ("subject,flair\0\nP1,x\n", r"it holds zero bytes"),
         ("subject,flair,label\nP1,P1_flair.nii.gz,gone.nii.gz\n", r"row 2, column 'label': .*gone\.nii\.gz: there is no such file"),
         ("subject,flair,label\nP1,P1_flair.nii.gz,1\n", r"row 2, column 'label': .*there is no such file"),
+        ("subject,flair,label\nP1,P1_flair.nii.gz,benign\n", r"row 2, column 'label': 'benign', .*names of classes of the whole image, call the column 'class'"),
+        ("subject,flair,class\nP1,P1_flair.nii.gz,P1_mask.nii.gz\n", r"row 2, column 'class': 'P1_mask\.nii\.gz' is an image file; names of classes .*column 'label'"),
+        ("subject,flair,class\nP1,P1_flair.nii.gz,a;;b\n", r"row 2, column 'class': class name ''; .*joined by ';'"),
+        ("subject,flair,class\nP1,P1_flair.nii.gz,a;a\n", r"row 2, column 'class': class 'a' twice"),
+        ("subject,flair,class\nP1,P1_flair.nii.gz,a;None\n", r"a class named 'None'; .*only 'none' says none of them"),
+        ("subject,flair,clas\nP1,P1_flair.nii.gz,a\n", r"unknown column 'clas'.* Did you mean 'class'\?"),
+        ("subject,case,flair,class\nP1,x,P1_flair.nii.gz,a\nP1,x,P1_t1.nii.gz,a\n", r"rows 2 and 3 are both 'x'"),
     ],
 )  # fmt: skip
 def test_what_may_be_wrong(table, text, words):

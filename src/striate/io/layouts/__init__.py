@@ -9,7 +9,7 @@ from types import ModuleType
 from striate.core.case import Case
 from striate.core.errors import DataError, LayoutError, expected
 from striate.io.formats.content import explain
-from striate.io.layouts import bids, csv_table, decathlon, nnunet, plain
+from striate.io.layouts import bids, classes, csv_table, decathlon, nnunet, plain
 from striate.io.layouts.layout import Layout
 from striate.io.layouts.listing import entries, folders_in, images_in, listed
 from striate.io.read import extension, is_image, read_header
@@ -19,6 +19,7 @@ LAYOUTS: dict[str, ModuleType] = {
     "nnunet": nnunet,
     "decathlon": decathlon,
     "bids": bids,
+    "classes": classes,
     "plain": plain,
 }
 _COLOURS = ("red", "green", "blue")
@@ -95,7 +96,7 @@ def _split(case: Case, coloured: set[str]) -> Case:
 def _unknown(path: Path) -> LayoutError:
     want = (
         "nnU-Net (imagesTr, labelsTr), Decathlon (dataset.json), BIDS (sub-*/anat), images/ and masks/, images with *_seg beside"
-        " them, or a CSV is needed"
+        " them, a folder per class, or a CSV is needed"
     )
     if path.is_file():
         hint = f"Give its folder: {path.parent}" if is_image(path) else "A CSV starts with: subject,flair,label"

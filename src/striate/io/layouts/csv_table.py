@@ -9,7 +9,8 @@ same file are its channels in order. Names of labels stand in ``labels.json`` (o
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
 
@@ -19,8 +20,8 @@ from striate.core.names import nearest
 from striate.io.layouts import label_table
 from striate.io.layouts.layout import Layout
 from striate.io.layouts.listing import existing, modality_of
-from striate.io.layouts.naming import channel_name
-from striate.io.read import extension
+from striate.io.layouts.naming import SPLIT_WORDS, channel_name, starts_with
+from striate.io.read import extension, stem
 
 ENDINGS = (".csv", ".tsv")
 IN_FOLDER = "cohort.csv"
@@ -31,10 +32,7 @@ _SYNONYMS = {
     "class": ("classes",),
     "split": (),
 }
-_SPLITS = {
-    "train": "train", "training": "train", "validation": "validation", "val": "validation", "valid": "validation",
-    "test": "test", "testing": "test", "": None,
-}  # fmt: skip
+_SPLITS = {**SPLIT_WORDS, "": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +57,15 @@ def read(path: Path) -> Layout:
     roles = _roles(header, rows, file, notes)
     channels, raters = _path_columns(header, roles, rows, file)
     cases = [_case(row, roles, channels, raters, file) for row in rows]
+    if "class" in roles and "case" not in roles:
+        cases = _named_by_images(cases)
     _refuse_duplicates(cases, rows, file)
     bare = [c.name for c in cases if c.label is None]
     if bare and len(bare) < len(cases):
         notes.append(f"{len(bare)} of {len(cases)} cases have no label")
+    unknown = [c for c in cases if c.classes is None]
+    if unknown and len(unknown) < len(cases):
+        notes.append(f"{len(unknown)} of {len(cases)} cases have no class")
     return Layout("csv", cases, label_table.beside(file), modality_of(channels), notes)
 
 
@@ -321,6 +324,16 @@ def _case(row: _Row, roles: dict[str, str], channels: dict[str, str], raters: di
         {n: _file(row, c, file) for n, c in raters.items() if row.cells[c]}, _SPLITS[split], metadata,
         _classes(row, roles, file),
     )  # fmt: skip
+
+
+def _named_by_images(cases: list[Case]) -> list[Case]:
+    """Name cases whose names return after their images: subjects of a table of classes often have several."""
+    often = {n for n, count in Counter(c.name for c in cases).items() if count > 1}
+    images = [stem(next(iter(c.channels.values()))) for c in cases]
+    return [
+        replace(c, name=i if starts_with(i, c.name) else f"{c.name}_{i}") if c.name in often else c
+        for c, i in zip(cases, images, strict=True)
+    ]
 
 
 def _refuse_duplicates(cases: list[Case], rows: list[_Row], file: Path) -> None:

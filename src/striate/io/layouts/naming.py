@@ -13,6 +13,10 @@ MODALITY_WORDS = frozenset((
     "dwi", "adc", "asl", "cbf", "ct", "cta", "cbct", "pet", "mr", "mri", "us", "xray", "image", "img", "scan", "red",
     "green", "blue",
 ))  # fmt: skip
+SPLIT_WORDS = {
+    "train": "train", "training": "train", "validation": "validation", "val": "validation", "valid": "validation",
+    "test": "test", "testing": "test",
+}  # fmt: skip
 _NUMBERED_MASK = re.compile(r"(seg|mask|label|roi|rater)\d+")
 _SUBJECT = re.compile(r"(sub-[A-Za-z0-9]+)_ses-.+")
 
