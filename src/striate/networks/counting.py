@@ -31,7 +31,7 @@ class LayerCost:
     name, kind
         Path of the layer in the network, and its class.
     output_shape
-        Without the batch axis.
+        Without the batch axis; images of a sequence that pass as a batch come first.
     parameters
         Trainable numbers of this layer alone; 0 when it runs a second time.
     macs
@@ -103,7 +103,7 @@ def count(network: nn.Module, input_shape: tuple[int, ...], *, training: bool = 
     network
         On the ``meta`` device. It is left in the mode (training or not) that it came in.
     input_shape
-        (C, *S), without the batch axis.
+        (C, *S), without the batch axis; (T, C, *S) for sequences.
     training
         Count what runs while training.
 
@@ -112,7 +112,7 @@ def count(network: nn.Module, input_shape: tuple[int, ...], *, training: bool = 
     UsageError
         When the network refuses the input's size.
     """
-    counted = _Count(input_shape[1:])
+    counted = _Count(input_shape[-getattr(network, "spatial_dims", len(input_shape) - 1) :])
     x = torch.empty((1, *input_shape), device="meta")
     counted.seen[x] = (Axis(),) * len(counted.input_size)
     was_training = network.training
@@ -137,7 +137,8 @@ def _watch(module: nn.Module, name: str, counted: _Count) -> Iterable[Any]:
         row = counted.running.pop()
         first = output[0] if isinstance(output, (list, tuple)) else output
         if isinstance(first, torch.Tensor):
-            row.output_shape, row.receptive_field = tuple(first.shape[1:]), counted.sees(first)
+            shape = tuple(first.shape)
+            row.output_shape, row.receptive_field = shape[1:] if shape[0] == 1 else shape, counted.sees(first)
 
     return module.register_forward_pre_hook(enter), module.register_forward_hook(leave)
 
@@ -147,9 +148,9 @@ def _total(network: nn.Module, counted: _Count, out: torch.Tensor) -> Cost:
     before: set[nn.Module] = set()
     for row in counted.rows:
         leaf = not any(True for _ in row.module.children())
-        if not row.output_shape or not (leaf or row.macs):
-            continue
         own = 0 if row.module in before else _trainable(row.module.parameters(recurse=False))
+        if not row.output_shape or not (leaf or row.macs or own):
+            continue
         before.add(row.module)
         size = math.prod(row.output_shape)
         kind = type(row.module).__name__
