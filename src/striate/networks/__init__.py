@@ -22,6 +22,7 @@ NETWORKS: dict[str, str] = {
     "alexnet": "striate.networks.alexnet:AlexNet",
     "autoencoder": "striate.networks.autoencoder:Autoencoder",
     "cnn_rnn": "striate.networks.cnn_rnn:CNNRNN",
+    "conv_lstm": "striate.networks.conv_lstm:ConvLSTMNetwork",
     "deep_autoencoder": "striate.networks.deep_autoencoder:DeepAutoencoder",
     "deepmedic": "striate.networks.deepmedic:DeepMedic",
     "googlenet": "striate.networks.googlenet:GoogLeNet",
