@@ -110,4 +110,8 @@ _FOLLOW: dict[str, Callable[[Any, Seen], Seen]] = {
     "avg_pool3d": _pooled,
     "slice": _sliced,
     "constant_pad_nd": _padded,
+    "reflection_pad2d": _padded,
+    "reflection_pad3d": _padded,
+    "replication_pad2d": _padded,
+    "replication_pad3d": _padded,
 }

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 def least(halvings: int) -> int:
     """Return the smallest input size; others lie ``2^halvings`` voxels apart."""
-    return 12 * 2**halvings - 4
+    return (12 << halvings) - 4
 
 
 def margin(halvings: int) -> int:
     """Return the voxels lost on each side."""
-    return 6 * 2**halvings - 4
+    return (6 << halvings) - 4
