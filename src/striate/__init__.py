@@ -33,7 +33,9 @@ _HOME = {
     "evaluate": "striate.workflows.evaluate",
     "report": "striate.workflows.report",
     "phantom": "striate.workflows.phantom",
+    "digits": "striate.workflows.digits",
     "demo": "striate.workflows.demo",
+    "toy": "striate.workflows.toy",
 }
 
 __all__ = ["__version__", "networks", *sorted(_HOME)]
@@ -73,9 +75,11 @@ if TYPE_CHECKING:
     from striate.planning.plan import Plan as Plan
     from striate.workflows.check import check as check
     from striate.workflows.demo import demo as demo
+    from striate.workflows.digits import digits as digits
     from striate.workflows.evaluate import evaluate as evaluate
     from striate.workflows.phantom import phantom as phantom
     from striate.workflows.plan import plan as plan
     from striate.workflows.predict import predict as predict
     from striate.workflows.report import report as report
+    from striate.workflows.toy import toy as toy
     from striate.workflows.train import train as train

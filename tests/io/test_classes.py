@@ -61,6 +61,13 @@ def test_names_that_return_get_class_and_split(make):
     assert found(root)["train_a_3"] == ("train_a_3", "train", ("a",)) and len(found(root)) == 68
 
 
+def test_one_common_name_among_many_images_does_not_make_cases_of_classes(make):
+    root = pictures(
+        make, *(f"{c}/{c}{k}.png" for c in ("cat", "dog") for k in range(17)), "cat/image.png", "dog/image.png"
+    )
+    assert found(root)["cat_image"] == ("cat_image", None, ("cat",))
+
+
 def test_masks_beside_the_images(make):
     root = pictures(
         make, "benign/b (1).png", "benign/b (1)_mask.png", "benign/b (2).png", "normal/n_lesion.png", "normal/m.png"

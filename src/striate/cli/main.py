@@ -23,6 +23,8 @@ VERBS = {
     "evaluate": "Compare predicted masks with the truth.",
     "report": "Write one self-contained HTML page about a run or a prediction.",
     "phantom": "Make a cohort of FLAIR-like scans with known lesions.",
+    "digits": "Make a cohort of handwritten digits, to try classification.",
+    "toy": "Gradient descent on y = a·x + b, step by step.",
     "demo": "The whole path on a phantom cohort, from check to report.",
 }
 

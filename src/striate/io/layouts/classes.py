@@ -44,14 +44,18 @@ _CSV = "A CSV settles it: subject,image,class ⏎ P1,a/1.png,benign"
 
 @dataclass(frozen=True, slots=True)
 class _Section:
-    """The class folders of one split, or all of them."""
+    """The class folders of one split, or all of them: with the names of their images, and those without any."""
 
     split: str | None
     folder: Path
+    filled: dict[Path, list[str]]
+    empty: list[Path]
 
-    def filled(self) -> list[Path]:
-        """Return the folders with images directly in them."""
-        return [f for f in folders_in(self.folder) if _pictures(f)]
+    @classmethod
+    def of(cls, split: str | None, folder: Path) -> _Section:
+        """List the folders within `folder`."""
+        found = {f: [stem(p) for p in _pictures(f)] for f in folders_in(folder)}
+        return cls(split, folder, {f: n for f, n in found.items() if n}, [f for f, n in found.items() if not n])
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +74,18 @@ def sniff(path: Path) -> str | None:
     if not path.is_dir() or folder_named(path, IMAGE_FOLDERS):
         return None
     sections = _sections(path)
-    folders = [f for s in sections for f in s.filled()]
-    if not folders or any(folder_named(s.folder, IMAGE_FOLDERS) for s in sections) or _per_case(folders):
+    named = {f: n for s in sections for f, n in s.filled.items()}
+    if not named or any(folder_named(s.folder, IMAGE_FOLDERS) for s in sections) or _per_case(named):
         return None
-    counts = [len(_pictures(f)) for f in folders]
+    counts = [len(n) for n in named.values()]
     stray = _pictures(path)
     if len(stray) > STRAY * sum(counts) or any(mask_owner(stem(p)) is not None for p in stray):
         return None
-    names = {f.name for f in folders}
-    if sections[0].split is None and (names <= {n for n in names if n.casefold() in SPLIT_WORDS} or len(names) == 1):
-        return f"one folder with {counts[0]} images" if len(names) == 1 and counts[0] > MOST_CHANNELS else None
+    names = {f.name for f in named}
+    if sections[0].split is None and len(names) == 1:
+        return f"one folder with {counts[0]} images" if counts[0] > MOST_CHANNELS else None
+    if sections[0].split is None and all(n.casefold() in SPLIT_WORDS for n in names):
+        return None
     return f"{len(names)} folders of images, one per class"
 
 
@@ -95,13 +101,13 @@ def read(path: Path) -> Layout:
     sections = _sections(path)
     _refuse_stray(path, sections)
     _refuse_one_class(path, sections)
-    _refuse_ambiguous(path, [f for s in sections for f in s.filled()])
+    _refuse_ambiguous(path, {f: n for s in sections for f, n in s.filled.items()})
     notes: list[str] = []
-    images = [i for s in sections for f in s.filled() for i in _images(f, s.split, notes)]
+    images = [i for s in sections for f in s.filled for i in _images(f, s.split, notes)]
     counts = Counter(i.group for i in images)
     told = sorted(counts, key=natural_order)
     notes.insert(0, f"a folder per class: {listed([f'{n} ({counts[n]})' for n in told], 12)}")
-    empty = [f.name for s in sections for f in folders_in(s.folder) if not _pictures(f)]
+    empty = [f.name for s in sections for f in s.empty]
     if sections[0].split is not None:
         empty += [f.name for f in folders_in(path) if f not in [s.folder for s in sections]]
     if empty:
@@ -111,8 +117,8 @@ def read(path: Path) -> Layout:
 
 def _sections(path: Path) -> list[_Section]:
     named = [f for f in folders_in(path) if f.name.casefold() in SPLIT_WORDS]
-    splits = [_Section(SPLIT_WORDS[f.name.casefold()], f) for f in named]
-    return [s for s in splits if s.filled()] or [_Section(None, path)]
+    splits = [_Section.of(SPLIT_WORDS[f.name.casefold()], f) for f in named]
+    return [s for s in splits if s.filled] or [_Section.of(None, path)]
 
 
 def _pictures(folder: Path) -> list[Path]:
@@ -123,40 +129,41 @@ def _pictures(folder: Path) -> list[Path]:
         return []
 
 
-def _per_case(folders: list[Path]) -> bool:
+def _per_case(names: dict[Path, list[str]]) -> bool:
     """Tell whether folders are rather cases, channels or masks than classes.
 
     So it is where each holds one image; where they are named as subjects are (``sub-01``, ``P7``) or as raw data
-    (``imagesTr``); where half of them hold a file that is only named as a channel or a mask is (``flair``), or share a
-    name without a number (``before``); where the names of all are among the few of one of them (``echo1``, ``echo2``), or
-    number channels (``x_0000`` in folder ``x``); and where a folder is itself named as a channel or a mask is and shares
-    half of its files' names with the others.
+    (``imagesTr``); where half of them hold few files, one of which is only named as a channel or a mask is (``flair``) or
+    shares a name without a number (``before``); where the names of all are among the few of one of them (``echo1``,
+    ``echo2``), or number channels (``x_0000`` in folder ``x``); and where a folder is itself named as a channel or a mask
+    is and shares half of its files' names with the others.
     """
-    names = {f: [stem(p) for p in _pictures(f)] for f in folders}
-    if all(len(n) == 1 for n in names.values()) or any(_RAW.fullmatch(f.name) for f in folders):
+    if all(len(n) == 1 for n in names.values()) or any(_RAW.fullmatch(f.name) for f in names):
         return True
-    roles = {f: _roles(f) for f in folders}
+    roles = {f: _roles(f, n) for f, n in names.items()}
     spread = Counter(r for found in roles.values() for r in found)
     often = {r for r, n in spread.items() if n > 1 and not re.search(r"\d", r)}
     bare = MODALITY_WORDS | MASK_WORDS
-    like_cases = [f for f in folders if _OF_A_SUBJECT.fullmatch(f.name) or roles[f] & (often | bare)]
-    if 2 * len(like_cases) >= len(folders):
+    like_cases = [
+        f for f, found in roles.items()
+        if _OF_A_SUBJECT.fullmatch(f.name) or (len(found) <= MOST_CHANNELS and found & (often | bare))
+    ]  # fmt: skip
+    if 2 * len(like_cases) >= len(names):
         return True
     if _few_and_same(list(roles.values())) and not all(r.isdecimal() for found in roles.values() for r in found):
         return True
-    if all(starts_with(n, f.name) and re.search(r"_\d{4}$", n) for f in folders for n in names[f]) and "0000" in spread:
+    if all(starts_with(n, f.name) and re.search(r"_\d{4}$", n) for f in names for n in names[f]) and "0000" in spread:
         return True
     stems = Counter(n for found in names.values() for n in set(found))
     return any(
         2 * sum(stems[n] > 1 for n in names[f]) >= len(names[f])
-        for f in folders if f.name.casefold() in {*bare, *MASK_FOLDERS}
+        for f in names if f.name.casefold() in {*bare, *MASK_FOLDERS}
     )  # fmt: skip
 
 
-def _roles(folder: Path) -> set[str]:
+def _roles(folder: Path, names: list[str]) -> set[str]:
     """Return what the names of the images of `folder` say beside its own name."""
-    found = [stem(p) for p in _pictures(folder)]
-    return {(n[len(folder.name) :] if starts_with(n, folder.name) else n).strip("_-. ").casefold() for n in found}
+    return {(n[len(folder.name) :] if starts_with(n, folder.name) else n).strip("_-. ").casefold() for n in names}
 
 
 def _few_and_same(roles: list[set[str]]) -> bool:
@@ -175,9 +182,9 @@ def _refuse_stray(path: Path, sections: list[_Section]) -> None:
 
 
 def _refuse_one_class(path: Path, sections: list[_Section]) -> None:
-    names = dict.fromkeys(f.name for s in sections for f in s.filled())
+    names = dict.fromkeys(f.name for s in sections for f in s.filled)
     if len(names) == 1:
-        empty = [f.name for s in sections for f in folders_in(s.folder) if f.name not in names]
+        empty = [f.name for s in sections for f in s.empty if f.name not in names]
         beside = f"; {listed(dict.fromkeys(empty))} without an image in it" if empty else ""
         raise LayoutError(
             expected(path, f"one folder with images ({next(iter(names))}){beside}", "at least two classes are needed to learn to"
@@ -190,13 +197,13 @@ def _refuse_one_class(path: Path, sections: list[_Section]) -> None:
         raise LayoutError(expected(path, got, "names that differ by more than capitals are needed"), path=path)
 
 
-def _refuse_ambiguous(path: Path, folders: list[Path]) -> None:
+def _refuse_ambiguous(path: Path, names: dict[Path, list[str]]) -> None:
     """Refuse folders with few images that have the same numbers for names."""
-    roles = [_roles(f) for f in folders]
+    roles = [_roles(f, n) for f, n in names.items()]
     if _few_and_same(roles):
         shown = listed(sorted(set[str]().union(*roles), key=natural_order))
         raise LayoutError(
-            expected(path, f"folders {listed([f.name for f in folders])} with the same names in each ({shown})",
+            expected(path, f"folders {listed([f.name for f in names])} with the same names in each ({shown})",
                      "it must be clear whether they are classes, or cases with these channels", _CSV), path=path,
         )  # fmt: skip
 
