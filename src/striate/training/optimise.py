@@ -6,16 +6,22 @@ import torch
 from torch import nn
 
 from striate.planning.plan import Training
+from striate.training.rmsprop import RMSProp
 
 
 def create(network: nn.Module, training: Training) -> torch.optim.Optimizer:
-    """Return AdamW (Loshchilov & Hutter 2019) or SGD with Nesterov momentum; norms and biases get no weight decay."""
+    """Return AdamW (Loshchilov & Hutter 2019), or SGD or RMSProp with Nesterov momentum.
+
+    Norms and biases get no weight decay.
+    """
     decayed = [p for p in network.parameters() if p.requires_grad and p.ndim > 1]
     others = [p for p in network.parameters() if p.requires_grad and p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": training.weight_decay}, {"params": others, "weight_decay": 0.0}]
     if training.optimiser == "sgd":
         nesterov = training.momentum > 0
         return torch.optim.SGD(groups, lr=training.learning_rate, momentum=training.momentum, nesterov=nesterov)
+    if training.optimiser == "rmsprop":
+        return RMSProp(groups, lr=training.learning_rate, momentum=training.momentum)
     return torch.optim.AdamW(groups, lr=training.learning_rate, betas=(training.momentum, 0.999), fused=True)
 
 
