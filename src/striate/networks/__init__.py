@@ -33,6 +33,7 @@ NETWORKS: dict[str, str] = {
     "lenet5": "striate.networks.lenet5:LeNet5",
     "lenet5_modern": "striate.networks.lenet5_modern:LeNet5Modern",
     "mlp": "striate.networks.mlp:MLP",
+    "neocognitron": "striate.networks.neocognitron:Neocognitron",
     "residual_unet": "striate.networks.residual_unet:ResidualUNet",
     "small_unet": "striate.networks.small_unet:SmallUNet",
     "unet": "striate.networks.unet:UNet",
