@@ -6,8 +6,10 @@ from typing import Any
 
 from torch import nn
 
+from striate.networks.layers.avg_pool3d import AvgPool3d
+
 _MAX_POOL: dict[int, Any] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
-_AVERAGE_POOL: dict[int, Any] = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
+_AVERAGE_POOL: dict[int, Any] = {2: nn.AvgPool2d, 3: AvgPool3d}
 _ADAPTIVE_AVERAGE_POOL: dict[int, Any] = {2: nn.AdaptiveAvgPool2d, 3: nn.AdaptiveAvgPool3d}
 
 
