@@ -22,6 +22,7 @@ LOSSES = {
     "dice_ce": "striate.training.losses.dice_ce",
     "dice": "striate.training.losses.dice",
     "cross_entropy": "striate.training.losses.cross_entropy",
+    "label_smoothing": "striate.training.losses.label_smoothing",
     "focal": "striate.training.losses.focal",
     "half_squared": "striate.training.losses.half_squared",
     "squared": "striate.training.losses.squared",
