@@ -1,1 +1,1 @@
-"""Numbers about masks: overlap, distance, volume, lesions, intervals, findings. numpy and scipy only."""
+"""Numbers about masks, classes and reconstructed images, with intervals over subjects. numpy and scipy only."""

@@ -99,17 +99,49 @@ def bootstrap_interval(
         return None, None
     mean = float(values.mean())
     left_out = (sums.sum() - sums) / (counts.sum() - counts)
+    if acceleration(mean, left_out) is None:
+        return mean, mean
+    return bca_interval(mean, _resampled_means(sums, counts, seed), left_out, level)
+
+
+def bca_interval(
+    value: float, drawn: NDArray[np.float64], left_out: NDArray[np.float64], level: float = LEVEL
+) -> tuple[float, float]:
+    """Return the BCa interval of any statistic.
+
+    Parameters
+    ----------
+    value
+        Of the statistic on all subjects.
+    drawn
+        (draws,) its values on subjects drawn with replacement.
+    left_out
+        (n,) its values with one subject, or one of equal groups of subjects, left out.
+    level
+        For instance 0.95.
+
+    Returns
+    -------
+    low, high
+        Both `value` where leaving out changes nothing.
+    """
+    skew = acceleration(value, left_out)
+    if skew is None:
+        return value, value
+    below = (np.count_nonzero(drawn < value) + 0.5 * np.count_nonzero(drawn == value)) / len(drawn)
+    bias = float(ndtri(np.clip(below, 0.5 / len(drawn), 1 - 0.5 / len(drawn))))
+    z = bias + ndtri(np.array([(1 - level) / 2, (1 + level) / 2]))
+    low, high = np.quantile(drawn, ndtr(bias + z / (1 - skew * z)))
+    return float(low), float(high)
+
+
+def acceleration(value: float, left_out: NDArray[np.float64]) -> float | None:
+    """Return BCa's acceleration from values with one subject left out; None where they do not differ."""
     deviation = left_out.mean() - left_out
     spread = float((deviation**2).sum())
-    if spread <= 1e-24 * max(1.0, mean * mean):
-        return mean, mean
-    acceleration = float((deviation**3).sum()) / (6.0 * spread**1.5)
-    means = _resampled_means(sums, counts, seed)
-    below = (np.count_nonzero(means < mean) + 0.5 * np.count_nonzero(means == mean)) / len(means)
-    bias = float(ndtri(np.clip(below, 0.5 / REPEATS, 1 - 0.5 / REPEATS)))
-    z = bias + ndtri(np.array([(1 - level) / 2, (1 + level) / 2]))
-    low, high = np.quantile(means, ndtr(bias + z / (1 - acceleration * z)))
-    return float(low), float(high)
+    if spread <= 1e-24 * max(1.0, value * value):
+        return None
+    return float((deviation**3).sum() / (6.0 * spread**1.5))
 
 
 def _resampled_means(sums: NDArray[Any], counts: NDArray[Any], seed: int) -> NDArray[np.float64]:
