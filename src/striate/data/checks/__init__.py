@@ -10,6 +10,11 @@ from collections.abc import Callable, Iterable, Mapping
 
 from striate.data.checks import (
     affine,
+    class_absent,
+    class_balance,
+    class_conflict,
+    class_few,
+    class_names,
     duplicates,
     flat,
     grids,
@@ -23,6 +28,7 @@ from striate.data.checks import (
     quality_low,
     raters,
     saturated,
+    small_images,
     spacing,
     unreadable,
     wrong_channel,
@@ -42,6 +48,11 @@ CHECKS: Mapping[str, Check] = {
     "labels_stray": labels_stray.find,
     "labels_outside": labels_outside.find,
     "raters": raters.find,
+    "class_absent": class_absent.find,
+    "class_few": class_few.find,
+    "class_names": class_names.find,
+    "class_balance": class_balance.find,
+    "class_conflict": class_conflict.find,
     "not_finite": not_finite.find,
     "flat": flat.find,
     "saturated": saturated.find,
@@ -50,4 +61,5 @@ CHECKS: Mapping[str, Check] = {
     "looks_alike": looks_alike.find,
     "leakage": leakage.find,
     "quality_low": quality_low.find,
+    "small_images": small_images.find,
 }

@@ -5,6 +5,7 @@ The facts of a case take a few ten kilobytes whatever the size of its scans, so 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from striate.core.image import Grid
+
+LEAST_VOXELS = 48 * 48
+"""Voxels of an image below which near copies, clipping and quality cannot be told: two for each of a thumbnail's pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,8 @@ class Signature:
     voxel_hash
         Hash of the voxels of the object's bounding box in RAS order.
     thumbnail
-        High-pass filtered low-resolution image (int8, `signature.THUMBNAIL_SIZE` along each axis), in RAS.
+        High-pass filtered low-resolution image (int8, `signature.THUMBNAIL_SIZE` along each axis), in RAS; empty for
+        small images.
     quantiles
         Quantiles of the object's intensities, shifted by the median and divided by the interquartile range.
     """
@@ -105,6 +110,11 @@ class ChannelFacts:
     forms: Forms | None = None
     notes: tuple[str, ...] = ()
     signature: Signature | None = None
+
+    @property
+    def small(self) -> bool:
+        """Whether the image has fewer than `LEAST_VOXELS`."""
+        return math.prod(self.grid.shape) < LEAST_VOXELS
 
     def to_dict(self) -> dict[str, Any]:
         """Return what is written to disk."""
@@ -198,6 +208,8 @@ class CaseFacts:
     ----------
     joint
         (channel a, channel b) → joint histogram of their intensities; see `signature.joint_histogram`.
+    classes
+        Classes of the whole image; None where they are not known.
     """
 
     case: str
@@ -209,6 +221,7 @@ class CaseFacts:
     split: str | None = None
     has_label: bool = False
     joint: Mapping[tuple[str, str], NDArray[np.float32]] = field(default_factory=dict)
+    classes: tuple[str, ...] | None = None
 
     @property
     def grid(self) -> Grid | None:
@@ -226,6 +239,7 @@ class CaseFacts:
             "axes": None if grid is None else grid.axes,
             "channels": {name: channel.to_dict() for name, channel in self.channels.items()},
             "label": None if self.label is None else self.label.to_dict(),
+            "classes": None if self.classes is None else list(self.classes),
         }
 
 

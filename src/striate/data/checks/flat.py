@@ -23,7 +23,7 @@ def find(cohort: CohortFacts) -> Iterator[Problem]:
                     f"channel {name} holds only {channel.background:.6g} and {channel.minimum:.6g}",
                     "an image with contrast is needed", "Export the scan again; the file may be a mask.",
                 )  # fmt: skip
-            elif channel.levels <= FEW_LEVELS:
+            elif channel.levels <= FEW_LEVELS and not channel.small:
                 yield Problem(
                     "few_levels", case.case, "warning", f"channel {name} has only {channel.levels} different values",
                     "an image has hundreds", "Look whether a mask or a label map was given in the place of the image.",

@@ -90,6 +90,12 @@ def find_foreground(volume: Volume, spacing_mm: tuple[float, ...]) -> Foreground
     return Foreground(background, stripped, box, mask, factors, coarse, head, air, bright, blanked)
 
 
+def all_of(volume: Volume) -> Foreground:
+    """Return all voxels of `volume` (I, J, K) as the object: for images too small to look for one."""
+    box, everything = (slice(None), slice(None), slice(None)), np.ones(volume.shape, dtype=bool)
+    return Foreground(None, False, box, everything, (1, 1, 1), volume, everything, ~everything, everything, 0.0)
+
+
 def constant_background(volume: Volume) -> float | None:
     """Return the value that at least five of the eight corners share and that fills 2 % of the volume, or None."""
     ends = [(0, -1) if n > 1 else (0,) for n in volume.shape]

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from striate.core.case import Case
 from striate.core.errors import DataError, StriateError, expected
 from striate.core.image import Grid, Image, LabelMap, to_ras
-from striate.data.checks.facts import CaseFacts, ChannelFacts, Failure, LabelFacts, RaterFacts
-from striate.data.checks.foreground import Foreground, Mask, Volume, find_foreground
+from striate.data.checks.facts import LEAST_VOXELS, CaseFacts, ChannelFacts, Failure, LabelFacts, RaterFacts
+from striate.data.checks.foreground import Foreground, Mask, Volume, all_of, find_foreground
 from striate.data.checks.forms import compare_forms
 from striate.data.checks.labels import agreement, measure_label, outside
-from striate.data.checks.quality import measure_quality
+from striate.data.checks.quality import Quality, measure_quality
 from striate.data.checks.signature import MOST_SAMPLES, joint_histograms, signature_of
 from striate.io.read import read_image, read_label
 
@@ -61,7 +61,7 @@ def gather(case: Case) -> CaseFacts:
         joint = joint_histograms(head.coarse, head.mask)
     return CaseFacts(
         case.name, case.subject, {n: channels[n] for n in case.channels if n in channels}, label, raters,
-        tuple(failures), case.split, case.label is not None, joint,
+        tuple(failures), case.split, case.label is not None, joint, case.classes,
     )  # fmt: skip
 
 
@@ -89,14 +89,17 @@ def measure_channel(name: str, image: Image, index: int, head: _Head, path: Path
     spacing_mm = (*grid.spacing_mm, 1.0)[:3]
     volume, broken = finite(image.array[index])
     forms = compare_forms(path)
-    found = find_foreground(volume, spacing_mm)
+    small = volume.size < LEAST_VOXELS
+    found = all_of(volume) if small else find_foreground(volume, spacing_mm)
     inside = volume[found.box][found.mask]
     head.add(name, grid, found)
     low, high = float(inside.min()), float(inside.max())
     sample = inside[:: max(1, inside.size // MOST_SAMPLES)]
     p01, p99 = (float(v) for v in np.percentile(sample, (1, 99)))
     flat = not high > low
-    quality = measure_quality(volume, spacing_mm, found)
+    quality = (
+        Quality.none(f"image too small ({volume.size} voxels)") if small else measure_quality(volume, spacing_mm, found)
+    )
     return ChannelFacts(
         grid, low, high, float(inside.mean(dtype=np.float64)), float(inside.std(dtype=np.float64)), p01, p99,
         not_finite=broken, background=found.background, stripped=found.stripped,

@@ -12,6 +12,7 @@ from striate.data.checks.problem import Problem
 
 ALIKE = 0.85
 BLOCK = 256
+MANY_CASES, MANY = 20, 0.1
 MIRRORS = (
     ((), ""),
     ((0,), "mirrored left to right "),
@@ -23,45 +24,56 @@ MIRRORS = (
 def find(cohort: CohortFacts) -> Iterator[Problem]:
     """Report pairs of cases of different subjects whose thumbnails of one channel correlate with at least `ALIKE`.
 
-    Each case is reported once, against the one that it resembles most. Equal voxels are left to `duplicates`.
+    Each case is reported once, against the one that it resembles most. Equal voxels are left to `duplicates`, and small
+    images are left out. Where many cases are alike, the cohort is told so once: its images are then of one kind.
     """
     channels = dict.fromkeys(name for case in cohort.cases for name in case.channels)
-    best: dict[tuple[str, str], tuple[float, str, str]] = {}
+    best: dict[str, tuple[float, str, str, str]] = {}
     for name in channels:
-        cases = [c for c in cohort.cases if name in c.channels and c.channels[name].signature is not None]
+        cases = [c for c in cohort.cases if name in c.channels and _known(c, name)]
         for first, second, correlation, how in _alike(cases, name):
-            pair = (cases[first].case, cases[second].case)
-            if correlation > best.get(pair, (0.0, "", ""))[0]:
-                best[pair] = (correlation, name, how)
-    told: set[str] = set()
-    for (first_name, second_name), (correlation, name, how) in sorted(best.items(), key=lambda item: -item[1][0]):
-        if second_name in told:
-            continue
-        told.add(second_name)
+            case = cases[second].case
+            if correlation > best.get(case, (0.0,))[0]:
+                best[case] = (correlation, cases[first].case, name, how)
+    if len(best) > max(MANY_CASES, MANY * len(cohort.cases)):
         yield Problem(
-            "near_duplicate", second_name, "warning", f"{name} looks like {name} of case {first_name} {how}(correlation"
+            "near_duplicate", None, "note", f"{len(best)} of {len(cohort.cases)} cases look like a case of another subject"
+            f" (correlation of at least {ALIKE} at low resolution)", "near copies cannot be told where images are that alike",
+            "Nothing to do; equal copies are still found.",
+        )  # fmt: skip
+        return
+    for case, (correlation, other, name, how) in sorted(best.items(), key=lambda item: -item[1][0]):
+        yield Problem(
+            "near_duplicate", case, "warning", f"{name} looks like {name} of case {other} {how}(correlation"
             f" {correlation:.2f} at low resolution), which belongs to another subject",
             f"different people stay below {ALIKE}", "If it is the same person, give both the same subject, or remove one.",
         )  # fmt: skip
 
 
+def _known(case: CaseFacts, name: str) -> bool:
+    channel = case.channels[name]
+    return channel.signature is not None and not channel.small
+
+
 def _alike(cases: list[CaseFacts], name: str) -> Iterator[tuple[int, int, float, str]]:
+    """Yield (a, b, correlation, how) with a before b: for each b the a of each block that it resembles most."""
     thumbnails = [s.thumbnail for c in cases if (s := c.channels[name].signature) is not None]
     if len({t.shape for t in thumbnails}) != 1:
         return
-    subjects = np.array([c.subject for c in cases])
-    hashes = np.array([s.voxel_hash for c in cases if (s := c.channels[name].signature) is not None])
+    _, subjects = np.unique([c.subject for c in cases], return_inverse=True)
+    _, hashes = np.unique([s.voxel_hash for c in cases if (s := c.channels[name].signature)], return_inverse=True)
     axes = 3 if thumbnails[0].shape[2] > 1 else 2
     for start in range(0, len(cases), BLOCK):
         rows = _unit(thumbnails[start : start + BLOCK])
         for other in range(start, len(cases), BLOCK):
             columns = thumbnails[other : other + BLOCK]
+            a, b = np.arange(start, start + len(rows))[:, None], np.arange(other, other + len(columns))
+            comparable = (a < b) & (subjects[a] != subjects[b]) & (hashes[a] != hashes[b])
             for flip, how in MIRRORS[: axes + 1]:
-                correlation = rows @ _unit([np.flip(t, flip) for t in columns]).T
-                for i, j in np.argwhere(correlation >= ALIKE):
-                    a, b = start + int(i), other + int(j)
-                    if a < b and subjects[a] != subjects[b] and hashes[a] != hashes[b]:
-                        yield a, b, float(correlation[i, j]), how
+                correlation = np.where(comparable, rows @ _unit([np.flip(t, flip) for t in columns]).T, 0)
+                most = correlation.argmax(axis=0)
+                for j in np.flatnonzero(correlation.max(axis=0) >= ALIKE):
+                    yield start + int(most[j]), other + int(j), float(correlation[most[j], j]), how
 
 
 def _unit(thumbnails: list[NDArray[np.int8]]) -> NDArray[np.float32]:

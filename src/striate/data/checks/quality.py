@@ -66,6 +66,11 @@ class Quality:
     values: dict[str, float | None] = field(default_factory=dict)
     unmeasured: dict[str, str] = field(default_factory=dict)
 
+    @classmethod
+    def none(cls, reason: str) -> Quality:
+        """Return that no measure could be had."""
+        return cls(dict.fromkeys(HIGHER_IS_BETTER), dict.fromkeys(HIGHER_IS_BETTER, reason))
+
 
 def measure_quality(volume: Volume, spacing_mm: tuple[float, ...], foreground: Foreground) -> Quality:
     """Measure the quality of a finite `volume` (I, J, K); see the module's table.
@@ -75,7 +80,7 @@ def measure_quality(volume: Volume, spacing_mm: tuple[float, ...], foreground: F
     crop = volume[foreground.box]
     tissues = find_tissues(foreground, spacing_mm)
     if tissues is None:
-        return Quality(dict.fromkeys(HIGHER_IS_BETTER), dict.fromkeys(HIGHER_IS_BETTER, "object too small or constant"))
+        return Quality.none("object too small or constant")
     noise = noise_inside(crop, foreground.mask, spacing_mm)
     shifted = is_shifted(crop, foreground)
     quality = Quality()

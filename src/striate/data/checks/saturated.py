@@ -15,7 +15,7 @@ def find(cohort: CohortFacts) -> Iterator[Problem]:
     """Report channels of which 0.5 % of the object has the extreme value, five times more than the values beside it."""
     for case in cohort.cases:
         for name, channel in case.channels.items():
-            if channel.maximum <= channel.minimum or channel.levels <= 16:
+            if channel.maximum <= channel.minimum or channel.levels <= 16 or channel.small:
                 continue
             top = channel.at_maximum >= SHARE and channel.top_excess >= EXCESS
             bottom = _below(channel) and channel.at_minimum >= SHARE and channel.bottom_excess >= EXCESS

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from striate.core.image import Reorientation
-from striate.data.checks.facts import Signature
+from striate.data.checks.facts import LEAST_VOXELS, Signature
 from striate.data.checks.foreground import Foreground, Mask, Volume
 
 _T = TypeVar("_T", bound=np.generic)
@@ -38,9 +38,12 @@ MOST_SAMPLES = 200_000
 def signature_of(volume: Volume, foreground: Foreground, turn: Reorientation) -> Signature:
     """Return the signature of a finite `volume` (I, J, K); `turn` brings it to RAS."""
     crop = volume[foreground.box]
+    small = volume.size < LEAST_VOXELS
     return Signature(
         voxel_hash=hash_voxels(_turned(crop, turn)),
-        thumbnail=thumbnail(_turned(foreground.coarse, turn), _turned(foreground.coarse_bright, turn)),
+        thumbnail=np.zeros((0, 0, 0), dtype=np.int8)
+        if small
+        else thumbnail(_turned(foreground.coarse, turn), _turned(foreground.coarse_bright, turn)),
         quantiles=shape_of_histogram(crop[foreground.mask]),
     )
 
