@@ -74,7 +74,7 @@ def test_near_the_sums_written_out(
     assert (found.argmax(0) != want.argmax(0)).mean() < 0.01
     wrong = [((p.argmax(0) == classes - 1) != ball).mean() for p in (given, found)]
     assert wrong[0] > 0.02
-    assert wrong[1] < 0.005
+    assert wrong[1] < 0.01
 
 
 def test_without_weights_the_labels_are_those_of_the_network() -> None:

@@ -19,6 +19,7 @@ from striate.core.targets import Targets
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 LOSSES = {
+    "border_weighted": "striate.training.losses.border_weighted",
     "dice_ce": "striate.training.losses.dice_ce",
     "dice": "striate.training.losses.dice",
     "cross_entropy": "striate.training.losses.cross_entropy",
