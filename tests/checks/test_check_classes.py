@@ -51,7 +51,8 @@ def test_imbalance():
     rows = [(f"s{i}", ("a",)) for i in range(21)] + [("x", ("b",)), ("y", ("b",)), ("z", ("b",), "test")]
     assert only(class_balance, *rows) == [
         ("warning", "cohort: class a has 21 cases, class b only 2; up to 10 times learns well; beyond, a high accuracy may mean"
-         " that the rare class is never told. Add cases of the rare class, or judge by its own sensitivity and not by the accuracy.")
+         " that the rare class is never told. Add cases of the rare class, or judge by its own sensitivity and not by the"
+         " accuracy.")
     ]  # fmt: skip
     assert only(class_balance, *rows[1:]) == []  # 20 to 2
 

@@ -75,12 +75,16 @@ CELL = st.one_of(
             "a/b",
             "..",
             "1",
+            "a;b",
+            "none",
         ]
     ),
     st.text(max_size=12),
 )
 COLUMN = st.one_of(
-    st.sampled_from(["subject", "flair", "label", "case", "split", "rater_2", "site", "Time", "lable", "mask"]),
+    st.sampled_from(
+        ["subject", "flair", "label", "case", "split", "rater_2", "site", "Time", "lable", "mask", "class", "classes"]
+    ),
     st.text(max_size=8),
 )
 
@@ -144,3 +148,48 @@ def test_a_cohort_comes_back_from_its_csv(folder, names, site):
     cohort.write_csv(folder / "w.csv")
     back = Cohort.open(folder / "w.csv")
     assert back.cases == cohort.cases and back.label_names == cohort.label_names
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    cells=st.lists(
+        st.one_of(st.sampled_from(["", "none", "a;b", "P1_mask.nii.gz", ";", "A"]), st.text(max_size=8)), max_size=4
+    )
+)
+def test_any_classes_in_a_table(folder, cells):
+    import csv
+
+    with (folder / "v.csv").open("w", newline="", encoding="utf-8", errors="surrogatepass") as stream:
+        csv.writer(stream).writerows([["subject", "flair", "class"], *(["P1", "P1_flair.nii.gz", c] for c in cells[:1]),
+                                      *([f"Q{i}", "P2_flair.nii.gz", c] for i, c in enumerate(cells[1:]))])  # fmt: skip
+    problem, cohort = None, None
+    try:
+        cohort = Cohort.open(folder / "v.csv")
+    except DataError as error:
+        problem = str(error)
+    if cohort is None:
+        assert str(folder) in problem
+    else:
+        cohort.write_csv(folder / "x.csv")
+        assert [c.classes for c in Cohort.open(folder / "x.csv").cases] == [c.classes for c in cohort.cases]
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    classes=st.lists(
+        st.none() | st.lists(NAME.filter(lambda n: "." not in n and ";" not in n), max_size=3, unique=True),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_classes_come_back_from_a_csv(folder, classes):
+    from striate.core.case import Case
+
+    files = {"flair": folder / "P1_flair.nii.gz"}
+    try:
+        cases = tuple(Case(f"c{i}", "s", files, classes=None if c is None else tuple(c)) for i, c in enumerate(classes))
+    except DataError:
+        return  # a name that no cell can hold
+    cohort = Cohort("c", cases)
+    cohort.write_csv(folder / "y.csv")
+    assert Cohort.open(folder / "y.csv").cases == cohort.cases
