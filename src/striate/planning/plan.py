@@ -97,7 +97,7 @@ class Training(Config):
     budget_s
         Wall-clock seconds of the whole run (preparation, training, validation, report); None where `steps` decides.
     learning_rate, weight_decay, momentum
-        Of the optimiser; `momentum` is β₁ of AdamW and the Nesterov momentum of SGD.
+        Of the optimiser; `momentum` is β₁ of AdamW and the Nesterov momentum of SGD and RMSProp.
     warmup
         Share of the schedule with a rising learning rate; polynomial decay (power `decay_power`) follows.
     ema
@@ -116,7 +116,7 @@ class Training(Config):
     budget_s: PositiveFloat | None = None
     seed: int = 0
     loss: str = "dice_ce"
-    optimiser: Literal["adamw", "sgd"] = "adamw"
+    optimiser: Literal["adamw", "sgd", "rmsprop"] = "adamw"
     learning_rate: PositiveFloat = 2e-3
     weight_decay: float = Field(default=3e-5, ge=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
