@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from striate.measure.classification import ClassEvaluation
     from striate.measure.evaluation import Evaluation
 
 HEADS = {
@@ -31,6 +32,7 @@ def command(
 ) -> int:
     """Compare predicted masks with the truth."""
     from striate.cli.screen import Screen, show_json
+    from striate.measure.evaluation import Evaluation
     from striate.workflows.evaluate import evaluate
 
     found = evaluate(
@@ -41,9 +43,25 @@ def command(
         found.write(out)
     if as_json:
         show_json(found.to_dict())
-    else:
+    elif isinstance(found, Evaluation):
         _show(found)
+    else:
+        _show_classes(found)
     return 0
+
+
+def _show_classes(found: ClassEvaluation) -> None:
+    from striate.cli.screen import say, table
+    from striate.cli.train import show_overall
+
+    summary = found.to_dict()["summary"]
+    show_overall(summary.pop("overall"))
+    names = ("auc", "sensitivity", "specificity", "precision", "f1", "prevalence")
+    rows = [[label, *(_cell(m[n]["value"]) for n in names)] for label, m in summary.items()]
+    table(rows, ["class", *names])
+    say(f"{found.samples} samples of {found.subjects} subjects")
+    for note in found.notes:
+        say(note)
 
 
 def _show(found: Evaluation) -> None:

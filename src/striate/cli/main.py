@@ -25,6 +25,7 @@ VERBS = {
     "phantom": "Make a cohort of FLAIR-like scans with known lesions.",
     "digits": "Make a cohort of handwritten digits, to try classification.",
     "toy": "Gradient descent on y = a·x + b, step by step.",
+    "networks": "The networks: what each is, costs, takes as options, and looks like.",
     "demo": "The whole path on a phantom cohort, from check to report.",
 }
 

@@ -19,6 +19,12 @@ def command(
     budget: Annotated[str | None, typer.Option(help="Time of the whole run, for instance 10m (the default).")] = None,
     steps: Annotated[int | None, typer.Option(help="Number of updates instead of a time.")] = None,
     memory: Annotated[str | None, typer.Option(help="Memory that training may use, for instance 6G.")] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="segmentation, classification, sequence, reconstruction, contains:REGION or sequence:REGION."
+        ),
+    ] = None,
     regions: Annotated[list[str] | None, typer.Option(help="Unions of labels, for instance tumour=1+2+3+4.")] = None,
     holdout: Annotated[list[str] | None, typer.Option(help="Subject or case kept for validation; repeatable.")] = None,
     fold: Annotated[str | None, typer.Option(help="K/N: validate on part K of N, by subject.")] = None,
@@ -33,7 +39,7 @@ def command(
 
     facts, made = plan(
         cohort, out=out, progress=Screen(quiet=as_json), budget=budget, steps=steps, memory=memory, regions=regions,
-        holdout=holdout, fold=fold, network=network, dims=dims, seed=seed,
+        holdout=holdout, fold=fold, network=network, task=task, dims=dims, seed=seed,
     )  # fmt: skip
     if as_json:
         show_json({"fingerprint": facts.model_dump(mode="json"), "plan": made.model_dump(mode="json")})
@@ -61,7 +67,7 @@ def show_plan(facts: Fingerprint, made: Plan) -> None:
     say(
         f"{facts.cohort}: {len(facts.cases)} training cases of {subjects(facts)} subjects, channels {', '.join(facts.channels)}"
     )
-    say(f"learns       {', '.join(made.targets.names)}")
+    say(f"learns       {', '.join(made.task.outputs.names)}")
     for title, value, key in (
         ("spacing", f"{_times(made.preparation.spacing_mm)} mm", "preparation.spacing_mm"),
         ("intensities", ", ".join(made.preparation.normalisation), "preparation.normalisation"),

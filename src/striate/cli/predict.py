@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-
-if TYPE_CHECKING:
-    from striate.inference.prediction import Prediction
 
 ROWS_SHOWN = 40
 
@@ -31,13 +28,16 @@ def command(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
 ) -> int:
-    """Predict masks and their numbers with a trained model."""
+    """Predict masks, or classes, with a trained model."""
     from striate.cli.screen import Screen, show_json
     from striate.core.files import read_json
     from striate.workflows.predict import predict
 
     progress = Screen(quiet=as_json)
     found = predict(model, inputs, out, save_probabilities=save_probabilities, tta=tta, progress=progress)
+    if not (out / "findings.json").exists():
+        _show_whole(out, as_json=as_json)
+        return 0
     findings, record = read_json(out / "findings.json"), read_json(out / "record.json")
     if as_json:
         show_json(_document(found, findings, out, record))
@@ -46,7 +46,49 @@ def command(
     return 0
 
 
-def _document(found: list[Prediction], findings: dict[str, Any], out: Path, record: dict[str, Any]) -> dict[str, Any]:
+def _show_whole(out: Path, *, as_json: bool) -> None:
+    """Show what a model of whole images said: its table of classes, or how well it reconstructs."""
+    from striate.cli.screen import say, show_json, table
+    from striate.cli.train import show_overall
+    from striate.core.files import read_json
+    from striate.core.machine import show_bytes, show_seconds
+    from striate.measure.class_rows import joined
+    from striate.measure.class_table import FILE, ClassTable
+
+    record = read_json(out / "record.json")
+    document = {
+        "out": out, "peak_rss_bytes": record["facts"]["peak_rss_bytes"], "duration_s": record["duration_s"],
+    }  # fmt: skip
+    if (out / FILE).exists():
+        found = ClassTable.read(out, exclusive=not record["facts"]["task"]["multi_label"])
+        rows = list(zip(found.cases, found.slices, found.predicted, found.probabilities, strict=True))
+        if as_json:
+            cases = [
+                {"case": c, "slice": s, "predicted": list(p), "probabilities": dict(zip(found.classes, map(float, v), strict=True))}
+                for c, s, p, v in rows
+            ]  # fmt: skip
+            show_json({**document, "table": out / FILE, "cases": cases})
+            return
+        if len(rows) <= ROWS_SHOWN:
+            shown = [
+                [c, "–" if s is None else str(s), joined(p), *(f"{v:.3f}" for v in said)] for c, s, p, said in rows
+            ]
+            table(shown, ["case", "slice", "predicted", *found.classes])
+        else:
+            counts = {name: sum(name in p for p in found.predicted) for name in found.classes}
+            table([[name, str(count)] for name, count in counts.items()], ["class", "predicted"])
+        say(f"{len(rows)} rows in {out / FILE}, record.json beside it")
+    else:
+        summary = read_json(out / "evaluation.json")["summary"]
+        if as_json:
+            show_json({**document, "summary": summary})
+            return
+        show_overall(summary.get("overall", summary))
+    say(f"{show_seconds(record['duration_s'])}, peak memory {show_bytes(record['facts']['peak_rss_bytes'])}")
+    say(f"Look at it: striate report {out}")
+
+
+def _document(found: list[Any], findings: dict[str, Any], out: Path, record: dict[str, Any]) -> dict[str, Any]:
     cases = {case["case"]: case for case in findings["cases"]}
     return {
         "out": out, "peak_rss_bytes": record["facts"]["peak_rss_bytes"], "duration_s": record["duration_s"],
@@ -56,7 +98,7 @@ def _document(found: list[Prediction], findings: dict[str, Any], out: Path, reco
     }  # fmt: skip
 
 
-def _show(found: list[Prediction], findings: dict[str, Any], out: Path, record: dict[str, Any]) -> None:
+def _show(found: list[Any], findings: dict[str, Any], out: Path, record: dict[str, Any]) -> None:
     from striate.cli.screen import say, table
     from striate.core.machine import show_bytes, show_seconds
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,6 +22,12 @@ def command(
     budget: Annotated[str | None, typer.Option(help="Time of the whole run, for instance 10m (the default).")] = None,
     steps: Annotated[int | None, typer.Option(help="Number of updates instead of a time.")] = None,
     memory: Annotated[str | None, typer.Option(help="Memory that training may use, for instance 6G.")] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="segmentation, classification, sequence, reconstruction, contains:REGION or sequence:REGION."
+        ),
+    ] = None,
     regions: Annotated[list[str] | None, typer.Option(help="Unions of labels, for instance tumour=1+2+3+4.")] = None,
     holdout: Annotated[list[str] | None, typer.Option(help="Subject or case kept for validation; repeatable.")] = None,
     fold: Annotated[str | None, typer.Option(help="K/N: validate on part K of N, by subject.")] = None,
@@ -36,7 +42,7 @@ def command(
 
     finished = train(
         cohort, out=out, plan=plan, resume=resume, progress=Screen(quiet=as_json), budget=budget, steps=steps,
-        memory=memory, regions=regions, holdout=holdout, fold=fold, network=network, dims=dims, seed=seed,
+        memory=memory, regions=regions, holdout=holdout, fold=fold, network=network, task=task, dims=dims, seed=seed,
     )  # fmt: skip
     if finished.model is not None:
         show_finished(finished, as_json=as_json)
@@ -58,7 +64,11 @@ def show_finished(finished: Finished, *, as_json: bool) -> None:
             {**document, "waiting_share": finished.waiting_share, "evaluation": evaluation and evaluation.to_dict()}
         )
         return
-    for label, measures in (evaluation.to_dict()["summary"] if evaluation else {}).items():
+    summary = evaluation.to_dict()["summary"] if evaluation else {}
+    if finished.model is not None and finished.model.plan.task.kind != "segmentation":
+        show_overall(summary.pop("overall", {}))
+        summary = {}
+    for label, measures in summary.items():
         dice = measures["dice"]
         interval = f" (95 % {dice['low']:.3f} … {dice['high']:.3f})" if dice["low"] is not None else ""
         shown = "not measurable" if dice["mean"] is None else f"{dice['mean']:.3f}"
@@ -66,3 +76,13 @@ def show_finished(finished: Finished, *, as_json: bool) -> None:
     say(f"Model:  {finished.folder / 'model'}")
     say(f"Report: {finished.report}")
     say(f"Next:   striate predict {quote(str(finished.folder))} IMAGE --out DIR")
+
+
+def show_overall(measures: dict[str, Any]) -> None:
+    """Print measures over all classes (or reconstructions), with their intervals."""
+    from striate.cli.screen import say
+
+    for name, found in measures.items():
+        if found["value"] is not None:
+            interval = f" (95 % {found['low']:.3f} … {found['high']:.3f})" if found["low"] is not None else ""
+            say(f"{name.replace('_', ' ')}: {found['value']:.3f}{interval}, n {found['n']}")

@@ -160,7 +160,7 @@ def truths_of(case: Case, samples: CaseSamples, form: SampleForm) -> NDArray[np.
     if known is None:
         return result
     if form.contains:
-        there = _slices_with(case, form.contains)
+        there = slices_with(case, form.contains)
         for row, planes in zip(result, samples.slices, strict=True):
             row[...] = there[list(planes)] if form.length else there[planes[0]]
         return result
@@ -177,8 +177,14 @@ def truths_of(case: Case, samples: CaseSamples, form: SampleForm) -> NDArray[np.
     return result
 
 
-def _slices_with(case: Case, values: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Return for each axial slice of the scan whether the label map holds one of `values`."""
+def slices_with(case: Case, values: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Return for each axial slice of the scan (lowest first) whether the label map holds one of `values`.
+
+    Raises
+    ------
+    DataError
+        When the case has no label map, or it cannot be read.
+    """
     from striate.io.read import read_label
 
     if case.label is None:

@@ -9,6 +9,7 @@ the model has one channel or each file holds all of them.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -60,7 +61,7 @@ def gather(paths: Sequence[Path], channels: tuple[str, ...]) -> list[Case]:
     if files:
         cases.extend(group(files, channels))
     names = [case.name for case in cases]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise DataError(
             expected(

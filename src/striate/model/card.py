@@ -13,6 +13,18 @@ from striate.planning.plan import Plan
 
 UNKNOWN = "not recorded"
 
+CLASSES = (
+    "Accuracy, balanced accuracy, area under the ROC curve, log loss, Brier score and calibration error over all classes;"
+    " sensitivity, specificity, precision and F1 per class"
+)
+METRICS = {
+    "segmentation": "Dice, IoU, HD95 (mm), average surface distance (mm), volume error (mL) and lesion-wise precision,"
+    " recall and F1, per label or region",
+    "classification": CLASSES,
+    "sequence": CLASSES,
+    "reconstruction": "Mean squared and absolute error, PSNR (dB) and SSIM, per channel",
+}
+
 
 def write_card(plan: Plan, facts: Mapping[str, Any]) -> str:
     """Return the card as Markdown.
@@ -28,10 +40,7 @@ def write_card(plan: Plan, facts: Mapping[str, Any]) -> str:
         "Model details": _details(plan, facts),
         "Intended use": _use(plan),
         "Factors": _factors(plan, facts),
-        "Metrics": [
-            "Dice, IoU, HD95 (mm), average surface distance (mm), volume error (mL) and lesion-wise precision, recall"
-            " and F1, per label or region, with bootstrap intervals over subjects (docs/concepts/measures.md)."
-        ],
+        "Metrics": [f"{METRICS[plan.task.kind]}, with bootstrap intervals over subjects (docs/concepts/measures.md)."],
         "Evaluation data": [
             f"Held-out cases: {_count(facts, 'validation_cases')}; subjects never shared with training.",
         ],
@@ -47,7 +56,7 @@ def write_card(plan: Plan, facts: Mapping[str, Any]) -> str:
             " (striate evaluate).",
         ],
     }
-    head = f"# Model card: {', '.join(plan.targets.names)} from {', '.join(plan.task.channels)}\n"
+    head = f"# Model card: {', '.join(plan.task.outputs.names)} from {', '.join(plan.task.channels)}\n"
     return head + "".join(
         f"\n## {title}\n" + "".join(f"- {line}\n" for line in lines) for title, lines in sections.items()
     )
@@ -68,8 +77,8 @@ def _details(plan: Plan, facts: Mapping[str, Any]) -> list[str]:
 def _use(plan: Plan) -> list[str]:
     spacing = " × ".join(f"{v:g}" for v in plan.preparation.spacing_mm)
     return [
-        f"Segmentation of {', '.join(plan.targets.names)} in images with the channels {', '.join(plan.task.channels)}"
-        f" (in this order), at {spacing} mm.",
+        f"{plan.task.kind.capitalize()} of {', '.join(plan.task.outputs.names)} in images with the channels"
+        f" {', '.join(plan.task.channels)} (in this order), at {spacing} mm.",
         "Out of scope: other channels, other body parts, other label meanings, decisions without a person.",
     ]
 

@@ -84,7 +84,7 @@ class Network(nn.Module, abc.ABC):
         raw = [0.5**i for i in range(len(self.output_strides))]
         return tuple(w / sum(raw) for w in raw)
 
-    def organise(self, images: Tensor, generator: torch.Generator) -> None:  # noqa: B027
+    def organise(self, images: Tensor, generator: torch.Generator) -> None:
         """Learn what is learned without a teacher, before gradient descent begins; most networks learn nothing so.
 
         Parameters
@@ -94,6 +94,16 @@ class Network(nn.Module, abc.ABC):
         generator
             Source of everything that is drawn.
         """
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return the features (B, F) that `readout` learns from; only networks with `fixed_features` have them.
+
+        Raises
+        ------
+        UsageError
+            When the network has none.
+        """
+        raise UsageError(f"{type(self).__name__}: it has no fixed features.")
 
     def fitting(self, size: tuple[int, ...]) -> tuple[int, ...]:
         """Return the nearest size that fits and is not smaller than `size` (or the largest there is)."""

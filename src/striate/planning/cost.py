@@ -34,7 +34,8 @@ def network_cost(task: Task, choice: NetworkChoice, patch: tuple[int, ...]) -> C
 @functools.lru_cache(maxsize=64)
 def _counted(name: str, size: tuple[int, ...], in_channels: int, out_channels: int, options: str) -> Cost:
     """Count once what planning asks for again and again."""
-    return networks.cost(name, size, in_channels=in_channels, out_channels=out_channels, **json.loads(options))
+    given = {key: value for key, value in json.loads(options).items() if key != "input_size"}  # it is the patch
+    return networks.cost(name, size, in_channels=in_channels, out_channels=out_channels, **given)
 
 
 def seen_patch(patch: tuple[int, ...], spatial_dims: int, values: tuple[T, ...] | None = None) -> tuple[T, ...]:

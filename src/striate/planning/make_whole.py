@@ -5,11 +5,12 @@ from __future__ import annotations
 from striate.core.errors import MemoryLimitError, expected
 from striate.core.machine import show_bytes
 from striate.data.augment import Augmentation
-from striate.data.prepare import Preparation
+from striate.data.prepare import Intensities, Preparation
 from striate.planning.cost import network_cost, training_bytes
 from striate.planning.fingerprint import Fingerprint
 from striate.planning.make import Budget, Wishes, expectation, refuse_short, steady_precision
 from striate.planning.plan import Inference, Plan, Task, Training
+from striate.planning.rules import Decision
 from striate.planning.rules.mirror import SIDE
 from striate.planning.rules.normalisation import normalisation
 from striate.planning.rules.usual import USUAL_WHOLE
@@ -35,7 +36,7 @@ def make_whole_plan(facts: Fingerprint, task: Task, budget: Budget, timer: Timer
     """
     refuse_short(budget)
     network, seen = shown(facts, task, wishes.network, fast=timer.fast)
-    scheme, mirror, why_mirror = normalisation(facts), *_mirror(facts, task)
+    scheme, mirror, why_mirror = _intensities(facts), *_mirror(facts, task)
     reasons = dict(USUAL_WHOLE) | {
         "network.name": network.reason,
         "preparation.spacing_mm": seen.reason,
@@ -89,6 +90,14 @@ def _training(
             contrast=0.15 if learned else 0.0, gamma=0.15 if learned else 0.0, low_resolution=0.0, bias_field=0.0,
         ),
     )  # fmt: skip
+
+
+def _intensities(facts: Fingerprint) -> Decision[tuple[tuple[str, ...], tuple[Intensities | None, ...]]]:
+    """Return the scheme of each channel: for scans as for masks, for pictures smallest 0 and largest 1."""
+    if facts.spatial_dims == 3:
+        return normalisation(facts)
+    count = len(facts.channels)
+    return Decision((("rescale",) * count, (None,) * count), "pictures, smallest value 0 and largest 1")
 
 
 def _mirror(facts: Fingerprint, task: Task) -> tuple[tuple[int, ...], str]:

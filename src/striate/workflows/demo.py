@@ -8,8 +8,9 @@ from pathlib import Path
 from striate.core.errors import DataError, expected
 from striate.core.progress import Progress, Silent
 from striate.measure.evaluation import Evaluation
+from striate.measure.lesions import LesionRule
 from striate.workflows.check import check
-from striate.workflows.evaluate import evaluate
+from striate.workflows.evaluate import evaluate_masks
 from striate.workflows.phantom import phantom
 from striate.workflows.predict import predict
 from striate.workflows.report import report
@@ -87,7 +88,7 @@ def demo(
     progress.note("5 predict the unseen")
     predictions = predict(finished.folder, [judged_by], folder / "predictions", progress=progress)
     progress.note(f"6 evaluate {len(predictions)} predictions, 7 report")
-    evaluation = evaluate(folder / "predictions", judged_by)
+    evaluation = evaluate_masks(folder / "predictions", judged_by, None, LesionRule(), 0, progress)
     evaluation.write(folder / "predictions" / "evaluation.json")
     page = report(folder / "predictions")
     return Demonstrated(

@@ -9,8 +9,10 @@ from striate.core.progress import Progress, Silent, each
 from striate.core.targets import Targets
 from striate.data.pairs import MaskPair, Pairs, pair_masks
 from striate.io.read import read_label
+from striate.measure.classification import ClassEvaluation
 from striate.measure.evaluation import CaseEvaluation, Evaluation, evaluate_pair
 from striate.measure.lesions import LesionRule
+from striate.workflows.evaluate_classes import evaluate_classes, table_of
 
 
 def evaluate(
@@ -22,13 +24,13 @@ def evaluate(
     minimal_lesion_ml: float = 0.0,
     seed: int = 0,
     progress: Progress | None = None,
-) -> Evaluation:
-    """Compare predicted masks with the truth.
+) -> Evaluation | ClassEvaluation:
+    """Compare predicted masks, or predicted classes, with the truth.
 
     Parameters
     ----------
     predicted
-        A label map, a folder of them, or a cohort.
+        A label map, a folder of them, or a cohort; or ``predictions.csv`` of a model of classes, or its folder.
     truth
         A label map, a folder of them, or a cohort in any layout; matched by case name unless both are files.
     regions
@@ -51,8 +53,18 @@ def evaluate(
         When a region cannot be read.
     """
     progress = progress or Silent()
+    table = table_of(Path(predicted))
+    if table is not None:
+        return evaluate_classes(table, Path(truth), seed, progress)
     rule = LesionRule(minimal_overlap, minimal_lesion_ml)
-    pairs = pair_masks(Path(predicted), Path(truth))
+    return evaluate_masks(Path(predicted), Path(truth), regions, rule, seed, progress)
+
+
+def evaluate_masks(
+    predicted: Path, truth: Path, regions: Sequence[str] | None, rule: LesionRule, seed: int, progress: Progress
+) -> Evaluation:
+    """Compare predicted masks with the truth; see `evaluate`."""
+    pairs = pair_masks(predicted, truth)
     targets, notes = (Targets.parse(regions, pairs.label_names), ()) if regions else _targets(pairs)
     for note in (*pairs.notes, *notes):
         progress.warn(note)

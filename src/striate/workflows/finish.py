@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-import math
-import shutil
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from striate.core.files import filling, hash_file, read_json
+from striate.core.files import hash_file, read_json
 from striate.core.machine import peak_rss_bytes, show_bytes
-from striate.core.progress import Progress, each
+from striate.core.progress import Progress
 from striate.core.record import Record, Stopwatch
 from striate.data.cohort import Cohort
 from striate.data.split import Split
-from striate.data.store import PatchStore
-from striate.inference.predict import engine_of, predict_case, predict_classes
-from striate.io.read import read_header, read_label
-from striate.io.write import write_label
-from striate.measure.evaluation import CaseEvaluation, Evaluation, evaluate_pair
-from striate.measure.findings import Findings
 from striate.model.model import Model
 from striate.planning.plan import Plan
-from striate.reporting.panel import write_case_panel
 from striate.training import distributed
-from striate.training.loop import Learned, initialise
+from striate.training.loop import Learned
 from striate.training.run import Run
+from striate.workflows.material import Material, Measured
 
 REPORT_S = 8.0
 """Seconds kept for the model, the report and leaving, whatever the data."""
-
-SECONDS_PER_VOXEL = 9e-7
-"""Seconds per voxel and case for reading, restoring, writing, measuring and the panel of a validation case; measured."""
 
 
 @dataclass(frozen=True)
@@ -57,40 +45,26 @@ class Finished:
 
     folder: Path
     model: Model | None
-    evaluation: Evaluation | None
+    evaluation: Measured | None
     report: Path | None
     waiting_share: float
     steps: int
 
 
-def reserve_s(run: Run, plan: Plan, split: Split, store: PatchStore) -> float:
-    """Return the seconds to keep for what follows learning; one window's pace is measured with the untrained network."""
-    if not split.validation:
-        return REPORT_S
-    cohort = Cohort.open(run.cohort)
-    network, first = initialise(plan).eval(), store[split.validation[0]]
-    begin = time.monotonic()
-    predict_classes(plan, network, first.images.astype("float32"))
-    pace = (time.monotonic() - begin) / first.classes.size
-    total = REPORT_S
-    for name in split.validation:
-        header = read_header(next(iter(cohort.case(name).channels.values())))
-        total += pace * math.prod(store.shape(name)) + SECONDS_PER_VOXEL * math.prod(header.grid.shape)
-    return total
-
-
-def finish(run: Run, plan: Plan, split: Split, learned: Learned, progress: Progress, watch: Stopwatch) -> Finished:
+def finish(
+    run: Run, plan: Plan, split: Split, material: Material, learned: Learned, progress: Progress, watch: Stopwatch
+) -> Finished:
     """Write model, validation, record and report; each is replaced whole when a run is finished a second time."""
     if distributed.rank() != 0:
         return Finished(run.folder, None, None, None, learned.waiting_share, learned.steps)
     cohort = Cohort.open(run.cohort)
     facts = _model_facts(run, plan, split, cohort, learned)
     model = Model.save(run / "model", plan, learned.network.state_dict(), facts)
-    evaluation = _validate(run, model, split, cohort, progress) if split.validation else None
+    evaluation = material.validate(model, progress) if split.validation else None
     if evaluation is not None:
         summary = {"validation": evaluation.to_dict()["summary"], "validation_cases": len(split.validation)}
         model = Model.save(run / "model", plan, learned.network.state_dict(), facts | summary)
-    _record(run, plan, learned, watch, progress.warnings).write(run / "record.json")
+    _record(run, plan, material, learned, watch, progress.warnings).write(run / "record.json")
     from striate.workflows.report import report
 
     page = report(run.folder)
@@ -99,27 +73,6 @@ def finish(run: Run, plan: Plan, split: Split, learned: Learned, progress: Progr
         f" peak memory {show_bytes(peak_rss_bytes())}"
     )
     return Finished(run.folder, model, evaluation, page, learned.waiting_share, learned.steps)
-
-
-def _validate(run: Run, model: Model, split: Split, cohort: Cohort, progress: Progress) -> Evaluation:
-    """Predict the validation cases on their own grid and measure them against the truth."""
-    plan, engine, names = model.plan, engine_of(model), model.plan.task.label_names
-    measured, found = [], []
-    shutil.rmtree(run / "validation", ignore_errors=True)
-    with filling(run / "validation") as folder:
-        for name in each(progress, "Validation", split.validation, len(split.validation)):
-            case = cohort.case(name)
-            prediction = predict_case(model, case, network=engine)
-            truth = read_label(Path(str(case.label)))
-            values = evaluate_pair(prediction.label, truth, plan.targets, case_name=name)
-            measured.append(CaseEvaluation(name, values, case.subject))
-            found.append(Findings.of(name, prediction.label, plan.targets, prediction.warnings))
-            write_label(folder / f"{name}{'.nii.gz' if truth.array.ndim == 3 else '.png'}", prediction.label)
-            write_case_panel(folder / "panels" / f"{name}.npz", case, prediction.label, plan.targets, truth, names)
-        evaluation = Evaluation.of(measured)
-        evaluation.write(folder / "evaluation.json")
-        Findings.join(found).write(folder)
-    return evaluation
 
 
 def _model_facts(run: Run, plan: Plan, split: Split, cohort: Cohort, learned: Learned) -> dict[str, Any]:
@@ -148,8 +101,7 @@ def _ranges(facts: list[dict[str, Any]]) -> dict[str, dict[str, list[float]]]:
     return ranges
 
 
-def _record(run: Run, plan: Plan, learned: Learned, watch: Stopwatch, warned: list[str]) -> Record:
-    store = PatchStore.open(run / "cache")
+def _record(run: Run, plan: Plan, material: Material, learned: Learned, watch: Stopwatch, warned: list[str]) -> Record:
     written = {
         str(p.relative_to(run.folder)): hash_file(p)
         for p in sorted(run.folder.rglob("*"))
@@ -159,7 +111,7 @@ def _record(run: Run, plan: Plan, learned: Learned, watch: Stopwatch, warned: li
         "train",
         options={**run.options, "cohort": str(run.cohort)},
         seed=plan.training.seed,
-        inputs=store.inputs,
+        inputs=material.inputs,
         outputs=written,
         facts={
             "steps": learned.steps,
@@ -169,6 +121,6 @@ def _record(run: Run, plan: Plan, learned: Learned, watch: Stopwatch, warned: li
             "processes": distributed.world_size(),
             **({"regions": plan.task.regions} if plan.task.regions else {}),
         },
-        warnings=list(dict.fromkeys((*warned, *store.notes))),
+        warnings=list(dict.fromkeys((*warned, *material.notes))),
     )
     return replace(record, **watch.fields())

@@ -29,6 +29,9 @@ class Options(TypedDict, total=False):
         Number of updates instead of a time.
     memory
         Memory that training may use, for instance ``6G``; by default four fifths of what is free.
+    task
+        ``segmentation``, ``classification``, ``sequence``, ``reconstruction``, ``contains:REGION`` or ``sequence:REGION``
+        (see `striate.workflows.task`); by default what the truth of the cohort says.
     regions
         Unions of labels, for instance ``["tumour=1+2+3+4"]``.
     holdout
@@ -46,6 +49,7 @@ class Options(TypedDict, total=False):
     budget: str | None
     steps: int | None
     memory: str | None
+    task: str | None
     regions: Sequence[str] | None
     holdout: Sequence[str] | None
     fold: str | None

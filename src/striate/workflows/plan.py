@@ -9,9 +9,12 @@ from striate.core.progress import Progress, Silent
 from striate.data.cohort import Cohort
 from striate.data.split import Split
 from striate.planning.fingerprint import Fingerprint
+from striate.planning.image_facts import measure_images
 from striate.planning.make import make_plan
+from striate.planning.make_whole import make_whole_plan
 from striate.planning.plan import Plan, Task
 from striate.workflows.options import Options, budget_of, checked, split_of, targets_of, wishes_of
+from striate.workflows.task import whole_task
 
 
 def plan(
@@ -53,6 +56,11 @@ def plan_training(
     """Measure the training cases only, and decide; `spent_s` of the time budget has gone already."""
     from striate.training.timing import MachineTimer
 
+    whole = whole_task(cohort, options.get("task"), options.get("regions"))
+    if whole is not None:
+        facts = measure_images(cohort, [cohort.case(name) for name in split.train], progress)
+        progress.note("Timing a few real training steps on this machine …")
+        return facts, make_whole_plan(facts, whole, budget_of(options, spent_s), MachineTimer(), wishes_of(options))
     targets = targets_of(cohort, options)
     facts = Fingerprint.measure(cohort, [cohort.case(name) for name in split.train], targets, progress)
     regions = None if targets is None else dict(targets.sets)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from striate.core.case import Case
 from striate.core.errors import DataError, UsageError
@@ -17,11 +18,13 @@ from striate.inference.inputs import check_headers, gather
 from striate.inference.memory import check_memory
 from striate.inference.predict import engine_of, predict_case
 from striate.inference.prediction import Prediction
+from striate.inference.whole import WholePrediction
 from striate.io.read import extension, read_label
 from striate.io.write import write_label
 from striate.measure.findings import Findings
 from striate.model.model import PLAN, Model
 from striate.reporting.panel import write_case_panel
+from striate.workflows.predict_whole import predict_whole_cases
 
 PANELS = 12
 """Panels are written for this many cases; a report of more would not be looked at."""
@@ -36,8 +39,8 @@ def predict(
     save_probabilities: bool = False,
     tta: bool = False,
     progress: Progress | None = None,
-) -> list[Prediction]:
-    """Predict masks of all cases in `inputs` and write them, with their findings, into the new folder `out`.
+) -> list[Prediction] | list[WholePrediction]:
+    """Predict all cases in `inputs` and write masks and findings, or classes, into the new folder `out`.
 
     Parameters
     ----------
@@ -47,7 +50,8 @@ def predict(
         Image files, folders, cohorts; see `striate.inference.inputs`.
     out
         Gets ``CASE.nii.gz`` (or the format of the images), ``findings.json``, ``findings.csv``, ``record.json``,
-        ``panels/`` and, where asked for, ``probabilities/CASE_LABEL.nii.gz``.
+        ``panels/`` and, where asked for, ``probabilities/CASE_LABEL.nii.gz``. A model of
+        whole images writes ``predictions.csv`` instead of masks and findings.
     save_probabilities
         Also write one probability map per label or region.
     tta
@@ -68,6 +72,16 @@ def predict(
     model = model if isinstance(model, Model) else Model.open(model)
     given = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
     cases = gather([Path(p) for p in given], model.channels)
+    asked = {"model": model.folder, "inputs": given, "out": out, "save_probabilities": save_probabilities, "tta": tta}
+    work = predict_masks if model.plan.task.kind == "segmentation" else predict_whole_cases
+    return work(model, cases, out, asked, progress, watch)
+
+
+def predict_masks(
+    model: Model, cases: list[Case], out: Path, options: dict[str, Any], progress: Progress, watch: Stopwatch
+) -> list[Prediction]:
+    """Predict the masks of all cases and write them with their findings; see `predict`."""
+    tta, save_probabilities = bool(options["tta"]), bool(options["save_probabilities"])
     _announce(model, cases, tta, progress)
     found, findings = list[Prediction](), list[Findings]()
     with filling(out) as folder, progress.bar("predict", len(cases)) as bar:
@@ -84,13 +98,6 @@ def predict(
             maps = {name: out / path.relative_to(folder) for name, path in prediction.probabilities.items()}
             found.append(prediction.stored(out / mask.name, maps))
         Findings.join(findings).write(folder)
-        options = {
-            "model": model.folder,
-            "inputs": given,
-            "out": out,
-            "save_probabilities": save_probabilities,
-            "tta": tta,
-        }
         _record(options, model, found, folder, watch).write(folder / "record.json")
     return found
 

@@ -20,17 +20,18 @@ from striate.core.progress import Progress, Silent, hearing_warnings
 from striate.core.record import Stopwatch
 from striate.data.checks.run import CheckResult, run_checks
 from striate.data.cohort import Cohort
-from striate.data.patches import Sampling
 from striate.data.split import Split
-from striate.data.store import PatchStore
 from striate.planning.fingerprint import Fingerprint
+from striate.planning.image_facts import measure_images
 from striate.planning.plan import Plan
 from striate.training import distributed, schedule
 from striate.training.run import Run, alone, resuming
-from striate.workflows.finish import Finished, finish, reserve_s
+from striate.workflows.finish import REPORT_S, Finished, finish
+from striate.workflows.material import build, open_material
 from striate.workflows.options import DEFAULT_BUDGET, Options, checked, plain_options, split_of, targets_of
 from striate.workflows.plan import plan_training
 from striate.workflows.refuse import refuse_large, refuse_other_data, with_options
+from striate.workflows.task import whole_task
 
 LEAST_LEARNING_S = 5.0
 """Seconds of learning that every run gets, whatever its budget."""
@@ -132,7 +133,8 @@ def _open_run(
         raise UsageError("no cohort: give a folder or CSV to train on, or --resume RUN.")
     opened = Cohort.open(Path(cohort))
     split_of(opened, options)
-    targets_of(opened, options)
+    if whole_task(opened, options.get("task"), options.get("regions")) is None:
+        targets_of(opened, options)
     if plan is not None:
         made = with_options(Plan.read(Path(plan)), Path(plan), options)
         refuse_other_data(made, Path(plan), opened)
@@ -192,7 +194,10 @@ def _prepare(run: Run, progress: Progress, began: float) -> None:
             made = with_options(Plan.read(path), path, options)
             refuse_other_data(made, path, cohort)
             cases = [cohort.case(name) for name in split.train]
-            facts = Fingerprint.measure(cohort, cases, made.targets, progress)
+            if made.task.kind == "segmentation":
+                facts = Fingerprint.measure(cohort, cases, made.targets, progress)
+            else:
+                facts = measure_images(cohort, cases, progress)
         else:
             facts, made = plan_training(cohort, split, options, progress, time.monotonic() - began)
             if made.training.budget_s is not None:
@@ -214,27 +219,21 @@ def _refuse_errors(result: CheckResult, progress: Progress) -> None:
         raise DataError(f"{result.cohort}: {len(errors)} errors must be mended before training:{shown}{more}")
 
 
-def _build(run: Run, progress: Progress) -> PatchStore:
+def _build(run: Run, progress: Progress) -> None:
     cohort, split, made = Cohort.open(run.cohort), Split.read(run / "split.json"), Plan.read(run / "plan.yaml")
-    cases = [cohort.case(name) for name in (*split.train, *split.validation)]
-    return PatchStore.build(cases, made.preparation, made.targets, run / "cache", progress)
+    build(run, made, split, cohort, progress)
 
 
 def _learn(run: Run, progress: Progress, watch: Stopwatch, began: float) -> Finished:
     """Learn, then turn what was learned into a model, predictions, measures and a report."""
-    from striate.data.loader import Loader
-    from striate.inference.validate import validator
     from striate.training.loop import learn
 
-    made, split, store = Plan.read(run / "plan.yaml"), Split.read(run / "split.json"), PatchStore.open(run / "cache")
-    training = made.training
-    sampling = Sampling(
-        split.train, training.patch, training.batch, training.foreground, training.seed, training.augmentation
-    )
+    made, split = Plan.read(run / "plan.yaml"), Split.read(run / "split.json")
+    material, training = open_material(run, made, split), made.training
 
     def seconds() -> float:
         spent_s = 0.0 if "done_s" in run.schedule else time.monotonic() - began
-        after_s = reserve_s(run, made, split, store)
+        after_s = REPORT_S + (material.reserve_s() if split.validation else 0.0)
         left = max(LEAST_LEARNING_S, (training.budget_s or 0.0) - spent_s - after_s)
         if left == LEAST_LEARNING_S:
             gone, after = show_seconds(spent_s), show_seconds(after_s)
@@ -248,12 +247,13 @@ def _learn(run: Run, progress: Progress, watch: Stopwatch, began: float) -> Fini
     writes = distributed.rank() == 0
     learned = learn(
         made,
-        lambda step: Loader(store, sampling, start_step=step, workers=training.workers, rank=distributed.rank()),
+        material.loader,
         schedule.clock_of(run, training, seconds, write=writes),
         run.folder,
-        validate=validator(made, store, split.validation),
+        validate=material.validator(),
         progress=progress,
+        organise=material.organise,
     )
     if writes:
         schedule.ended(run, learned.steps)
-    return finish(run, made, split, learned, progress, watch)
+    return finish(run, made, split, material, learned, progress, watch)

@@ -100,12 +100,18 @@ def _options(name: str, edge: int, *, fast: bool) -> dict[str, Any]:
 
 
 def _fitting(name: str, task: Task, wished: tuple[int, ...], options: dict[str, Any]) -> tuple[int, ...]:
-    """Return the size nearest to `wished` that the network takes."""
+    """Return the size nearest to `wished` that the network takes; its own where it cannot be built for a size so small."""
     import torch
 
-    with torch.device("meta"):
-        network = networks.create(
-            name, spatial_dims=len(wished), in_channels=len(task.channels), out_channels=task.outputs.out_channels,
-            **networks.sized(name, wished, options),
-        )  # fmt: skip
+    def size_of(given: dict[str, Any]) -> tuple[int, ...]:
+        with torch.device("meta"):
+            network = networks.create(
+                name, spatial_dims=len(wished), in_channels=len(task.channels),
+                out_channels=task.outputs.out_channels, **given,
+            )  # fmt: skip
         return network.fitting(wished)
+
+    try:
+        return size_of(networks.sized(name, wished, options))
+    except UsageError:
+        return size_of(options)

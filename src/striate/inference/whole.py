@@ -1,0 +1,172 @@
+"""Whole images through a network: probabilities of classes, or reconstructions, sample by sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from striate.core.case import Case
+from striate.data.samples import CaseSamples, SampleForm, SampleStore, prepare_samples
+from striate.measure.classification import ClassEvaluation
+from striate.networks.network import Network
+from striate.planning.cost import seen_patch
+from striate.planning.plan import Plan
+
+AT_ONCE = 32
+"""Images that pass through a network together; more are not faster on a processor and take more memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class WholePrediction:
+    """What a network says of one case.
+
+    Attributes
+    ----------
+    case
+        What was looked at.
+    probabilities
+        (N, K): one row for the case, or for each axial slice that was looked at. Empty for reconstructions.
+    slices
+        The axial slice of each row, counted from the lowest; empty where the row is the whole case.
+    images, reconstructions
+        What the network saw (N, C, *size), and what it made of it; reconstructions are None for classes.
+    """
+
+    case: Case
+    probabilities: NDArray[np.float32]
+    slices: tuple[int, ...]
+    images: NDArray[np.float32]
+    reconstructions: NDArray[np.float32] | None = None
+
+
+def form_of(plan: Plan) -> SampleForm:
+    """Return what one sample of a plan is."""
+    task = plan.task
+    return SampleForm(
+        size=seen_patch(plan.training.patch, plan.network.spatial_dims),
+        slices=task.unit == "slice",
+        length=plan.training.length if task.kind == "sequence" else 0,
+        classes=task.classes,
+        exclusive=not task.multi_label,
+        contains=task.targets.sets[task.contains] if task.contains is not None else (),
+    )
+
+
+def through(
+    network: nn.Module, images: NDArray[Any], tell: Callable[[int], None] = lambda done: None
+) -> NDArray[np.float32]:
+    """Return what `network` gives for `images` (N, …), a few at a time; it is left in the mode that it came in."""
+    was_training = network.training
+    network.eval()
+    device = next(iter(network.parameters())).device
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(images), AT_ONCE):
+            part = torch.from_numpy(np.asarray(images[start : start + AT_ONCE], dtype=np.float32)).to(device)
+            parts.append(network(part).float().cpu().numpy())
+            tell(min(start + AT_ONCE, len(images)))
+    network.train(was_training)
+    return np.concatenate(parts)
+
+
+def probabilities_of(logits: NDArray[np.float32], *, exclusive: bool) -> NDArray[np.float32]:
+    """Return softmax over the last axis, or the sigmoid of each."""
+    if exclusive:
+        grown = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        return np.asarray(grown / grown.sum(axis=-1, keepdims=True), dtype=np.float32)
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)), dtype=np.float32)
+
+
+def predict_whole(plan: Plan, network: nn.Module, cases: Sequence[Case]) -> Iterator[WholePrediction]:
+    """Predict cases from their files, in order; small ones pass through the network together.
+
+    Raises
+    ------
+    DataError
+        When the files cannot be read or do not fit together.
+    """
+    form, waiting = form_of(plan), list[tuple[Case, CaseSamples]]()
+    for case in cases:
+        waiting.append((case, prepare_samples(case, plan.preparation, form)))
+        if sum(len(samples.images) for _, samples in waiting) >= AT_ONCE:
+            yield from predict_samples(plan, network, waiting)
+            waiting = []
+    yield from predict_samples(plan, network, waiting)
+
+
+def predict_samples(
+    plan: Plan, network: nn.Module, pairs: Sequence[tuple[Case, CaseSamples]]
+) -> Iterator[WholePrediction]:
+    """Predict the prepared samples of cases, all in one go."""
+    if not pairs:
+        return
+    outputs = through(network, np.concatenate([samples.images for _, samples in pairs]))
+    start = 0
+    for case, samples in pairs:
+        found = outputs[start : start + len(samples.images)]
+        start += len(found)
+        yield _told(plan, case, samples, found)
+
+
+def _told(plan: Plan, case: Case, samples: CaseSamples, found: NDArray[np.float32]) -> WholePrediction:
+    """Return what the outputs of a network say of a case."""
+    images, planes = samples.images, tuple(p[0] for p in samples.slices if p)
+    if plan.task.kind == "reconstruction":
+        return WholePrediction(case, np.zeros((len(found), 0), np.float32), planes, images, found)
+    chances = probabilities_of(found, exclusive=not plan.task.multi_label)
+    if plan.task.kind == "sequence":
+        images, chances, planes = _merged(images, chances, samples.slices)
+    return WholePrediction(case, chances, planes, images)
+
+
+def _merged(
+    images: NDArray[np.float32], chances: NDArray[np.float32], slices: Sequence[tuple[int, ...]]
+) -> tuple[NDArray[np.float32], NDArray[np.float32], tuple[int, ...]]:
+    """Average, for each slice, what the windows that hold it say (N, T, K) → (D, K)."""
+    sums: dict[int, list[NDArray[np.float32]]] = {}
+    seen: dict[int, NDArray[np.float32]] = {}
+    for window, said, planes in zip(images, chances, slices, strict=True):
+        for image, row, plane in zip(window, said, planes, strict=True):
+            sums.setdefault(plane, []).append(row)
+            seen[plane] = image
+    order = tuple(sorted(sums))
+    return np.stack([seen[k] for k in order]), np.stack([np.mean(sums[k], axis=0) for k in order]), order
+
+
+def whole_validator(plan: Plan, store: SampleStore, cases: Sequence[str]) -> Callable[[nn.Module], dict[str, float]]:
+    """Return a function from a network to measures on `cases` while it learns; without cases it returns nothing.
+
+    Classes: ``balanced_accuracy``, ``accuracy`` and ``macro_auc`` over all samples. Reconstructions: ``mse`` and ``psnr_db``
+    against the range of the images. `store` holds images, or fixed features that a read-out takes.
+    """
+    rows = store.of(cases)
+
+    def validate(network: nn.Module) -> dict[str, float]:
+        if len(rows) == 0:
+            return {}
+        learned: nn.Module = network
+        if isinstance(network, Network) and network.fixed_features:
+            learned = network.readout
+        found = through(learned, store.images[rows])
+        if plan.task.kind == "reconstruction":
+            images = np.asarray(store.images[rows], dtype=np.float32)
+            mse = float(np.mean((images - found) ** 2))
+            width = max(float(images.max() - images.min()), 1e-12)
+            return {"mse": mse, "psnr_db": float(10 * np.log10(width**2 / max(mse, 1e-12)))}
+        chances = probabilities_of(found, exclusive=not plan.task.multi_label)
+        truth = store.truth[rows]
+        if plan.task.kind == "sequence":
+            chances, truth = chances.reshape(-1, chances.shape[-1]), truth.reshape(-1, *truth.shape[2:])
+        wanted = truth.astype(bool) if plan.task.multi_label else truth
+        measured = ClassEvaluation.of(plan.task.classes, wanted, chances, ["all"] * len(truth), draws=0)
+        overall = measured.summary["overall"]
+        values = {name: overall[name].value for name in ("balanced_accuracy", "accuracy", "macro_auc")}
+        return {name: float(value) for name, value in values.items() if value is not None}
+
+    return validate

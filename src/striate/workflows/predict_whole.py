@@ -1,0 +1,101 @@
+"""`predict` with a model of whole images: classes of cases or slices, or reconstructions; whole or not at all."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from striate.core.case import Case
+from striate.core.errors import UsageError
+from striate.core.files import filling, hash_file
+from striate.core.machine import peak_rss_bytes
+from striate.core.progress import Progress
+from striate.core.record import Record, Stopwatch
+from striate.data.samples import CaseSamples, truths_of
+from striate.inference.inputs import check_headers
+from striate.inference.whole import WholePrediction, form_of, predict_whole
+from striate.model.model import Model
+from striate.planning.plan import Plan
+from striate.workflows.whole import class_table, names_of, write_gallery, write_reconstructions
+
+
+def predict_whole_cases(
+    model: Model, cases: list[Case], out: Path, options: dict[str, Any], progress: Progress, watch: Stopwatch
+) -> list[WholePrediction]:
+    """Predict all cases and write ``predictions.csv`` (or the measures of reconstructions), pictures and the record.
+
+    Raises
+    ------
+    UsageError
+        When an option is asked for that only masks have.
+    DataError, ModelError
+        When an image cannot be read or fits not.
+    """
+    wrong = next((name for name in ("tta", "save_probabilities") if options.get(name)), None)
+    if wrong is not None:
+        raise UsageError(f"--{wrong.replace('_', '-')}: the model gives no masks; leave it away.")
+    plan, network = model.plan, model.network()
+    for case in cases:
+        check_headers(case, len(plan.preparation.spacing_mm))
+    progress.note(f"{len(cases)} case{'s' if len(cases) > 1 else ''}, {_told(plan)}")
+    found = []
+    with filling(out) as folder:
+        with progress.bar("predict", len(cases)) as bar:
+            for done, prediction in enumerate(predict_whole(plan, network, cases), start=1):
+                found.append(prediction)
+                bar.update(done, case=prediction.case.name)
+        if plan.task.kind == "reconstruction":
+            write_reconstructions(folder, found)
+        else:
+            truths = {p.case.name: truths_by_slice(plan, p.case, p.slices) for p in found}
+            table = class_table(plan, found, lambda name, plane: truths[name].get(plane))
+            table.write(folder)
+            write_gallery(folder, table, found)
+        _record(model, found, folder, options, progress, watch).write(folder / "record.json")
+    return found
+
+
+def truths_by_slice(plan: Plan, case: Case, slices: tuple[int, ...]) -> dict[int | None, tuple[str, ...]]:
+    """Return slice (None: the whole case) → its true classes; nothing where the case does not tell them."""
+    form = form_of(plan)
+    if not ((form.contains and case.label is not None) or (not form.contains and case.classes is not None)):
+        return {}
+    if not slices:
+        truth = truths_of(case, CaseSamples(_nothing(1), ((),)), form)
+        return {None: names_of(plan, truth[0])}
+    single = form.changed(length=0)
+    truth = truths_of(case, CaseSamples(_nothing(len(slices)), tuple((k,) for k in slices)), single)
+    return {plane: names_of(plan, row) for plane, row in zip(slices, truth, strict=True)}
+
+
+def _nothing(count: int) -> Any:
+    import numpy as np
+
+    return np.empty((count, 0), dtype=np.float32)
+
+
+def _told(plan: Plan) -> str:
+    if plan.task.kind == "reconstruction":
+        return "reconstructions"
+    return f"classes {', '.join(plan.task.classes)} of each {plan.task.unit}"
+
+
+def _record(
+    model: Model,
+    found: list[WholePrediction],
+    folder: Path,
+    options: dict[str, Any],
+    progress: Progress,
+    watch: Stopwatch,
+) -> Record:
+    read = {f"{p.case.name}/{name}": hash_file(path) for p in found for name, path in p.case.channels.items()}
+    written = {str(p.relative_to(folder)): hash_file(p) for p in sorted(folder.rglob("*")) if p.is_file()}
+    facts = {
+        "peak_rss_bytes": peak_rss_bytes(), "weights_sha256": model.facts.get("weights_sha256"),
+        "task": model.plan.task.model_dump(mode="json"), "network": model.plan.network.name,
+    }  # fmt: skip
+    record = Record(
+        "predict", options=options, inputs=read, outputs=written, facts=facts, warnings=list(progress.warnings)
+    )
+    return replace(record, **watch.fields())

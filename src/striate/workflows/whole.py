@@ -1,0 +1,189 @@
+"""A run that learns from whole images: classes, sequences of slices, reconstructions."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from striate.core.files import filling
+from striate.core.progress import Progress, each
+from striate.data.cohort import Cohort
+from striate.data.draw_samples import SampleSampling
+from striate.data.loader import Loader
+from striate.data.samples import CaseSamples, SampleStore
+from striate.data.split import Split
+from striate.inference.whole import (
+    WholePrediction,
+    form_of,
+    predict_samples,
+    through,
+    whole_validator,
+)
+from striate.measure.class_table import ClassTable
+from striate.measure.reconstruction import CaseReconstruction, ReconstructionEvaluation, reconstruction_measures
+from striate.model.model import Model
+from striate.networks.network import Network
+from striate.planning.plan import Plan
+from striate.reporting.sample_panel import upright, write_samples, write_triples
+from striate.training import distributed
+from striate.training.features import feature_store, organise
+from striate.training.loop import initialise
+from striate.training.run import Run
+from striate.workflows.material import Measured
+
+
+class WholeImages:
+    """See `striate.workflows.material.Material`."""
+
+    def __init__(self, run: Run, plan: Plan, split: Split) -> None:
+        self.run, self.plan, self.split = run, plan, split
+        self.store = SampleStore.open(run / "cache")
+        self.inputs, self.notes = self.store.inputs, self.store.notes
+        self._features: SampleStore | None = None
+
+    @staticmethod
+    def build(run: Run, plan: Plan, split: Split, cohort: Cohort, progress: Progress) -> None:
+        """Prepare all cases."""
+        cases = [cohort.case(name) for name in (*split.train, *split.validation)]
+        SampleStore.build(cases, plan.preparation, form_of(plan), run / "cache", progress)
+
+    def loader(self, step: int, network: Network) -> Loader:
+        """Open the batches from `step` on: images, or the features that a read-out learns from."""
+        t, store, augmentation = self.plan.training, self.store, self.plan.training.augmentation
+        if network.fixed_features:
+            store = self._features = feature_store(network, self.store, self.run / "features")
+        sampling = SampleSampling(
+            self.split.train, t.batch, t.balanced, t.seed, None if network.fixed_features else augmentation
+        )
+        return Loader(store, sampling, start_step=step, workers=t.workers, rank=distributed.rank())
+
+    def organise(self, network: Network) -> None:
+        """Let a fresh network learn what it learns without a teacher."""
+        organise(network, self.store, self.split.train, self.plan.training.seed)
+
+    def validator(self) -> Callable[[nn.Module], dict[str, float]]:
+        """Return the function that measures a network while it learns."""
+
+        def validate(network: nn.Module) -> dict[str, float]:
+            return whole_validator(self.plan, self._features or self.store, self.split.validation)(network)
+
+        return validate
+
+    def reserve_s(self) -> float:
+        """Return the seconds for the validation cases; the pace is measured with the untrained network."""
+        rows = self.store.of(self.split.validation)
+        network, some = initialise(self.plan).eval(), rows[: min(8, len(rows))]
+        begin = time.monotonic()
+        through(network, self.store.images[some])
+        return (time.monotonic() - begin) / len(some) * len(rows)
+
+    def validate(self, model: Model, progress: Progress) -> Measured:
+        """Predict the validation cases from the prepared images and measure them."""
+        network, cohort = model.network(), Cohort.open(self.run.cohort)
+        pairs = [(cohort.case(name), self._samples(name)) for name in self.split.validation]
+        told = each(progress, "Validation", predict_samples(self.plan, network, pairs), len(pairs))
+        found = list(told)
+        shutil.rmtree(self.run / "validation", ignore_errors=True)
+        with filling(self.run / "validation") as folder:
+            if self.plan.task.kind == "reconstruction":
+                return write_reconstructions(folder, found)
+            table = class_table(self.plan, found, self._truth)
+            table.write(folder)
+            evaluation = table.evaluate(seed=self.plan.training.seed)
+            evaluation.write(folder)
+            write_gallery(folder, table, found)
+        return evaluation
+
+    def _samples(self, case: str) -> CaseSamples:
+        """Return the prepared samples of a case."""
+        rows = self.store.rows[case]
+        images = np.asarray(self.store.images[rows.start : rows.stop], dtype=np.float32)
+        return CaseSamples(images, tuple(self.store.slices[row] for row in rows))
+
+    def _truth(self, case: str, plane: int | None) -> tuple[str, ...]:
+        """Return the true classes of a case, or of one of its slices."""
+        for row in self.store.rows[case]:
+            planes, truth = self.store.slices[row], self.store.truth[row]
+            if plane is None or plane in planes:
+                if self.store.form.length and plane is not None:
+                    truth = truth[planes.index(plane)]
+                return names_of(self.plan, truth)
+        return ()
+
+
+def names_of(plan: Plan, truth: NDArray[np.uint8]) -> tuple[str, ...]:
+    """Return the classes that the stored truth of one image means."""
+    names = plan.task.classes
+    return tuple(n for n, t in zip(names, truth, strict=True) if t) if plan.task.multi_label else (names[int(truth)],)
+
+
+def class_table(
+    plan: Plan, found: list[WholePrediction], truth: Callable[[str, int | None], tuple[str, ...] | None]
+) -> ClassTable:
+    """Return one row for each case, or for each slice of it.
+
+    Parameters
+    ----------
+    plan
+        Of the model.
+    found
+        What it said.
+    truth
+        Tells the classes of a case (and slice); None where they are not known.
+    """
+    rows = [(p, plane) for p in found for plane in (p.slices or (None,))]
+    return ClassTable(
+        plan.task.classes,
+        not plan.task.multi_label,
+        tuple(p.case.name for p, _ in rows),
+        tuple(p.case.subject for p, _ in rows),
+        tuple(plane for _, plane in rows),
+        tuple(truth(p.case.name, plane) for p, plane in rows),
+        np.concatenate([p.probabilities for p in found]).astype(np.float64),
+    )
+
+
+def write_gallery(folder: Path, table: ClassTable, found: list[WholePrediction]) -> None:
+    """Write the pictures that the report shows: mistakes and typical right ones."""
+    write_samples(folder, [_picture(image, prediction) for prediction in found for image in prediction.images], table)
+
+
+def write_reconstructions(folder: Path, found: list[WholePrediction]) -> ReconstructionEvaluation:
+    """Measure reconstructions and write the measures and pictures."""
+    evaluation = ReconstructionEvaluation.of([_measured(p) for p in found])
+    evaluation.write(folder)
+    pairs = [
+        (_picture(image, p), _picture(made, p), f"{p.case.name}{'' if plane is None else f', slice {plane}'}")
+        for p in found
+        if p.reconstructions is not None
+        for image, made, plane in zip(p.images, p.reconstructions, p.slices or (None,), strict=True)
+    ]
+    write_triples(folder, *(list(column) for column in zip(*pairs, strict=True)))
+    return evaluation
+
+
+def _measured(prediction: WholePrediction) -> CaseReconstruction:
+    """Measure a case: the mean over its samples, for each channel."""
+    made = prediction.reconstructions
+    channels = {}
+    for index, name in enumerate(prediction.case.channels):
+        each_one = [
+            reconstruction_measures(image[index], again[index])
+            for image, again in zip(prediction.images, [] if made is None else made, strict=True)
+        ]
+        known = {m: [v for v in (one[m] for one in each_one) if v is not None] for m in each_one[0]}
+        channels[name] = {m: float(np.mean(values)) if values else None for m, values in known.items()}
+    return CaseReconstruction(prediction.case.name, channels, prediction.case.subject)
+
+
+def _picture(image: NDArray[np.float32], prediction: WholePrediction) -> NDArray[np.float32]:
+    """Return the first channel of (C, *S), upright; of a volume the middle axial slice."""
+    scan = bool(prediction.slices) or image.ndim == 4
+    plane = image[0] if image.ndim == 3 else image[0, ..., image.shape[3] // 2]
+    return np.asarray(upright(plane, oriented=scan), dtype=np.float32)
