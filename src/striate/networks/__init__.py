@@ -26,6 +26,7 @@ NETWORKS: dict[str, str] = {
     "deep_autoencoder": "striate.networks.deep_autoencoder:DeepAutoencoder",
     "deepmedic": "striate.networks.deepmedic:DeepMedic",
     "googlenet": "striate.networks.googlenet:GoogLeNet",
+    "hmax": "striate.networks.hmax:HMAX",
     "inception_3d": "striate.networks.inception_3d:Inception3D",
     "inception_resnet_v2": "striate.networks.inception_resnet_v2:InceptionResNetV2",
     "inception_v3": "striate.networks.inception_v3:InceptionV3",
