@@ -38,7 +38,7 @@ _HOME = {
     "toy": "striate.workflows.toy",
 }
 
-__all__ = ["__version__", "networks", *sorted(_HOME)]
+__all__ = ["__version__", *sorted(("networks", *_HOME))]
 
 
 def __getattr__(name: str) -> Any:

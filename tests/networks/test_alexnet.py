@@ -42,7 +42,7 @@ def test_without_groups() -> None:
 def test_the_two_halves_do_not_see_each_other_before_the_third_convolution() -> None:
     torch.manual_seed(0)
     network = networks.create("alexnet", input_size=(67, 67), width=0.125)
-    conv2 = network.features.conv2
+    conv2 = network.convolutions.conv2
     x = torch.randn(1, 12, 7, 7, requires_grad=True)
     seen = torch.autograd.grad(conv2(x)[:, :16].sum(), x)[0].abs().sum((0, 2, 3)) > 0
     assert seen.tolist() == [True] * 6 + [False] * 6
@@ -52,8 +52,8 @@ def test_the_form_for_small_images() -> None:
     """Shin et al. 2016: conv1 with 64 filters and stride 2. By hand: 64 → 27 → 13 → 13 → 6 → 6 → 2."""
     cost = networks.cost("alexnet", (64, 64), **IMAGENET, small_input=True)
     shapes = {row.name: row.output_shape for row in cost.layers}
-    assert shapes["features.conv1"] == (64, 27, 27)
-    assert shapes["features.pool5"] == (256, 2, 2)
+    assert shapes["convolutions.conv1"] == (64, 27, 27)
+    assert shapes["convolutions.pool5"] == (256, 2, 2)
     conv2 = 307_456 - 16 * 25 * 256  # 32 in place of 48 inputs to each filter
     conv1 = 64 * (3 * 121 + 1)
     rest = sum(PER_LAYER[name][0] for name in ("conv3", "conv4", "conv5", "fc7", "fc8"))
@@ -63,22 +63,22 @@ def test_the_form_for_small_images() -> None:
 def test_3d_has_the_same_kernels_along_each_axis() -> None:
     cost = networks.cost("alexnet", (67, 67, 75), **IMAGENET, width=0.125)
     rows = {row.name: row for row in cost.layers}
-    assert rows["features.conv1"].output_shape == (12, 15, 15, 17)
-    assert rows["features.conv1"].parameters == 12 * (3 * 11**3 + 1)
-    assert rows["features.conv2"].parameters == 32 * (6 * 5**3 + 1)
+    assert rows["convolutions.conv1"].output_shape == (12, 15, 15, 17)
+    assert rows["convolutions.conv1"].parameters == 12 * (3 * 11**3 + 1)
+    assert rows["convolutions.conv2"].parameters == 32 * (6 * 5**3 + 1)
     assert rows["classifier.fc6"].parameters == 512 * (32 + 1)
 
 
 def test_initial_weights() -> None:
     torch.manual_seed(0)
     network = networks.create("alexnet", input_size=(67, 67), width=0.25)
-    layers = {**dict(network.features.named_children()), **dict(network.classifier.named_children())}
+    layers = {**dict(network.convolutions.named_children()), **dict(network.classifier.named_children())}
     biases = {name: layers[name].bias.unique().tolist() for name in PER_LAYER}
     assert biases == {name: [1.0 if name[-1] in "24567" else 0.0] for name in PER_LAYER}
     assert layers["conv3"].weight.std().item() == pytest.approx(0.01, rel=0.02)
     he = networks.create("alexnet", input_size=(67, 67), width=0.25, initial="he")
-    assert he.features.conv3.weight.std().item() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.02)
-    assert not he.features.conv3.bias.any()
+    assert he.convolutions.conv3.weight.std().item() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.02)
+    assert not he.convolutions.conv3.bias.any()
 
 
 def test_dropout_works_only_while_training() -> None:

@@ -124,7 +124,7 @@ def test_receptive_field_is_the_support_of_the_gradient(recipe: list[tuple[str, 
     assert count(network.to("meta").float(), (1, length, 1)).receptive_field[0] == want
 
 
-@pytest.mark.parametrize("name", networks.names())
+@pytest.mark.parametrize("name", ["small_unet", "unet"])
 def test_receptive_field_of_a_network_is_the_support_of_its_gradient(name: str) -> None:
     network = networks.create(name, spatial_dims=2, features=(2, 2, 2), deep_supervision=False, out_channels=1)
     want = count(network.to("meta"), (1, 96, 96)).receptive_field

@@ -11,16 +11,16 @@ from striate.core.errors import UsageError, expected
 from striate.core.names import did_you_mean
 from striate.core.targets import Targets
 
-PREFIX = "contains:"
 
-
-def contains(text: str, label_names: Mapping[int, str], targets: Targets | None = None) -> tuple[str, tuple[int, ...]]:
-    """Read ``contains:REGION`` and return a name and the label values of the region.
+def region_named(
+    region: str, label_names: Mapping[int, str], targets: Targets | None = None
+) -> tuple[str, tuple[int, ...]]:
+    """Return a name and the label values of a region.
 
     Parameters
     ----------
-    text
-        The region is a name of `targets`, the name of a label, or label values such as ``1+2`` or ``edema+core``.
+    region
+        A name of `targets`, the name of a label, or label values such as ``1+2`` or ``edema+core``.
     label_names
         Label value → name.
     targets
@@ -36,11 +36,8 @@ def contains(text: str, label_names: Mapping[int, str], targets: Targets | None 
     Raises
     ------
     UsageError
-        When the text has another form, or its region is unknown.
+        When the region is unknown.
     """
-    if not text.startswith(PREFIX) or not text.removeprefix(PREFIX).strip():
-        raise UsageError(expected(f"'{text}'", "no region", f"{PREFIX}REGION is needed, for instance {PREFIX}tumour"))
-    region = text.removeprefix(PREFIX).strip()
     name = region.replace("+", "_")
     regions = targets.sets if targets is not None else {}
     if region in regions:
@@ -49,7 +46,7 @@ def contains(text: str, label_names: Mapping[int, str], targets: Targets | None 
         return name, Targets.parse([f"region={region}"], label_names).sets["region"]
     except UsageError as error:
         known = {*regions, *(n for v, n in label_names.items() if v)}
-        raise UsageError(f"'{text}': unknown region '{region}'. {did_you_mean(region, known)}") from error
+        raise UsageError(f"unknown region '{region}'. {did_you_mean(region, known)}") from error
 
 
 def slices_containing(labels: NDArray[np.integer], values: Sequence[int], minimal_voxels: int = 1) -> NDArray[np.bool_]:

@@ -24,7 +24,7 @@ from striate.core.errors import DataError, FormatError, UsageError, expected
 from striate.core.files import filling, hash_file, read_json, write_json
 from striate.core.image import to_ras
 from striate.core.progress import Progress, Silent, each
-from striate.core.targets import Targets
+from striate.data.derive import slices_containing
 from striate.data.prepare import Preparation, Prepared, prepare_images
 
 VERSION = 1
@@ -193,8 +193,7 @@ def slices_with(case: Case, values: tuple[int, ...]) -> NDArray[np.uint8]:
         )
     label = read_label(case.label)
     turn, _ = to_ras(label.grid)
-    inside = Targets({"region": values}, exclusive=False).mask(turn.apply(label.array), "region")
-    return np.asarray(inside.any(axis=(0, 1)), dtype=np.uint8)
+    return slices_containing(turn.apply(label.array), values).astype(np.uint8)
 
 
 class SampleStore:

@@ -85,7 +85,7 @@ class AlexNet(Network):
         groups = 2 if c.groups else 1
         f = [scaled(n, c.width, groups) for n in (64 if c.small_input else 96, 256, 384, 384, 256)]
         hidden = scaled(4096, c.width)
-        self.features = nn.Sequential(
+        self.convolutions = nn.Sequential(
             OrderedDict(
                 conv1=conv(in_channels, f[0], 11, stride),
                 relu1=nn.ReLU(inplace=True),
@@ -133,7 +133,7 @@ class AlexNet(Network):
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (B, K)."""
         self.check_input(x)
-        logits: Tensor = self.classifier(torch.flatten(self.features(x), 1))
+        logits: Tensor = self.classifier(torch.flatten(self.convolutions(x), 1))
         return logits
 
 

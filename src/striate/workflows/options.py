@@ -12,7 +12,7 @@ from striate.core.machine import bytes_of, seconds_of, show_seconds
 from striate.core.names import did_you_mean, lookup
 from striate.core.targets import Targets
 from striate.data.cohort import Cohort
-from striate.data.split import Split, fold, from_column, hold_out, usual
+from striate.data.split import Split, Truth, fold, from_column, hold_out, usual
 from striate.planning.make import LEAST_BUDGET_S, Budget, Wishes
 
 DEFAULT_BUDGET = "10m"
@@ -125,26 +125,33 @@ def wishes_of(options: Options) -> Wishes:
     return Wishes(options.get("network"), options.get("dims"), options.get("seed") or 0)
 
 
-def split_of(cohort: Cohort, options: Options) -> Split:
+def split_of(cohort: Cohort, options: Options, truth: Truth | None = None) -> Split:
     """Return which cases train and which validate: as asked, as the cohort's split column says, else one part in five.
+
+    Parameters
+    ----------
+    cohort, options
+        What is split, and how.
+    truth
+        What a case needs to be used; see `striate.data.split`.
 
     Raises
     ------
     UsageError
         When a fold is not written K/N, or a name is unknown.
     DataError
-        When no case has a label map.
+        When no case has the truth.
     """
     seed = options.get("seed") or 0
     if options.get("holdout"):
-        return hold_out(cohort, list(options["holdout"] or ()))
+        return hold_out(cohort, list(options["holdout"] or ()), truth=truth)
     asked = options.get("fold")
     if asked:
         match = re.fullmatch(r"(\d+)/(\d+)", asked)
         if not match or not 1 <= int(match.group(1)) <= int(match.group(2)) or int(match.group(2)) < 2:
             raise UsageError(f"fold '{asked}': K/N with K from 1 to N, and N at least 2, is needed, for instance 1/5.")
-        return fold(cohort, int(match.group(1)) - 1, int(match.group(2)), seed)
-    return from_column(cohort) or usual(cohort, seed)
+        return fold(cohort, int(match.group(1)) - 1, int(match.group(2)), seed, truth=truth)
+    return from_column(cohort, truth=truth) or usual(cohort, seed, truth=truth)
 
 
 def targets_of(cohort: Cohort, options: Options) -> Targets | None:

@@ -14,7 +14,7 @@ from striate.planning.make import make_plan
 from striate.planning.make_whole import make_whole_plan
 from striate.planning.plan import Plan, Task
 from striate.workflows.options import Options, budget_of, checked, split_of, targets_of, wishes_of
-from striate.workflows.task import whole_task
+from striate.workflows.task import truth_for, whole_task
 
 
 def plan(
@@ -44,26 +44,40 @@ def plan(
     """
     checked(options)
     opened = cohort if isinstance(cohort, Cohort) else Cohort.open(Path(cohort))
-    facts, made = plan_training(opened, split_of(opened, options), options, progress or Silent())
+    task = whole_task(opened, options.get("task"), options.get("regions"))
+    facts, made = plan_training(opened, task, split_of(opened, options, truth_for(task)), options, progress or Silent())
     if out is not None:
         made.write(Path(out))
     return facts, made
 
 
 def plan_training(
-    cohort: Cohort, split: Split, options: Options, progress: Progress, spent_s: float = 0.0
+    cohort: Cohort, task: Task | None, split: Split, options: Options, progress: Progress, spent_s: float = 0.0
 ) -> tuple[Fingerprint, Plan]:
-    """Measure the training cases only, and decide; `spent_s` of the time budget has gone already."""
+    """Measure the training cases only, and decide.
+
+    Parameters
+    ----------
+    cohort, split
+        Whose cases.
+    task
+        On whole images, or None for masks.
+    options
+        What the user asked for.
+    progress
+        Who listens.
+    spent_s
+        Seconds of the time budget that have gone already.
+    """
     from striate.training.timing import MachineTimer
 
-    whole = whole_task(cohort, options.get("task"), options.get("regions"))
-    if whole is not None:
+    if task is not None:
         facts = measure_images(cohort, [cohort.case(name) for name in split.train], progress)
         progress.note("Timing a few real training steps on this machine …")
-        return facts, make_whole_plan(facts, whole, budget_of(options, spent_s), MachineTimer(), wishes_of(options))
+        return facts, make_whole_plan(facts, task, budget_of(options, spent_s), MachineTimer(), wishes_of(options))
     targets = targets_of(cohort, options)
     facts = Fingerprint.measure(cohort, [cohort.case(name) for name in split.train], targets, progress)
     regions = None if targets is None else dict(targets.sets)
-    task = Task(channels=facts.channels, label_names=facts.label_names, regions=regions)
+    masks = Task(channels=facts.channels, label_names=facts.label_names, regions=regions)
     progress.note("Timing a few real training steps on this machine …")
-    return facts, make_plan(facts, task, budget_of(options, spent_s), MachineTimer(), wishes_of(options))
+    return facts, make_plan(facts, masks, budget_of(options, spent_s), MachineTimer(), wishes_of(options))

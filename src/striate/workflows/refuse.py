@@ -13,7 +13,7 @@ from striate.planning.cost import network_cost, training_bytes
 from striate.planning.plan import Plan
 from striate.workflows.options import Options
 
-PLANNED = ("regions", "network", "dims")
+PLANNED = ("task", "regions", "network", "dims")
 """Options that a given plan has decided already."""
 
 

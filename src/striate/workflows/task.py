@@ -10,6 +10,8 @@ from striate.core.names import did_you_mean
 from striate.core.targets import Targets
 from striate.core.task_kind import TaskKind
 from striate.data.cohort import Cohort
+from striate.data.derive import region_named
+from striate.data.split import Truth
 from striate.planning.plan import Task
 
 KINDS: tuple[str, ...] = get_args(TaskKind)
@@ -68,6 +70,13 @@ def whole_task(cohort: Cohort, asked: str | None, regions: Sequence[str] | None)
     )
 
 
+def truth_for(task: Task | None) -> Truth:
+    """Return what a case needs so that `task` (None: masks) can be learned from it."""
+    if task is None or task.kind == "segmentation" or task.contains is not None:
+        return "label"
+    return "image" if task.kind == "reconstruction" else "class"
+
+
 def _by_truth(cohort: Cohort) -> str:
     return "classification" if cohort.classified and not cohort.labelled else "segmentation"
 
@@ -77,12 +86,8 @@ def _of_slices(cohort: Cohort, word: str, region: str, regions: Sequence[str] | 
         raise UsageError(f"task '{word}:{region}': {' or '.join(f'{w}:REGION' for w in OF_SLICES)} is needed.")
     if not cohort.labelled:
         raise DataError(expected(f"cohort {cohort.name}", "no label maps", "they tell which slices contain something"))
-    named = Targets.parse(list(regions or ()), cohort.label_names).sets if regions else {}
-    if region in named:
-        name, values = region, named[region]
-    else:
-        name = region.replace("+", "_")
-        values = Targets.parse([f"{name}={region}"], cohort.label_names).sets[name]
+    named = Targets.parse(list(regions), cohort.label_names) if regions else None
+    name, values = region_named(region, cohort.label_names, named)
     return Task(
         kind=OF_SLICES[word],
         channels=cohort.channels,

@@ -23,7 +23,7 @@ from striate.data.cohort import Cohort
 from striate.data.split import Split
 from striate.planning.fingerprint import Fingerprint
 from striate.planning.image_facts import measure_images
-from striate.planning.plan import Plan
+from striate.planning.plan import Plan, Task
 from striate.training import distributed, schedule
 from striate.training.run import Run, alone, resuming
 from striate.workflows.finish import REPORT_S, Finished, finish
@@ -31,7 +31,7 @@ from striate.workflows.material import build, open_material
 from striate.workflows.options import DEFAULT_BUDGET, Options, checked, plain_options, split_of, targets_of
 from striate.workflows.plan import plan_training
 from striate.workflows.refuse import refuse_large, refuse_other_data, with_options
-from striate.workflows.task import whole_task
+from striate.workflows.task import truth_for, whole_task
 
 LEAST_LEARNING_S = 5.0
 """Seconds of learning that every run gets, whatever its budget."""
@@ -132,15 +132,23 @@ def _open_run(
     if cohort is None:
         raise UsageError("no cohort: give a folder or CSV to train on, or --resume RUN.")
     opened = Cohort.open(Path(cohort))
-    split_of(opened, options)
-    if whole_task(opened, options.get("task"), options.get("regions")) is None:
-        targets_of(opened, options)
-    if plan is not None:
-        made = with_options(Plan.read(Path(plan)), Path(plan), options)
+    made = None if plan is None else with_options(Plan.read(Path(plan)), Path(plan), options)
+    task = _task(opened, made, options)
+    split_of(opened, options, truth_for(task))
+    if made is not None and plan is not None:
         refuse_other_data(made, Path(plan), opened)
         refuse_large(made, Path(plan), options.get("memory"))
+    elif task is None:
+        targets_of(opened, options)
     asked = {**plain_options(options), "plan": str(Path(plan).resolve()) if plan else None}
     return Run.start(folder, Path(cohort), asked)
+
+
+def _task(cohort: Cohort, made: Plan | None, options: Options) -> Task | None:
+    """Return the task on whole images, as a given plan or the options say; None for masks."""
+    if made is not None:
+        return made.task if made.task.kind != "segmentation" else None
+    return whole_task(cohort, options.get("task"), options.get("regions"))
 
 
 def _expected_folder(cohort: Path | str | None, out: Path | str | None) -> Path:
@@ -185,21 +193,22 @@ def _prepare(run: Run, progress: Progress, began: float) -> None:
         known = run_checks(cohort, progress)
         known.write(run / "check.json")
     _refuse_errors(known, progress)
+    path = Path(str(run.options["plan"])) if run.options.get("plan") else None
+    given = None if path is None else with_options(Plan.read(path), path, options)
+    task = _task(cohort, given, options)
     if not (run / "split.json").exists():
-        split_of(cohort, options).write(run / "split.json")
+        split_of(cohort, options, truth_for(task)).write(run / "split.json")
     split = Split.read(run / "split.json")
     if not (run / "plan.yaml").exists():
-        if run.options.get("plan"):
-            path = Path(str(run.options["plan"]))
-            made = with_options(Plan.read(path), path, options)
-            refuse_other_data(made, path, cohort)
-            cases = [cohort.case(name) for name in split.train]
-            if made.task.kind == "segmentation":
+        if given is not None and path is not None:
+            refuse_other_data(given, path, cohort)
+            made, cases = given, [cohort.case(name) for name in split.train]
+            if task is None:
                 facts = Fingerprint.measure(cohort, cases, made.targets, progress)
             else:
                 facts = measure_images(cohort, cases, progress)
         else:
-            facts, made = plan_training(cohort, split, options, progress, time.monotonic() - began)
+            facts, made = plan_training(cohort, task, split, options, progress, time.monotonic() - began)
             if made.training.budget_s is not None:
                 whole_s = seconds_of(options.get("budget") or DEFAULT_BUDGET)
                 made = made.changed(training=made.training.changed(budget_s=whole_s).model_dump())
