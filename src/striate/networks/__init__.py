@@ -36,6 +36,7 @@ NETWORKS: dict[str, str] = {
     "mlp": "striate.networks.mlp:MLP",
     "neocognitron": "striate.networks.neocognitron:Neocognitron",
     "residual_unet": "striate.networks.residual_unet:ResidualUNet",
+    "scattering": "striate.networks.scattering:ScatteringNetwork",
     "small_unet": "striate.networks.small_unet:SmallUNet",
     "unet": "striate.networks.unet:UNet",
     "unet_2015": "striate.networks.unet_2015:UNet2015",
