@@ -114,6 +114,11 @@ class ClassTable:
         called = decisions(self.probabilities, exclusive=self.exclusive)
         return tuple(tuple(n for n, there in zip(self.classes, row, strict=True) if there) for row in called)
 
+    def predicted_of(self, row: int) -> Names:
+        """What one row is called."""
+        called = decisions(self.probabilities[row : row + 1], exclusive=self.exclusive)[0]
+        return tuple(n for n, there in zip(self.classes, called, strict=True) if there)
+
     @property
     def confidence(self) -> NDArray[np.float64]:
         """How sure the least sure decision of each row is: (N,).
