@@ -52,7 +52,9 @@ def _refuse_without_name(**given: object) -> None:
 
     alone = next((key for key, value in given.items() if value), None)
     if alone:
-        raise UsageError(expected(f"--{alone}", f"{given[alone]} without a network", "the name of one is needed before it"))
+        raise UsageError(
+            expected(f"--{alone}", f"{given[alone]} without a network", "the name of one is needed before it")
+        )
 
 
 def _options(texts: list[str]) -> dict[str, Any]:
@@ -78,7 +80,9 @@ def _size(text: str) -> tuple[int, ...]:
 
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise UsageError(expected("--size", f"'{text}'", "whole numbers of voxels with commas are needed", "Such as 64,64."))
+        raise UsageError(
+            expected("--size", f"'{text}'", "whole numbers of voxels with commas are needed", "Such as 64,64.")
+        )
     return tuple(map(int, parts))
 
 
@@ -155,9 +159,16 @@ def _show_all(rows: list[dict[str, Any]]) -> None:
 
     header = ["network", "task", "axes", "image", "parameters", "MACs"]
     cells = [
-        [r["name"], r["task"], ", ".join(f"{d}D" for d in r["dims"]), _times(r["size"]), _whole(r["parameters"]), _whole(r["macs"])]
-        for r in rows
-    ]  # fmt: skip
+        [
+            row["name"],
+            row["task"],
+            ", ".join(f"{d}D" for d in row["dims"]),
+            _times(row["size"]),
+            _whole(row["parameters"]),
+            _whole(row["macs"]),
+        ]
+        for row in rows
+    ]
     table(cells, header)
     say()
     for row in rows:
@@ -188,9 +199,16 @@ def _show(document: dict[str, Any]) -> None:
         say(f"  {option['name']} = {_value(option['default'])}{now}\n      {option['meaning']}")
     say("\nLayers")
     rows = [
-        [r["name"] or "(whole)", r["kind"], _times(r["output_shape"]), _whole(r["parameters"]), _whole(r["macs"]), _times(r["receptive_field"])]
-        for r in document["layers"]
-    ]  # fmt: skip
+        [
+            row["name"] or "(whole)",
+            row["kind"],
+            _times(row["output_shape"]),
+            _whole(row["parameters"]),
+            _whole(row["macs"]),
+            _times(row["receptive_field"]),
+        ]
+        for row in document["layers"]
+    ]
     table(rows, ["layer", "kind", "output", "parameters", "MACs", "sees"])
     left = document["parameters"] - sum(r["parameters"] for r in document["layers"])
     if left:

@@ -61,6 +61,8 @@ class Cost:
         Sum over the layers that multiply (convolutions and matrix products): nnU-Net's proxy for GPU memory.
     receptive_field
         Of the (finest) output. A normalisation over the whole map is not counted as seeing it.
+    blocks
+        Modules that hold others, in the order in which they begin, with all that is in them.
     """
 
     layers: tuple[LayerCost, ...]
@@ -68,6 +70,7 @@ class Cost:
     macs: int
     activations: int
     receptive_field: tuple[int, ...]
+    blocks: tuple[LayerCost, ...] = ()
 
 
 @dataclass
@@ -77,6 +80,7 @@ class _Row:
     macs: int = 0
     output_shape: tuple[int, ...] = ()
     receptive_field: tuple[int, ...] = ()
+    end: int = 0
 
 
 @dataclass
@@ -135,6 +139,7 @@ def _watch(module: nn.Module, name: str, counted: _Count) -> Iterable[Any]:
 
     def leave(_module: nn.Module, _args: Any, output: Any) -> None:
         row = counted.running.pop()
+        row.end = len(counted.rows)
         first = output[0] if isinstance(output, (list, tuple)) else output
         if isinstance(first, torch.Tensor):
             shape = tuple(first.shape)
@@ -161,7 +166,17 @@ def _total(network: nn.Module, counted: _Count, out: torch.Tensor) -> Cost:
         macs=sum(row.macs for row in counted.rows),
         activations=sum(layer.activations for layer in layers if layer.macs),
         receptive_field=counted.sees(out),
+        blocks=tuple(_blocks(counted.rows)),
     )
+
+
+def _blocks(rows: list[_Row]) -> Iterable[LayerCost]:
+    for index, row in enumerate(rows):
+        if row.name and row.output_shape and any(True for _ in row.module.children()):
+            inside = _trainable(row.module.parameters())
+            macs = sum(inner.macs for inner in rows[index : row.end])
+            shape, kind = row.output_shape, type(row.module).__name__
+            yield LayerCost(row.name, kind, shape, inside, macs, math.prod(shape), row.receptive_field)
 
 
 def _trainable(parameters: Iterable[nn.Parameter]) -> int:
