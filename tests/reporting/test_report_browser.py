@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from class_folders import make_class_run, make_reconstruction_run
 from PIL import Image as Picture
 
 from striate.workflows.report import report
@@ -80,3 +81,25 @@ def test_it_prints(prediction_folder: Path, tmp_path: Path) -> None:
     content = out.read_bytes()
     assert content.startswith(b"%PDF")
     assert content.count(b"/Type /Page") + content.count(b"/Type/Page") >= 2
+
+
+def test_classes_light_dark_and_narrow(tmp_path: Path) -> None:
+    page = report(make_class_run(tmp_path / "run"))
+    light = picture(page, tmp_path, dark=False, size="1200,3400")
+    dark = picture(page, tmp_path, dark=True, size="1200,2400")
+    assert tuple(light[2, 2]) == (255, 255, 255)
+    assert dark[2, 2].max() < 40
+    blue = (light[..., 2] - light[..., 0] > 90).sum()
+    assert blue > 15_000, "the diagonal of the matrix is dark"
+    assert (light.max(axis=-1) < 10).sum() > 20_000, "pictures have their black background"
+    narrow = picture(page, tmp_path, dark=False, size="500,6000")
+    assert (narrow[:, -8:] == 255).all(), "the margin stays free"
+
+
+def test_reconstructions_print(tmp_path: Path) -> None:
+    out = tmp_path / "page.pdf"
+    page = report(make_reconstruction_run(tmp_path / "run"))
+    browse(page, tmp_path / "profile", f"--print-to-pdf={out}", "--no-pdf-header-footer")
+    content = out.read_bytes()
+    assert content.startswith(b"%PDF")
+    assert content.count(b"/Subtype /Image") >= 36, "every picture is printed"

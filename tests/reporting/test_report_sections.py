@@ -6,14 +6,38 @@ import json
 from pathlib import Path
 
 import pytest
+from class_folders import (
+    class_table,
+    make_class_prediction,
+    make_class_run,
+    make_reconstruction_prediction,
+    make_reconstruction_run,
+    make_sequence_prediction,
+    make_sequence_run,
+)
+from report_folders import make_prediction, make_run
 
 from striate.core.errors import DataError
 from striate.reporting.folder import Folder
 from striate.reporting.render import make_section, page, render
-from striate.reporting.sections import SECTIONS, learning, measures, plan, volumes
+from striate.reporting.sections import SECTIONS, learning, measures, plan, sections_of, volumes
 from striate.reporting.sections.panels import spread
 
-KEYS = [(kind, key) for kind, sections in SECTIONS.items() for key in sections]
+TASKS = ("segmentation", "classification", "sequence", "reconstruction")
+KEYS = [(task, kind, key) for task in TASKS for kind in ("run", "prediction") for key in sections_of(task, kind)]
+TELLS_TASK = {"run": ("methods", "plan"), "prediction": ("methods", "record", "warnings")}
+EMPTY = [(t, k, key) for t, k, key in KEYS if t == "segmentation" or key not in TELLS_TASK[k]]
+"""Sections that an otherwise empty folder leaves empty: the file that tells the task feeds the others."""
+MAKE = {
+    ("segmentation", "run"): make_run,
+    ("segmentation", "prediction"): make_prediction,
+    ("classification", "run"): make_class_run,
+    ("classification", "prediction"): make_class_prediction,
+    ("sequence", "run"): make_sequence_run,
+    ("sequence", "prediction"): make_sequence_prediction,
+    ("reconstruction", "run"): make_reconstruction_run,
+    ("reconstruction", "prediction"): make_reconstruction_prediction,
+}
 ARTEFACTS = (
     "check.json",
     "record.json",
@@ -24,28 +48,50 @@ ARTEFACTS = (
     "validation/evaluation.json",
     "validation/findings.json",
 )
+CLASS_ARTEFACTS = (
+    "validation.csv",
+    *(f"validation/{n}" for n in ("evaluation.json", "predictions.csv", "panels/samples.npz")),
+)
+BROKEN = (
+    '{"kind": "striate-class-evaluation", "classes": 3, "summary": [1], "roc": 5}',
+    "case,subject,slice,truth,predicted,p_a\nx,x,,a,a,2\n",
+)
 
 
-@pytest.mark.parametrize(("kind", "key"), KEYS)
-def test_section_shows_what_is_there(kind: str, key: str, run_folder: Path, prediction_folder: Path) -> None:
-    folder = Folder(run_folder if kind == "run" else prediction_folder)
-    assert folder.kind == kind
-    section = SECTIONS[kind][key](folder)
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Path]:
+    """One folder of each task and kind, only read."""
+    return {key: make(tmp_path_factory.mktemp("made") / "-".join(key)) for key, make in MAKE.items()}
+
+
+@pytest.mark.parametrize(("task", "kind", "key"), KEYS)
+def test_section_shows_what_is_there(task: str, kind: str, key: str, made: dict[tuple[str, str], Path]) -> None:
+    folder = Folder(made[task, kind])
+    assert (folder.task, folder.kind) == (task, kind)
+    section = SECTIONS[key](folder)
     assert section.key == key
     assert section.absent is None
     assert page(folder, [section])
 
 
-@pytest.mark.parametrize(("kind", "key"), KEYS)
-def test_section_states_why_it_is_empty(kind: str, key: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("task", "kind", "key"), EMPTY)
+def test_section_states_why_it_is_empty(task: str, kind: str, key: str, tmp_path: Path) -> None:
     for name in ("plan.yaml", "metrics.csv") if kind == "run" else ("findings.json",):
         (tmp_path / name).write_text("")
+    if task != "segmentation":
+        (tmp_path / "record.json" if kind == "prediction" else tmp_path / "plan.yaml").write_text(
+            TASK_ONLY[kind] % task
+        )
     folder = Folder(tmp_path)
-    section = make_section(folder, key, SECTIONS[kind][key])
+    assert folder.task == task
+    section = make_section(folder, key, SECTIONS[key])
     assert section.absent
     assert section.absent.endswith(".")
     assert str(tmp_path) not in section.absent
     assert section.absent.split(":")[0] in page(folder, [section])
+
+
+TASK_ONLY = {"prediction": '{"facts": {"task": {"kind": "%s"}}}', "run": "task: {kind: %s}"}
 
 
 @pytest.mark.parametrize("missing", ARTEFACTS)
@@ -65,6 +111,18 @@ def test_no_artefact_breaks_the_page(missing: str, content: str | None, run_fold
     if content is not None:
         target.write_text(content)
     assert "</html>" in render(run_folder)
+
+
+@pytest.mark.parametrize("missing", CLASS_ARTEFACTS)
+@pytest.mark.parametrize("content", [None, "", "\0{]", "[1, 2]", *BROKEN])
+def test_no_artefact_breaks_the_page_of_classes(missing: str, content: str | None, tmp_path: Path) -> None:
+    folder = make_class_run(tmp_path / "run", class_table(12))
+    (folder / missing).unlink()
+    if content is not None:
+        (folder / missing).write_text(content)
+    text = render(folder)
+    assert "</html>" in text
+    assert "Volumes" not in text, "a run of classes stays one"
 
 
 def test_broken_panel_is_named_and_the_others_are_shown(run_folder: Path) -> None:
@@ -108,7 +166,7 @@ def test_a_single_case_gets_no_interval(run_folder: Path) -> None:
     path.write_text(json.dumps(document))
     folder = Folder(run_folder)
     assert all(c["interval"] == "" for r in measures.make(folder).data["summary"] for c in r["cells"])
-    text = page(folder, [SECTIONS["run"]["headline"](folder)])
+    text = page(folder, [SECTIONS["headline"](folder)])
     assert "says little about the next one" in text
     assert "95 % interval" not in text
 

@@ -6,15 +6,21 @@ import csv
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 from striate.core.errors import DataError, FormatError, expected
 from striate.core.files import read_json
+from striate.core.task_kind import TaskKind
+from striate.measure import classification, reconstruction
+from striate.measure.class_table import FILE as PREDICTIONS
+from striate.measure.class_table import ClassTable
 from striate.reporting.numbers import number
+from striate.reporting.sample_panel import FILE as SAMPLES
+from striate.reporting.sample_panel import Samples
 
 Kind = Literal["run", "prediction"]
 _RUN_MARKS = ("plan.yaml", "metrics.csv", "validation", "model")
-_PREDICTION_MARKS = ("findings.json", "panels")
+_PREDICTION_MARKS = ("findings.json", PREDICTIONS, "panels")
 
 
 class Folder:
@@ -54,7 +60,8 @@ class Folder:
             expected(
                 self.path,
                 f"holds {found}",
-                "a run folder (plan.yaml, metrics.csv, validation/) or a prediction folder (findings.json) is needed",
+                "a run folder (plan.yaml, metrics.csv, validation/) or a prediction folder"
+                " (findings.json, predictions.csv) is needed",
                 "striate train and striate predict make them.",
             ),
             path=self.path,
@@ -72,7 +79,7 @@ class Folder:
             return empty
         try:
             return read(path)
-        except (FormatError, OSError, UnicodeDecodeError, ValueError, csv.Error) as error:
+        except (DataError, OSError, UnicodeDecodeError, ValueError, csv.Error) as error:
             text = str(error).replace(f"{self.path}/", "")
             self.why[name] = text if text.startswith(name) else f"{name} cannot be read: {text}"
             return empty
@@ -135,6 +142,46 @@ class Folder:
         """Panel files, by case name."""
         return sorted((self.results / "panels").glob("*.npz"))
 
+    @cached_property
+    def predictions(self) -> ClassTable | None:
+        """Predicted classes (``predictions.csv``); None where the file is missing or broken."""
+        task = self._task
+        exclusive = not task["multi_label"] if isinstance(task.get("multi_label"), bool) else None
+        found: ClassTable | None = self._guarded(
+            self.results / PREDICTIONS, lambda path: ClassTable.read(path, exclusive=exclusive), None
+        )
+        return found
+
+    @cached_property
+    def samples(self) -> Samples | None:
+        """Pictures of whole images (``panels/samples.npz``); None where the file is missing or broken."""
+        found: Samples | None = self._guarded(self.results / SAMPLES, Samples.read, None)
+        return found
+
+    @cached_property
+    def task(self) -> TaskKind:
+        """What the network was asked to do, by the plan or the record, else by what lies in the folder."""
+        kind = str(self._task.get("kind"))
+        told = next((k for k in get_args(TaskKind) if k == kind), None)
+        if told is not None:
+            return cast("TaskKind", told)
+        measured = self.evaluation.get("kind")
+        if measured == reconstruction.KIND:
+            return "reconstruction"
+        if measured == classification.KIND or (self.results / PREDICTIONS).exists():
+            return "classification"
+        if not (self.results / "findings.json").exists() and self.samples is not None:
+            return "reconstruction" if self.samples.form == "triples" else "classification"
+        return "segmentation"
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes: of the plan, else of the measures, else of the predictions."""
+        for named in (self._task.get("classes"), self.evaluation.get("classes")):
+            if isinstance(named, list) and named:
+                return [str(n) for n in named]
+        return list(self.predictions.classes) if self.predictions is not None else []
+
     @property
     def cases(self) -> list[dict[str, Any]]:
         """Findings of each case."""
@@ -143,8 +190,10 @@ class Folder:
 
     @property
     def targets(self) -> list[str]:
-        """Names of the regions or labels: of the plan, else of the findings."""
+        """Names of the regions or labels: of the plan, else of the findings; of the classes where images are classified."""
         task = self._task
+        if self.task in ("classification", "sequence"):
+            return self.classes
         if isinstance(task.get("regions"), dict):
             return [str(n) for n in task["regions"]]
         if isinstance(task.get("label_names"), dict):
@@ -160,8 +209,9 @@ class Folder:
 
     @property
     def _task(self) -> dict[str, Any]:
-        task = self.plan.get("task")
-        return task if isinstance(task, dict) else {}
+        facts = self.record.get("facts")
+        named = (self.plan.get("task"), facts.get("task") if isinstance(facts, dict) else None)
+        return next((task for task in named if isinstance(task, dict)), {})
 
 
 def _yaml(path: Path) -> dict[str, Any]:

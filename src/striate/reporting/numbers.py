@@ -17,8 +17,32 @@ MEASURES: dict[str, tuple[str, str, int]] = {
     "lesion_f1": ("Lesion F1", "", 3),
     "lesion_precision": ("Lesion precision", "", 3),
     "lesion_recall": ("Lesion recall", "", 3),
+    "ssim": ("SSIM", "", 3),
+    "psnr_db": ("PSNR", "dB", 1),
+    "mse": ("Mean squared error", "", 3),
+    "mae": ("Mean absolute error", "", 3),
+    "accuracy": ("Accuracy", "", 3),
+    "exact_match": ("Every class right", "", 3),
+    "balanced_accuracy": ("Balanced accuracy", "", 3),
+    "error_rate": ("Error rate", "", 3),
+    "macro_auc": ("Mean AUC", "", 3),
+    "auc": ("AUC", "", 3),
+    "sensitivity": ("Sensitivity", "", 3),
+    "specificity": ("Specificity", "", 3),
+    "precision": ("Precision", "", 3),
+    "f1": ("F1", "", 3),
+    "prevalence": ("Prevalence", "", 3),
+    "sensitivity_at_specificity_90": ("Sensitivity at 90 % specificity", "", 3),
+    "sensitivity_at_specificity_95": ("Sensitivity at 95 % specificity", "", 3),
+    "log_loss": ("Log loss", "nat", 3),
+    "brier": ("Brier score", "", 3),
+    "ece": ("Calibration error (ECE)", "", 3),
+    "adaptive_ece": ("Adaptive calibration error", "", 3),
+    "ece_by_chance": ("ECE by chance alone", "", 3),
 }
 """Measure → (name for readers, unit, decimals), in the order in which they are shown."""
+SIZED = ("mse", "mae")
+"""Measures in the unit of the images, so of any size."""
 
 
 def number(value: Any) -> float | None:
@@ -122,8 +146,15 @@ def measure_name(measure: str) -> str:
 
 
 def measure_text(measure: str, value: Any) -> str:
-    """Write a value of `measure` with its usual decimals."""
-    return fixed(value, MEASURES.get(measure, ("", "", 3))[2])
+    """Write a value of `measure` with its usual decimals, or with three digits where its size is that of the images."""
+    return compact(value) if measure in SIZED else fixed(value, MEASURES.get(measure, ("", "", 3))[2])
+
+
+def measure_interval(measure: str, low: Any, high: Any) -> str:
+    """Write an interval of `measure` as ``0.81 to 0.94``; empty where a bound is missing."""
+    if number(low) is None or number(high) is None:
+        return ""
+    return f"{measure_text(measure, low)} to {measure_text(measure, high)}"
 
 
 def joined(names: Iterable[Any]) -> str:

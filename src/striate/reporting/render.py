@@ -13,7 +13,7 @@ from markupsafe import Markup
 from striate.reporting.folder import Folder
 from striate.reporting.numbers import joined
 from striate.reporting.section import Section
-from striate.reporting.sections import SECTIONS, Maker
+from striate.reporting.sections import Maker, sections_of
 
 SCRIPTS = ("theme.js", "plots.js", "volume.js", "viewer.js")
 
@@ -27,7 +27,9 @@ def render(path: Path) -> str:
         When `path` is neither. A missing or broken artefact inside is no error: its section states the reason.
     """
     folder = Folder(path)
-    return page(folder, [make_section(folder, key, make) for key, make in SECTIONS[folder.kind].items()])
+    return page(
+        folder, [make_section(folder, key, make) for key, make in sections_of(folder.task, folder.kind).items()]
+    )
 
 
 def make_section(folder: Folder, key: str, make: Maker) -> Section:
@@ -72,15 +74,27 @@ def asset(name: str) -> str:
     return resources.files("striate.reporting").joinpath("assets", name).read_text(encoding="utf-8")
 
 
+TITLES = {
+    "segmentation": "Segmentation",
+    "classification": "Classification",
+    "sequence": "Classification",
+    "reconstruction": "Reconstruction",
+}
+
+
 def _title(folder: Folder) -> str:
-    what = joined(folder.targets[:4]) or folder.path.resolve().name
+    named = folder.channels if folder.task == "reconstruction" else folder.targets
+    what = joined(named[:4]) if len(named) < 5 else f"{len(named)} classes" if folder.classes else joined(named[:4])
+    what = what or folder.path.resolve().name
     if folder.kind == "run":
-        channels = joined(folder.channels[:4])
-        return f"Segmentation of {what}" + (f" from {channels}" if channels else "")
-    count = len(folder.cases) or len(folder.panels)
-    return f"Prediction of {what}" + (
-        f" in {count} cases" if count > 1 else f" in {folder.cases[0].get('case')}" if folder.cases else ""
-    )
+        channels = "" if folder.task == "reconstruction" else joined(folder.channels[:4])
+        return f"{TITLES[folder.task]} of {what}" + (f" from {channels}" if channels else "")
+    names = [str(c.get("case")) for c in folder.cases]
+    if folder.predictions is not None and folder.task in ("classification", "sequence"):
+        names = list(dict.fromkeys(folder.predictions.cases))
+    count = len(names) or len(folder.panels)
+    word = "Reconstruction" if folder.task == "reconstruction" else "Prediction"
+    return f"{word} of {what}" + (f" in {count} cases" if count > 1 else f" in {names[0]}" if names else "")
 
 
 def _subtitle(folder: Folder) -> str:

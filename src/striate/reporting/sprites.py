@@ -62,6 +62,11 @@ def viewer_data(panel: Panel, quality: int = 60) -> dict[str, Any]:
     }
 
 
+def tile(picture: NDArray[np.uint8], quality: int = 75) -> str:
+    """Return one picture (H, W), rows from top to bottom, as a data URI."""
+    return _webp(picture, quality)
+
+
 def start_slices(panel: Panel) -> list[int]:
     """Return for each axis the slice with the most lesion (of the truth where there is one), else the middle one."""
     truth = panel.truth

@@ -1,4 +1,4 @@
-"""Plots as small inline SVG: lines, dots and agreement; colours come from the page's style, so light and dark both work.
+"""Plots as small inline SVG: lines, dots, agreement, matrices, characteristics.
 
-`descent` is a picture of its own, drawn by matplotlib.
+Colours come from the page's style, so light and dark both work.
 """

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from striate.reporting.folder import Folder
+from striate.core.task_kind import TaskKind
+from striate.reporting.folder import Folder, Kind
 from striate.reporting.section import Section
 from striate.reporting.sections import (
     check,
+    classes,
     headline,
     learning,
     lesions,
@@ -15,18 +17,23 @@ from striate.reporting.sections import (
     methods,
     panels,
     plan,
+    reconstruction,
     record,
+    samples,
     volumes,
     warnings,
 )
 
 Maker = Callable[[Folder], Section]
 
-_ALL: dict[str, Maker] = {
+SECTIONS: dict[str, Maker] = {
     "headline": headline.make,
     "warnings": warnings.make,
     "methods": methods.make,
     "panels": panels.make,
+    "classes": classes.make,
+    "samples": samples.make,
+    "reconstruction": reconstruction.make,
     "measures": measures.make,
     "volumes": volumes.make,
     "learning": learning.make,
@@ -35,7 +42,24 @@ _ALL: dict[str, Maker] = {
     "lesions": lesions.make,
     "record": record.make,
 }
-_OF_PREDICTION = ("headline", "warnings", "panels", "measures", "volumes", "lesions", "methods", "record")
+"""Key → maker."""
 
-SECTIONS: dict[str, dict[str, Maker]] = {"run": _ALL, "prediction": {key: _ALL[key] for key in _OF_PREDICTION}}
-"""Kind of folder → its sections by key, in reading order."""
+_OF_TASK: dict[TaskKind, tuple[str, ...]] = {
+    "segmentation": ("panels", "measures", "volumes", "lesions"),
+    "classification": ("classes", "samples"),
+    "sequence": ("classes", "samples"),
+    "reconstruction": ("reconstruction", "measures"),
+}
+_FIRST, _OF_RUN, _LAST = ("headline", "warnings"), ("learning", "check", "plan"), ("record",)
+
+
+def sections_of(task: TaskKind, kind: Kind) -> dict[str, Maker]:
+    """Return the sections of a report by key, in reading order."""
+    own = _OF_TASK[task]
+    if kind == "run":
+        late = tuple(key for key in own if key == "lesions")
+        early = tuple(key for key in own if key not in late)
+        keys = (*_FIRST, "methods", *early, *_OF_RUN, *late, *_LAST)
+    else:
+        keys = (*_FIRST, *own, "methods", *_LAST)
+    return {key: SECTIONS[key] for key in keys}

@@ -5,24 +5,76 @@ from __future__ import annotations
 from typing import Any
 
 from striate.reporting.folder import Folder
-from striate.reporting.numbers import NONE, fixed, interval, number, volume
+from striate.reporting.numbers import (
+    MEASURES,
+    NONE,
+    fixed,
+    interval,
+    measure_interval,
+    measure_name,
+    measure_text,
+    number,
+    volume,
+)
 from striate.reporting.section import Section
+from striate.reporting.sections.headline_classes import classes_called, classes_measured, classes_note
 
 MOST = 6
 
 
 def make(folder: Folder) -> Section:
     """Return the opening numbers of a run (measures on held-out cases) or of a prediction (volumes)."""
-    tiles = _measured(folder) if folder.kind == "run" else _found(folder)
+    tiles = _tiles(folder)
     if tiles:
         return Section("headline", "", {"tiles": tiles[:MOST], "note": _note(folder, tiles)})
     reasons = [
         folder.why[n]
-        for n in ("validation/evaluation.json", "findings.json", "validation/findings.json")
+        for n in (
+            "validation/evaluation.json",
+            "evaluation.json",
+            "predictions.csv",
+            "findings.json",
+            "validation/findings.json",
+        )
         if n in folder.why
     ]
     why = " ".join(reasons[:1]) or "no case was measured."
     return Section("headline", "", absent=f"There are no headline numbers: {why}")
+
+
+def _tiles(folder: Folder) -> list[dict[str, Any]]:
+    if folder.task in ("classification", "sequence"):
+        return classes_measured(folder.evaluation) or classes_called(folder)
+    if folder.task == "reconstruction":
+        return _reconstructed(folder)
+    return _measured(folder) if folder.kind == "run" else _found(folder)
+
+
+def _reconstructed(folder: Folder) -> list[dict[str, Any]]:
+    tiles = []
+    for name, measures in (folder.evaluation.get("summary") or {}).items():
+        shown = next(
+            (m for m in ("ssim", "psnr_db", "mse") if number((measures.get(m) or {}).get("mean")) is not None), ""
+        )
+        if not shown:
+            continue
+        one = measures[shown]
+        count = int(number(one.get("n")) or 0)
+        others = [m for m in ("psnr_db", "mse", "mae") if m != shown]
+        facts = [("95 % interval", measure_interval(shown, one.get("low"), one.get("high")) if count > 1 else "")]
+        facts += [(measure_name(m), measure_text(m, (measures.get(m) or {}).get("mean"))) for m in others]
+        what = f"{MEASURES[shown][0]}, {'' if count == 1 else 'mean, '}n = {count}"
+        tiles.append(
+            {
+                "name": name,
+                "what": what,
+                "value": measure_text(shown, one["mean"]),
+                "unit": MEASURES[shown][1],
+                "count": count,
+                "facts": [(k, v) for k, v in facts if v not in ("", NONE)],
+            }
+        )
+    return tiles
 
 
 def _measured(folder: Folder) -> list[dict[str, Any]]:
@@ -93,7 +145,9 @@ def _with_unit(value: Any, decimals: int, unit: str) -> str:
 def _note(folder: Folder, tiles: list[dict[str, Any]]) -> str:
     hidden = f" {len(tiles) - MOST} more are in the tables." if len(tiles) > MOST else ""
     count = max(t["count"] for t in tiles)
-    if folder.kind == "prediction":
+    if folder.task in ("classification", "sequence"):
+        return classes_note(folder) + hidden
+    if folder.kind == "prediction" and folder.task == "segmentation":
         whole = (
             f"Measured on the predicted masks of {count} cases."
             if count > 1
@@ -102,5 +156,7 @@ def _note(folder: Folder, tiles: list[dict[str, Any]]) -> str:
         return whole + hidden
     if count == 1:
         return "One held-out case: a single case gives no interval and says little about the next one." + hidden
+    if folder.kind == "prediction":
+        return f"Mean over {count} cases; bootstrap interval over subjects.{hidden}"
     small = " With so few cases the interval is itself uncertain." if count < 10 else ""
     return f"Mean over {count} held-out cases, never seen in training; bootstrap interval over subjects.{small}{hidden}"

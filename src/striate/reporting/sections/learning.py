@@ -1,4 +1,4 @@
-"""Learning curves: loss, validation Dice, learning rate, and the share of time spent waiting for data."""
+"""Learning curves: loss, measures of the validation cases, learning rate, and the share of time spent waiting for data."""
 
 from __future__ import annotations
 
@@ -8,21 +8,26 @@ from markupsafe import Markup
 
 from striate.reporting.figures.lines import Series, line_plot, smoothed, thinned
 from striate.reporting.folder import Folder
-from striate.reporting.numbers import number
+from striate.reporting.numbers import measure_name, number
 from striate.reporting.section import Section
 
 WAIT_LIMIT = 10.0
 """Per cent of the time that the network may wait for data."""
 
+NO_MEASURES = ("step", "elapsed_s", "loss")
+"""Columns of ``validation.csv`` that are drawn elsewhere or not at all."""
+SHARES = ("accuracy", "exact_match", "balanced_accuracy", "error_rate", "macro_auc", "precision", "f1", "ssim")
+
 Values = list[dict[str, float | None]]
 
 
 def make(folder: Folder) -> Section:
-    """Return up to four plots, each with its key; what is missing is said below them."""
+    """Return the plots, each with its key; what is missing is said below them."""
     if not folder.metrics and not folder.validations:
         why = folder.why.get("metrics.csv", "metrics.csv has no rows.")
         return Section("learning", "Learning", absent=f"There are no learning curves: {why}")
-    plots = [p for p in (_loss(folder), _dice(folder), _rate(folder.metrics), _wait(folder.metrics)) if p]
+    shown = (_loss(folder), _dice(folder), *_others(folder.validations), _rate(folder.metrics), _wait(folder.metrics))
+    plots = [p for p in shown if p]
     missing = [folder.why[n] for n in ("metrics.csv", "validation.csv") if n in folder.why]
     if not folder.validations and not missing:
         missing = ["No validation was recorded."]
@@ -86,6 +91,32 @@ def _dice(folder: Folder) -> dict[str, Any] | None:
     if not series:
         return None
     return _plot(line_plot(series, "update", "Validation Dice", y_range=(0, 1)), keys, "Dice of the held-out cases")
+
+
+def _others(rows: Values) -> list[dict[str, Any]]:
+    """Return one plot of all measures between 0 and 1, and one of each other measure."""
+    names = [n for n in (rows[0] if rows else {}) if n not in NO_MEASURES and not n.startswith("dice_")]
+    lines = [(n, *_column(rows, n)) for n in names]
+    lines = [line for line in lines if line[1]]
+    shares = [
+        line for line in lines if line[0] in SHARES or line[0].split("_")[0] in ("auc", "sensitivity", "specificity")
+    ]
+    plots = []
+    if shares:
+        colours = [n % 8 + 1 for n in range(len(shares))]
+        series = [
+            Series(measure_name(n), x, y, c, dots=len(x) < 60) for c, (n, x, y) in zip(colours, shares, strict=True)
+        ]
+        keys = [(one.name, one.colour) for one in series]
+        plots.append(
+            _plot(line_plot(series, "update", "Validation measures", y_range=(0, 1)), keys, "validation measures")
+        )
+    for name, x, y in lines:
+        if (name, x, y) not in shares:
+            told = measure_name(name)
+            one = Series(told, x, y, 6, dots=len(x) < 60)
+            plots.append(_plot(line_plot([one], "update", f"Validation: {told}"), [], told))
+    return plots
 
 
 def _rate(rows: Values) -> dict[str, Any] | None:

@@ -9,11 +9,11 @@ from markupsafe import Markup
 
 from striate.reporting.figures.dots import Row, dot_plot
 from striate.reporting.folder import Folder
-from striate.reporting.numbers import MEASURES, interval, measure_name, measure_text, number
+from striate.reporting.numbers import MEASURES, measure_interval, measure_name, measure_text, number
 from striate.reporting.section import Section
 
-SHARES = ("dice", "iou", "lesion_f1", "lesion_precision", "lesion_recall")
-PLOTTED = ("dice", "hd95_mm", "volume_error_ml", "lesion_f1")
+SHARES = ("dice", "iou", "lesion_f1", "lesion_precision", "lesion_recall", "ssim")
+PLOTTED = ("dice", "hd95_mm", "volume_error_ml", "lesion_f1", "ssim", "psnr_db")
 
 
 def make(folder: Folder) -> Section:
@@ -30,6 +30,7 @@ def make(folder: Folder) -> Section:
     found = {m for per in [*summary.values(), *(c.get(n) or {} for c in cases for n in names)] for m in per}
     measures = [m for m in MEASURES if m in found] + sorted(found - set(MEASURES))
     data = {
+        "of": "Channel" if folder.task == "reconstruction" else "Structure",
         "columns": [measure_name(m) for m in measures],
         "summary": [_summary(n, summary.get(n) or {}, measures) for n in names],
         "plots": []
@@ -46,8 +47,7 @@ def _summary(name: str, values: dict[str, Any], measures: list[str]) -> dict[str
     cells = []
     for measure in measures:
         one = values.get(measure) or {}
-        decimals = MEASURES.get(measure, ("", "", 3))[2]
-        bounds = interval(one.get("low"), one.get("high"), decimals) if (number(one.get("n")) or 0) > 1 else ""
+        bounds = measure_interval(measure, one.get("low"), one.get("high")) if (number(one.get("n")) or 0) > 1 else ""
         cells.append({"mean": measure_text(measure, one.get("mean")), "interval": bounds, "n": one.get("n")})
     counts = {c["n"] for c in cells if c["n"] is not None}
     return {"name": name, "cells": cells, "n": max(counts, default=0), "differ": len(counts) > 1}

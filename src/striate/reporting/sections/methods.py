@@ -9,6 +9,15 @@ from striate.reporting.folder import Folder
 from striate.reporting.numbers import compact, joined, number, product
 from striate.reporting.section import Section
 
+MOST_NAMED = 8
+"""Classes that are named in a sentence."""
+DONE = {
+    "segmentation": "segmented",
+    "classification": "classified",
+    "sequence": "classified slice by slice",
+    "reconstruction": "reconstructed",
+}
+
 
 def make(folder: Folder) -> Section:
     """Return the paragraph of a run or of a prediction."""
@@ -32,9 +41,22 @@ def _network(folder: Folder) -> list[str]:
         return []
     parameters = number((folder.plan.get("expected") or {}).get("parameters")) or number(folder.model.get("parameters"))
     size = f" with {compact(parameters)} parameters" if parameters else ""
-    wanted, shown = joined(folder.targets) or "its labels", joined(folder.channels) or "its channels"
     what = f"A {network.get('spatial_dims', 3)}D {network.get('name')}{size}"
-    return [f"{what} was trained to outline {wanted} from {shown}."]
+    return [f"{what} was trained to {_aim(folder)}."]
+
+
+def _aim(folder: Folder) -> str:
+    task = folder.plan.get("task") or {}
+    wanted, shown = joined(folder.targets), joined(folder.channels) or "its channels"
+    if len(folder.classes) > MOST_NAMED:
+        wanted = f"{len(folder.classes)} classes"
+    if folder.task == "reconstruction":
+        return f"reconstruct {shown}"
+    if folder.task == "segmentation":
+        return f"outline {wanted or 'its labels'} from {shown}"
+    verb = f"find {wanted or 'its classes'}" if task.get("multi_label") else f"tell {wanted or 'its classes'} apart"
+    where = {"slice": "in each slice of ", "case": "in "}.get(str(task.get("unit")), "in ")
+    return f"{verb} {where}{shown}"
 
 
 def _split(folder: Folder) -> list[str]:
@@ -65,8 +87,13 @@ def _training(folder: Folder) -> list[str]:
     duration = number(folder.record.get("duration_s")) or (rows[-1].get("elapsed_s") if rows else None)
     count = f"{steps} updates" if steps else "its updates"
     time = f" in {show_seconds(duration)}, all included" if duration else ""
+    seen = f"patches of {product(training.get('patch'))} voxels"
+    if folder.task != "segmentation":
+        seen = f"images of {product([n for n in training.get('patch') or [] if n != 1])} pixels"
+    if folder.task == "sequence":
+        seen = f"sequences of {training.get('length')} {seen}"
     text = (
-        f"Training took {count}{time}: patches of {product(training.get('patch'))} voxels,"
+        f"Training took {count}{time}: {seen},"
         f" {training.get('batch')} per update,"
         f" loss {training.get('loss')}, optimiser {training.get('optimiser')},"
         f" largest learning rate {training.get('learning_rate')},"
@@ -79,16 +106,24 @@ def _prediction(folder: Folder) -> list[str]:
     record = folder.record
     if not record:
         return []
-    options, count = record.get("options") or {}, len(folder.cases) or len(folder.panels)
+    options, count = record.get("options") or {}, _count(folder)
     parts = [p for p in str(options.get("model") or "").split("/") if p not in ("", ".")]
     name = "/".join(parts[-2:] if parts[-1:] == ["model"] else parts[-1:])
     duration = number(record.get("duration_s"))
-    text = f"{_cases(count).capitalize()} {'was' if count == 1 else 'were'} segmented" + (
+    text = f"{_cases(count).capitalize()} {'was' if count == 1 else 'were'} {DONE[folder.task]}" + (
         f" with the model {name}" if name else ""
     )
     text += f" in {show_seconds(duration)}." if duration else "."
     extra = [] if not options.get("tta") else ["Predictions over mirrored copies of the image were averaged."]
     return [text, *extra, *_machine(record)]
+
+
+def _count(folder: Folder) -> int:
+    if folder.task in ("classification", "sequence") and folder.predictions is not None:
+        return len(set(folder.predictions.cases))
+    if folder.task == "reconstruction":
+        return len(folder.evaluation.get("cases") or []) or (folder.samples.total if folder.samples is not None else 0)
+    return len(folder.cases) or len(folder.panels)
 
 
 def _machine(record: dict[str, Any]) -> list[str]:

@@ -1,0 +1,230 @@
+"""Predicted classes against true ones: measures with intervals, confusion matrix, characteristic, reliability, every case."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from striate.measure.class_rows import joined
+from striate.measure.class_table import ClassTable
+from striate.measure.classification import KIND, OVERALL
+from striate.reporting.figures.confusion import confusion_matrix
+from striate.reporting.figures.reliability import ReliabilityBin, reliability_diagram
+from striate.reporting.figures.roc import RocCurve, roc_plot
+from striate.reporting.figures.strips import Strip, strip_plot
+from striate.reporting.folder import Folder
+from striate.reporting.numbers import fixed, measure_interval, measure_name, measure_text, number
+from striate.reporting.section import Section
+
+TITLE = "Classes"
+OVER_ALL = (
+    "accuracy", "exact_match", "balanced_accuracy", "error_rate", "macro_auc", "log_loss", "brier",
+    "ece", "adaptive_ece", "ece_by_chance",
+)  # fmt: skip
+PER_CLASS = (
+    "auc", "sensitivity", "specificity", "precision", "f1",
+    "sensitivity_at_specificity_90", "sensitivity_at_specificity_95",
+)  # fmt: skip
+MOST_CURVES = 8
+MOST_DRAWN = 40
+"""Classes up to which a confusion matrix is drawn."""
+MOST_ROWS = 200
+MOST_STRIPS = 12
+OPEN = 12
+
+
+def make(folder: Folder) -> Section:
+    """Return what ``evaluation.json`` and ``predictions.csv`` hold."""
+    document, table = folder.evaluation, folder.predictions
+    measured = document if document.get("kind") == KIND else {}
+    if not measured and table is None:
+        name = "validation/predictions.csv" if folder.kind == "run" else "predictions.csv"
+        return Section(
+            "classes", TITLE, absent=f"No class was predicted: {folder.why.get(name, f'{name} has no rows.')}"
+        )
+    data: dict[str, Any] = {
+        "measured": _measured(measured) if measured else None,
+        "unmeasured": "" if measured else _why(folder),
+        "called": None if measured or table is None else _called(table),
+        "strips": None if table is None else _strips(table),
+        "rows": None if table is None else _rows(table),
+    }
+    return Section("classes", TITLE, data)
+
+
+def _why(folder: Folder) -> str:
+    name = "validation/evaluation.json" if folder.kind == "run" else "evaluation.json"
+    why = folder.why.get(name, f"{name} is no evaluation of classes.")
+    if folder.kind == "prediction":
+        why += " Where there is a truth: striate evaluate PREDICTION TRUTH --out PREDICTION/evaluation.json."
+    return f"Nothing was measured against a truth: {why}"
+
+
+def _measured(document: dict[str, Any]) -> dict[str, Any]:
+    classes, summary = [str(n) for n in document["classes"]], document["summary"]
+    over_all, exclusive = summary[OVERALL], bool(document["exclusive"])
+    level = round(100 * float(document["level"]))
+    shown = [m for m in PER_CLASS if any(m in summary[name] for name in classes)]
+    return {
+        "exclusive": exclusive,
+        "samples": document["samples"],
+        "subjects": document["subjects"],
+        "level": level,
+        "overall": [_line(m, over_all[m]) for m in OVER_ALL if m in over_all],
+        "columns": [measure_name(m) for m in shown],
+        "classes": [_class_row(name, summary[name], shown, document["samples"]) for name in classes],
+        "matrix": _matrix(classes, document["confusion"], exclusive),
+        "counts": None if exclusive else _counts(classes, document["confusion"]),
+        "roc": _roc(classes, summary, document["roc"], exclusive),
+        "reliability": _reliability(document, over_all, exclusive),
+        "notes": [str(note) for note in document.get("notes") or []] + _perfect(over_all, document["subjects"]),
+    }
+
+
+def _line(measure: str, one: dict[str, Any]) -> dict[str, str]:
+    bounds = measure_interval(measure, one.get("low"), one.get("high"))
+    return {"name": measure_name(measure), "value": measure_text(measure, one.get("value")), "interval": bounds}
+
+
+def _class_row(name: str, values: dict[str, Any], measures: list[str], samples: int) -> dict[str, Any]:
+    share = number((values.get("prevalence") or {}).get("value")) or 0.0
+    return {"name": name, "cells": [_line(m, values.get(m) or {}) for m in measures], "n": round(share * samples)}
+
+
+def _matrix(classes: list[str], confusion: list[Any], exclusive: bool) -> Any:
+    if not exclusive or len(classes) > MOST_DRAWN:
+        return None
+    return confusion_matrix(classes, confusion)
+
+
+def _counts(classes: list[str], confusion: list[Any]) -> list[dict[str, Any]]:
+    rows = []
+    for name, ((absent, alarm), (missed, found)) in zip(classes, confusion, strict=True):
+        rows.append({"name": name, "found": found, "missed": missed, "alarm": alarm, "absent": absent})
+    return rows
+
+
+def _roc(classes: list[str], summary: dict[str, Any], roc: dict[str, Any], exclusive: bool) -> dict[str, Any] | None:
+    """Curves of all classes; of two exclusive ones the rarer (the other is its mirror image); of many the lowest areas."""
+    known = [name for name in classes if roc.get(name)]
+    if not known:
+        return None
+    if exclusive and len(classes) == 2:
+        known = [min(known, key=lambda name: summary[name]["prevalence"]["value"])]
+    drawn = known
+    if len(known) > MOST_CURVES:
+        lowest = sorted(known, key=lambda name: summary[name]["auc"]["value"])[:MOST_CURVES]
+        drawn = [name for name in known if name in lowest]
+    curves, keys = [], []
+    for n, name in enumerate(drawn):
+        colour = 7 if len(drawn) == 1 else n % 8 + 1
+        one = summary[name]
+        sensitivity, specificity = number(one["sensitivity"]["value"]), number(one["specificity"]["value"])
+        decision = None if sensitivity is None or specificity is None else (1 - specificity, sensitivity)
+        curves.append(RocCurve(name, roc[name], colour, decision))
+        keys.append((f"{name} {fixed(one['auc']['value'], 3)}", colour))
+    return {"plot": roc_plot(curves), "keys": keys, "hidden": len(known) - len(drawn), "two": len(drawn) == 1}
+
+
+def _reliability(document: dict[str, Any], over_all: dict[str, Any], exclusive: bool) -> dict[str, Any] | None:
+    names = ("start", "stop", "n", "confidence", "outcome", "low", "high")
+    bins = [ReliabilityBin(**{k: one.get(k) for k in names}) for one in document["reliability"]]
+    if not bins:
+        return None
+    titles = (
+        ("confidence", "Share that was right") if exclusive else ("predicted probability", "Share in which it was true")
+    )
+    chance = number((over_all.get("ece_by_chance") or {}).get("value"))
+    error = number((over_all.get("ece") or {}).get("value"))
+    told = ""
+    if chance is not None and error is not None:
+        told = f"Calibration error {error:.3f}; one that means what it says would show {chance:.3f} here by chance."
+    return {"plot": reliability_diagram(bins, *titles), "told": told}
+
+
+def _perfect(over_all: dict[str, Any], subjects: int) -> list[str]:
+    """What an interval without width means."""
+    one = over_all.get("accuracy") or {}
+    if number(one.get("value")) != 1.0 or number(one.get("low")) != 1.0:
+        return []
+    most = min(1.0, 3 / max(subjects, 1))
+    return [
+        f"Nothing was wrong, so the interval of the accuracy has no width; among {subjects} independent subjects"
+        f" up to {100 * most:.0f} % of errors could have been missed by chance (rule of three)."
+    ]
+
+
+def _called(table: ClassTable) -> list[dict[str, str]]:
+    """How many rows are called what."""
+    predicted = table.predicted
+    rows = []
+    for k, name in enumerate(table.classes):
+        count = sum(name in called for called in predicted)
+        middle = sorted(table.probabilities[:, k].tolist())[len(table) // 2] if len(table) else None
+        rows.append({"name": name, "count": f"{count} of {len(table)}", "middle": fixed(middle, 3)})
+    return rows
+
+
+def _rows(table: ClassTable) -> dict[str, Any]:
+    """Every row of the table; the mistakes and the least confident first where there are more than can be shown."""
+    predicted, order = table.predicted, list(range(len(table)))
+    wrong = [t is not None and set(t) != set(p) for t, p in zip(table.truth, predicted, strict=True)]
+    if len(order) > MOST_ROWS:
+        order = sorted(order, key=lambda n: (not wrong[n], float(table.confidence[n])))[:MOST_ROWS]
+    shown = [
+        {
+            "case": table.cases[n],
+            "slice": "" if table.slices[n] is None else str(table.slices[n]),
+            "truth": joined(table.truth[n]).replace(";", ", "),
+            "predicted": joined(predicted[n]).replace(";", ", "),
+            "wrong": wrong[n],
+            "said": [fixed(p, 3) for p in table.probabilities[n]]
+            if len(table.classes) <= 12
+            else [fixed(table.confidence[n], 3)],
+        }
+        for n in order
+    ]
+    return {
+        "rows": shown,
+        "total": len(table),
+        "classes": list(table.classes) if len(table.classes) <= 12 else ["confidence"],
+        "sliced": any(s is not None for s in table.slices),
+        "truth": any(t is not None for t in table.truth),
+        "open": len(shown) <= OPEN,
+    }
+
+
+def _strips(table: ClassTable) -> dict[str, Any] | None:
+    """Truth above prediction along the slices of each case, where slices have exclusive classes that eight colours can tell."""
+    places: dict[str, list[int]] = {}
+    for n, number_of in enumerate(table.slices):
+        if number_of is not None:
+            places.setdefault(table.cases[n], []).append(n)
+    places = {case: rows for case, rows in places.items() if len(rows) > 1}
+    if not places or not table.exclusive or len(table.classes) > 8:
+        return None
+    index, predicted = _colours(table), table.predicted
+    strips = []
+    for case, rows in places.items():
+        rows.sort(key=lambda n: table.slices[n] or 0)
+        truth = [None if (t := table.truth[n]) is None else index[t[0]] for n in rows]
+        called = [index[predicted[n][0]] for n in rows]
+        strips.append(Strip(case, [table.slices[n] or 0 for n in rows], truth, called))
+    strips.sort(key=lambda s: sum(t == p for t, p in zip(s.truth, s.predicted, strict=True)) / len(s.slices))
+    kept = strips
+    if len(strips) > MOST_STRIPS:
+        kept = [strips[round(n * (len(strips) - 1) / (MOST_STRIPS - 1))] for n in range(MOST_STRIPS)]
+    return {
+        "plot": strip_plot(kept, {number: name for name, number in index.items()}),
+        "keys": list(index.items()),
+        "hidden": len(strips) - len(kept),
+        "truth": any(t is not None for t in table.truth),
+    }
+
+
+def _colours(table: ClassTable) -> dict[str, int]:
+    """Class → colour; the most frequent one is grey, so that the others stand out."""
+    named = [(t or p)[0] for t, p in zip(table.truth, table.predicted, strict=True)]
+    common = max(table.classes, key=named.count)
+    others = [name for name in table.classes if name != common]
+    colours = {name: n + 1 for n, name in enumerate(others)}
+    return {name: 8 if name == common else colours[name] for name in table.classes}
