@@ -161,8 +161,8 @@ def truths_of(case: Case, samples: CaseSamples, form: SampleForm) -> NDArray[np.
         return result
     if form.contains:
         there = slices_with(case, form.contains)
-        for row, planes in zip(result, samples.slices, strict=True):
-            row[...] = there[list(planes)] if form.length else there[planes[0]]
+        for row, planes in enumerate(samples.slices):
+            result[row] = there[list(planes)] if form.length else there[planes[0]]
         return result
     if case.classes is None:
         raise DataError(

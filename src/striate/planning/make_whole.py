@@ -8,16 +8,22 @@ from striate.data.augment import Augmentation
 from striate.data.prepare import Intensities, Preparation
 from striate.planning.cost import network_cost, training_bytes
 from striate.planning.fingerprint import Fingerprint
-from striate.planning.make import Budget, Wishes, expectation, refuse_short, steady_precision
+from striate.planning.make import LEARNING_SHARE, Budget, Wishes, expectation, refuse_short, steady_precision
 from striate.planning.plan import Inference, Plan, Task, Training
 from striate.planning.rules import Decision
 from striate.planning.rules.mirror import SIDE
 from striate.planning.rules.normalisation import normalisation
 from striate.planning.rules.usual import USUAL_WHOLE
 from striate.planning.rules.whole_images import Shown, cropping, shown
-from striate.planning.timer import Timer
+from striate.planning.timer import StepTime, Timer
 
 BATCHES = (64, 32, 16, 8, 4, 2)
+LEAST_BATCH = 8
+"""Fewer images than this make batch normalisation and the gradient too noisy."""
+
+WANTED_STEPS = 600
+"""Under a time budget the batch is made small enough for this many updates."""
+
 SEQUENCE_LENGTH = 16
 LOSSES = {"classification": "cross_entropy", "sequence": "cross_entropy", "reconstruction": "squared"}
 
@@ -48,6 +54,11 @@ def make_whole_plan(facts: Fingerprint, task: Task, budget: Budget, timer: Timer
     patch = (*seen.value.size, 1) if task.unit == "slice" else seen.value.size
     training = _training(task, budget, seen.value, patch, mirror, wishes.seed)
     time = timer.step(task, seen.value.choice, training)
+    batch = _affordable(training.batch, budget, time)
+    if batch < training.batch:
+        training = training.changed(batch=batch)
+        time = timer.step(task, seen.value.choice, training)
+        reasons["training.batch"] = f"small enough for about {WANTED_STEPS} updates in the time"
     if budget.time_s is None:
         time, reasons["training.precision"] = steady_precision(time, timer)
     measured = ", ".join(f"{k} {v:.3g} s" for k, v in time.measured.items())
@@ -90,6 +101,15 @@ def _training(
             contrast=0.15 if learned else 0.0, gamma=0.15 if learned else 0.0, low_resolution=0.0, bias_field=0.0,
         ),
     )  # fmt: skip
+
+
+def _affordable(batch: int, budget: Budget, time: StepTime) -> int:
+    """Return the largest batch with which the time allows the wanted number of updates; the smallest if none does."""
+    if budget.time_s is None:
+        return batch
+    per_image_s = time.step_s / batch
+    wanted = LEARNING_SHARE * budget.time_s / (WANTED_STEPS * per_image_s)
+    return min(batch, max(LEAST_BATCH, next((b for b in BATCHES if b <= wanted), LEAST_BATCH)))
 
 
 def _intensities(facts: Fingerprint) -> Decision[tuple[tuple[str, ...], tuple[Intensities | None, ...]]]:
