@@ -233,6 +233,14 @@ class TestClasses:
         assert "up to 15 % of errors could have been missed" in text
         assert "No image was called wrong." in text
 
+    def test_subjects_that_do_not_differ_are_told(self, tmp_path: Path) -> None:
+        said = np.array([[0.9, 0.1], [0.8, 0.2]] * 3)
+        subjects = tuple(f"s{n // 2}" for n in range(6))
+        cases = tuple(f"c{n}" for n in range(6))
+        table = ClassTable(("a", "b"), True, cases, subjects, (None,) * 6, (("a",), ("b",)) * 3, said)
+        write_classes(tmp_path, table)
+        assert "All 3 subjects have the same accuracy" in render(tmp_path)
+
     def test_a_prediction_without_truth(self, tmp_path: Path) -> None:
         folder = Folder(make_class_prediction(tmp_path / "out"))
         found = classes.make(folder).data

@@ -76,7 +76,7 @@ def _measured(document: dict[str, Any]) -> dict[str, Any]:
         "counts": None if exclusive else _counts(classes, document["confusion"]),
         "roc": _roc(classes, summary, document["roc"], exclusive),
         "reliability": _reliability(document, over_all, exclusive),
-        "notes": [str(note) for note in document.get("notes") or []] + _perfect(over_all, document["subjects"]),
+        "notes": [str(note) for note in document.get("notes") or []] + _without_width(over_all, document["subjects"]),
     }
 
 
@@ -141,11 +141,16 @@ def _reliability(document: dict[str, Any], over_all: dict[str, Any], exclusive: 
     return {"plot": reliability_diagram(bins, *titles), "told": told}
 
 
-def _perfect(over_all: dict[str, Any], subjects: int) -> list[str]:
+def _without_width(over_all: dict[str, Any], subjects: int) -> list[str]:
     """What an interval without width means."""
     one = over_all.get("accuracy") or {}
-    if number(one.get("value")) != 1.0 or number(one.get("low")) != 1.0:
+    low, high = number(one.get("low")), number(one.get("high"))
+    if low is None or low != high:
         return []
+    if low != 1.0:
+        return [
+            f"All {subjects} subjects have the same accuracy, so its interval has no width; that says little about others."
+        ]
     most = min(1.0, 3 / max(subjects, 1))
     return [
         f"Nothing was wrong, so the interval of the accuracy has no width; among {subjects} independent subjects"

@@ -74,8 +74,9 @@ def _preparation(folder: Folder) -> list[str]:
     if not preparation:
         return []
     schemes = ", ".join(dict.fromkeys(preparation.get("normalisation") or []))
+    spacing = [round(float(v), 2) for v in preparation.get("spacing_mm") or []]
     cut = "cut to their non-zero part, " if preparation.get("crop") else ""
-    return [f"Images were {cut}normalised ({schemes}) and resampled to {product(preparation.get('spacing_mm'))} mm."]
+    return [f"Images were {cut}normalised ({schemes}) and resampled to {product(spacing)} mm."]
 
 
 def _training(folder: Folder) -> list[str]:
