@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from striate import networks
 from striate.core.errors import MemoryLimitError, TimeLimitError, UsageError, expected
 from striate.core.machine import show_bytes, show_seconds
 from striate.data.augment import Augmentation
@@ -146,6 +147,7 @@ def _network(
     dims: int,
 ) -> tuple[Candidate, str, StepTime]:
     """Choose the network and the voxel size, and measure one of its steps."""
+    _refuse_other_task(name, dims)
     offered = [c for c in candidates(facts, spacing, name=name, dims=dims) if _bytes(task, c) <= budget.memory_bytes]
     if not offered and name not in (None, "unet", "small_unet"):
         offered = [candidate(facts, spacing, name, 1.0, SMALL_VOXELS, dims)]
@@ -175,6 +177,18 @@ def _network(
         facts, spacing, chosen.value.choice.name, chosen.value.factor, max(LEAST_VOXELS, min(largest, voxels)), dims,
     )  # fmt: skip
     return best, chosen.reason, timer.step(task, best.choice, _probe(best, budget))
+
+
+def _refuse_other_task(name: str | None, dims: int) -> None:
+    """Refuse a network that draws no masks, or not of this number of axes."""
+    fits = [n for n in networks.names("segmentation") if dims in networks.load(n).dims] if name else []
+    if name is not None and name not in fits:
+        kind = networks.load(name)
+        axes = " or ".join(f"{d}D" for d in kind.dims)
+        raise UsageError(
+            expected(f"network {name}", f"it does {kind.task} of {axes} images", f"segmentation of {dims}D images is asked for",
+                     f"These do: {', '.join(fits)}.")
+        )  # fmt: skip
 
 
 def _pace(task: Task, probes: list[Candidate], budget: Budget, timer: Timer) -> dict[str, float]:

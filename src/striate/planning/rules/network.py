@@ -11,7 +11,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
+from striate import networks
 from striate.planning.fingerprint import Fingerprint, coarser
 from striate.planning.plan import NetworkChoice
 from striate.planning.rules import Decision
@@ -27,6 +29,9 @@ LEAST_CEILING = 0.90
 UNET_VOXELS, SMALL_VOXELS, LEAST_VOXELS = 128**3, 96**3, 48**3
 """Largest patch of each network, and the smallest that is ever taken (where the image is not smaller)."""
 FEATURES = (16, 32, 64, 128, 160)
+NNUNET = ("unet", "residual_unet")
+"""Networks whose features, strides and kernels follow nnU-Net's rule."""
+
 UNET_PASSES = 150
 """How often the full U-Net must see every voxel before it is preferred."""
 
@@ -87,10 +92,10 @@ def candidate(
     thin = int(max(range(len(at)), key=lambda a: at[a])) if dims < len(at) else None
     if thin is not None:
         most_voxels = 4 * most_voxels ** (2 / 3)
-    min_edge = 4 if name == "unet" else 3
+    min_edge = 4 if name in NNUNET else 3
     fitted = fit_patch(shape, at, most_voxels, most_poolings=5, min_edge=min_edge, thin_axis=thin)
-    options = {"unet": _unet, "small_unet": _small_unet}.get(name, lambda _: {})(fitted.value)
-    patch = list(fitted.value.patch)
+    options = _options(name, fitted.value)
+    patch = list(_taken(name, options, fitted.value.patch))
     if thin is not None:
         patch.insert(thin, 1)
     return Candidate(
@@ -153,6 +158,25 @@ def choose(offered: list[Candidate], passes: list[float]) -> Decision[Candidate]
             best = index
     others = "; ".join(t for k, t in enumerate(told) if k != best)
     return Decision(offered[best], f"{told[best]}" + (f", against {others}" if others else ""))
+
+
+def _options(name: str, form: Topology) -> dict[str, Any]:
+    """Return what the patch decides of a network's options."""
+    if name in NNUNET:
+        return _unet(form)
+    if name == "small_unet":
+        return _small_unet(form)
+    return {"padding": "same"} if "padding" in networks.load(name).config_type.model_fields else {}
+
+
+def _taken(name: str, options: dict[str, Any], patch: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the size nearest to `patch` that the network takes."""
+    import torch
+
+    if name in NNUNET or name == "small_unet":
+        return patch
+    with torch.device("meta"):
+        return networks.create(name, spatial_dims=len(patch), **options).fitting(patch)
 
 
 def _unet(form: Topology) -> dict[str, object]:
