@@ -23,6 +23,9 @@ def command(
     tta: Annotated[
         bool, typer.Option("--tta", help="Average over mirrored copies: slower, often a little better.")
     ] = False,
+    crf: Annotated[
+        bool, typer.Option("--crf", help="Refine masks with a fully connected CRF: slower; try it on your own data.")
+    ] = False,
     save_probabilities: Annotated[
         bool, typer.Option("--save-probabilities", help="Also write a probability map per label or region.")
     ] = False,
@@ -34,7 +37,7 @@ def command(
     from striate.workflows.predict import predict
 
     progress = Screen(quiet=as_json)
-    found = predict(model, inputs, out, save_probabilities=save_probabilities, tta=tta, progress=progress)
+    found = predict(model, inputs, out, save_probabilities=save_probabilities, tta=tta, crf=crf, progress=progress)
     if not (out / "findings.json").exists():
         _show_whole(out, as_json=as_json)
         return 0
@@ -64,7 +67,7 @@ def _show_whole(out: Path, *, as_json: bool) -> None:
         rows = list(zip(found.cases, found.slices, found.predicted, found.probabilities, strict=True))
         if as_json:
             cases = [
-                {"case": c, "slice": s, "predicted": list(p), "probabilities": dict(zip(found.classes, map(float, v), strict=True))}
+                {"case": c, "slice": s, "predicted": list(p), "probabilities": dict(zip(found.classes, v.tolist(), strict=True))}
                 for c, s, p, v in rows
             ]  # fmt: skip
             show_json({**document, "table": out / FILE, "cases": cases})

@@ -19,6 +19,7 @@ from striate.data.prepare import Prepared, prepare
 from striate.inference.engines import Engine, open_engine
 from striate.inference.prediction import Prediction
 from striate.inference.probabilities import ProbabilityWriter
+from striate.inference.refined import refined
 from striate.inference.restore import Restorer, decide_regions
 from striate.inference.sliding_window import Window
 from striate.inference.tiling import Tiling
@@ -33,6 +34,7 @@ def predict_case(
     *,
     network: torch.nn.Module | Engine | None = None,
     tta: bool = False,
+    crf: bool = False,
     save_probabilities: Path | None = None,
     tell: Callable[[int, int], None] = lambda done, total: None,
     prepared: Prepared | None = None,
@@ -49,6 +51,8 @@ def predict_case(
         A network that is loaded already, or an engine; else the model's.
     tta
         Average the predictions of all flips along ``plan.inference.mirror_axes``: 2ⁿ times the work for n axes.
+    crf
+        Let the fully connected CRF refine the probabilities (`striate.inference.crf`).
     save_probabilities
         Folder for one probability map per label or region.
     tell
@@ -70,9 +74,9 @@ def predict_case(
         ready = prepare(case, plan.preparation) if prepared is None else prepared
     with _timed(seconds, "network"):
         label, written, facts = predict_prepared(
-            plan, engine, ready, tta=tta, save_probabilities=save_probabilities, tell=tell
+            plan, engine, ready, tta=tta, crf=crf, save_probabilities=save_probabilities, tell=tell
         )
-    facts = {**facts, "engine": engine.name, "precision": engine.precision, "tta": tta, "seconds": seconds}
+    facts = {**facts, "engine": engine.name, "precision": engine.precision, "tta": tta, "crf": crf, "seconds": seconds}
     known = {} if isinstance(model, Plan) else model.facts
     doubts = (*ready.notes, *reasons_for_doubt(plan, known, ready, label))
     return Prediction(case, plan.targets, held=label, probabilities=written, warnings=doubts, facts=facts)
@@ -84,6 +88,7 @@ def predict_prepared(
     prepared: Prepared,
     *,
     tta: bool = False,
+    crf: bool = False,
     save_probabilities: Path | None = None,
     tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[LabelMap, dict[str, Path], dict[str, Any]]:
@@ -95,7 +100,8 @@ def predict_prepared(
         if save_probabilities is not None:
             writer = stack.enter_context(ProbabilityWriter(save_probabilities, prepared.case, plan.targets))
         restorer = Restorer(prepared, plan.targets, axis, writer)
-        for start, rows in window.slide(prepared.array, lambda done: tell(done, window.tiling.count)):
+        slid = window.slide(prepared.array, lambda done: tell(done, window.tiling.count))
+        for start, rows in refined(slid, prepared, plan.targets, axis) if crf else slid:
             restorer.push(start, rows)
         if writer is not None:
             written = writer.finish(prepared, axis)

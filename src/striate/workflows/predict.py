@@ -38,6 +38,7 @@ def predict(
     *,
     save_probabilities: bool = False,
     tta: bool = False,
+    crf: bool = False,
     progress: Progress | None = None,
 ) -> list[Prediction] | list[WholePrediction]:
     """Predict all cases in `inputs` and write masks and findings, or classes, into the new folder `out`.
@@ -56,6 +57,8 @@ def predict(
         Also write one probability map per label or region.
     tta
         Average over mirrored copies of the image along the axes that the plan allows.
+    crf
+        Let a fully connected CRF refine the masks: slower, and more memory (docs/concepts/inference.md).
     progress
         Who listens; by default nobody.
 
@@ -72,7 +75,14 @@ def predict(
     model = model if isinstance(model, Model) else Model.open(model)
     given = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
     cases = gather([Path(p) for p in given], model.channels)
-    asked = {"model": model.folder, "inputs": given, "out": out, "save_probabilities": save_probabilities, "tta": tta}
+    asked = {
+        "model": model.folder,
+        "inputs": given,
+        "out": out,
+        "save_probabilities": save_probabilities,
+        "tta": tta,
+        "crf": crf,
+    }
     work = predict_masks if model.plan.task.kind == "segmentation" else predict_whole_cases
     return work(model, cases, out, asked, progress, watch)
 
@@ -85,10 +95,10 @@ def predict_masks(
     _announce(model, cases, tta, progress)
     found, findings = list[Prediction](), list[Findings]()
     with filling(out) as folder, progress.bar("predict", len(cases)) as bar:
-        engine = engine_of(model)
+        engine, maps_in = engine_of(model), folder / "probabilities" if save_probabilities else None
         for index, case in enumerate(cases):
             prediction = predict_case(
-                model, case, network=engine, tta=tta, save_probabilities=folder / "probabilities" if save_probabilities else None,
+                model, case, network=engine, tta=tta, crf=bool(options["crf"]), save_probabilities=maps_in,
                 tell=lambda done, total, i=index, c=case: bar.update(i + done / total, case=c.name),  # type: ignore[misc]
             )  # fmt: skip
             for text in prediction.warnings:

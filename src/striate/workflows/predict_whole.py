@@ -32,7 +32,7 @@ def predict_whole_cases(
     DataError, ModelError
         When an image cannot be read or fits not.
     """
-    wrong = next((name for name in ("tta", "save_probabilities") if options.get(name)), None)
+    wrong = next((name for name in ("tta", "crf", "save_probabilities") if options.get(name)), None)
     if wrong is not None:
         raise UsageError(f"--{wrong.replace('_', '-')}: the model gives no masks; leave it away.")
     plan, network = model.plan, model.network()
