@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= demo
 
-.PHONY: help install check test demo bench-spine format clean
+.PHONY: help install check test demo bench-spine bench-networks format clean
 
 help:           ## Show these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -37,6 +37,9 @@ format: install ## Format the code
 
 bench-spine: install  ## Measure what docs/benchmarks.md holds about the spine
 	$(BIN)/python benchmarks/spine.py
+
+bench-networks: install  ## Measure what docs/benchmarks.md holds about the networks
+	$(BIN)/python benchmarks/networks.py
 
 clean:          ## Remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .hypothesis
