@@ -131,15 +131,20 @@ def vary(
         return torch.from_numpy(values.astype(np.float32)).view(shape)
 
     spatial = tuple(range(-dims, 0))
-    varied = flat * factors(a.brightness, 0.75, 1.25)
-    middle = varied.mean(dim=spatial, keepdim=True)
-    varied = (varied - middle) * factors(a.contrast, 0.75, 1.25) + middle
-    low, high = varied.amin(dim=spatial, keepdim=True), varied.amax(dim=spatial, keepdim=True)
-    width = (high - low).clamp_min(1e-6)
-    varied = ((varied - low) / width).pow(factors(a.gamma, 0.7, 1.5)) * width + low
-    std = np.sqrt(rng.uniform(0, 0.1, batch)) * (rng.random(batch) < a.noise)
-    noise = torch.randn(varied.shape, generator=torch.Generator().manual_seed(int(rng.integers(2**62))))
-    varied = varied + noise * torch.from_numpy(std.astype(np.float32)).view(-1, *(1,) * (images.ndim - 1))
+    varied = flat
+    if a.brightness:
+        varied = varied * factors(a.brightness, 0.75, 1.25)
+    if a.contrast:
+        middle = varied.mean(dim=spatial, keepdim=True)
+        varied = (varied - middle) * factors(a.contrast, 0.75, 1.25) + middle
+    if a.gamma:
+        low, high = varied.amin(dim=spatial, keepdim=True), varied.amax(dim=spatial, keepdim=True)
+        width = (high - low).clamp_min(1e-6)
+        varied = ((varied - low) / width).pow(factors(a.gamma, 0.7, 1.5)) * width + low
+    if a.noise:
+        std = np.sqrt(rng.uniform(0, 0.1, batch)) * (rng.random(batch) < a.noise)
+        noise = torch.randn(varied.shape, generator=torch.Generator().manual_seed(int(rng.integers(2**62))))
+        varied = varied + noise * torch.from_numpy(std.astype(np.float32)).view(-1, *(1,) * (images.ndim - 1))
     if any(keep_zero):
         kept = torch.tensor(keep_zero).view(-1, *(1,) * dims)
         varied = torch.where(blank & kept, flat, varied)

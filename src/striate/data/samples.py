@@ -261,7 +261,14 @@ class SampleStore:
         FormatError
             When it is missing, damaged or of a newer version.
         """
-        return cls(folder, read_json(Path(folder) / INDEX, "striate-samples", VERSION))
+        index = read_json(Path(folder) / INDEX, "striate-samples", VERSION)
+        try:
+            return cls(folder, index)
+        except (OSError, ValueError, KeyError) as error:
+            raise FormatError(
+                expected(folder, f"broken samples ({error})", "the whole store is needed",
+                         "Remove the folder; it is made anew."), path=folder,
+            ) from error  # fmt: skip
 
     @classmethod
     def build(
@@ -288,6 +295,7 @@ class SampleStore:
             there = cls.open(folder)
             if there._index["key"] == key:
                 return there
+        if (folder / INDEX).is_file():
             shutil.rmtree(folder)
         with filling(folder) as beside:
             truths, planes = [], {}
