@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import io
 import json
 import math
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from safetensors.torch import load_file, save_file
 from striate import networks
 from striate.core.errors import UsageError
 
+ONNX_TOLERANCE = 5e-4
+"""Largest difference from ONNX Runtime, as a share of the largest output; float32 itself loses 2e-4 in the deepest U-Net."""
 ROOT = Path(__file__).resolve().parents[2]
 EVERY = pytest.mark.parametrize("name", networks.names())
 FORM = pytest.mark.parametrize("form", forms(), ids=lambda form: form.key)
@@ -160,6 +164,27 @@ def test_cases_of_a_batch_do_not_touch_each_other_in_prediction(form: Form, buil
     with torch.inference_mode():
         pair = network(torch.cat((x, x.flip(-1) * 0.5)))
         assert torch.allclose(pair[:1], network(x), atol=1e-3, rtol=1e-3)
+
+
+@FORM
+def test_exported_to_onnx_it_is_the_same_network(form: Form, built: Any) -> None:
+    """Exported with a batch of two, run by ONNX Runtime with a batch of one and of three."""
+    ort = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    network, x = built(form)
+    buffer, free = io.BytesIO(), {"image": {0: "batch"}, "output": {0: "batch"}}
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the tracer tells of every size that it takes as fixed
+        torch.onnx.export(network, (torch.cat((x, x)),), buffer, dynamo=False, input_names=["image"],
+                          output_names=["output"], dynamic_axes=free)  # fmt: skip
+    session = ort.InferenceSession(buffer.getvalue(), providers=["CPUExecutionProvider"])
+    for batch in (1, 3):
+        x = form.input(batch, seed=24 + batch)
+        with torch.inference_mode():
+            wanted = network(x).numpy()
+        found = session.run(None, {"image": x.numpy()})[0]
+        assert found.shape == wanted.shape
+        assert abs(found - wanted).max() <= ONNX_TOLERANCE * abs(wanted).max()
 
 
 @FORM

@@ -84,5 +84,8 @@ class CNNRNN(Network):
         self.check_input(x)
         images = x.flatten(0, 1)
         described = self.encoder(images).flatten(2).mean(2).unflatten(0, x.shape[:2])
-        logits: Tensor = self.head(self.recurrent(described)[0])
+        directions = 2 if self.recurrent.bidirectional else 1
+        start = described.new_zeros(directions * self.recurrent.num_layers, x.shape[0], self.recurrent.hidden_size)
+        state = (start, start) if isinstance(self.recurrent, nn.LSTM) else start  # stated, so that ONNX takes any batch
+        logits: Tensor = self.head(self.recurrent(described, state)[0])
         return logits
