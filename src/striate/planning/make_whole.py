@@ -11,7 +11,7 @@ from striate.planning.fingerprint import Fingerprint
 from striate.planning.make import LEARNING_SHARE, Budget, Wishes, expectation, refuse_short, steady_precision
 from striate.planning.plan import Inference, Plan, Task, Training
 from striate.planning.rules import Decision
-from striate.planning.rules.mirror import SIDE
+from striate.planning.rules.mirror import names_side
 from striate.planning.rules.normalisation import normalisation
 from striate.planning.rules.usual import USUAL_WHOLE
 from striate.planning.rules.whole_images import Shown, cropping, shown
@@ -122,7 +122,7 @@ def _intensities(facts: Fingerprint) -> Decision[tuple[tuple[str, ...], tuple[In
 
 def _mirror(facts: Fingerprint, task: Task) -> tuple[tuple[int, ...], str]:
     """Return the axes along which mirroring keeps a class true."""
-    sided = [name for name in (*task.classes, *(task.regions or {})) if SIDE.search(name.casefold())]
+    sided = [name for name in (*task.classes, *(task.regions or {})) if names_side(name)]
     if facts.spatial_dims == 2:
         return (), "none: what a picture shows may depend on its orientation"
     if sided:

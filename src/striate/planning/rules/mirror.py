@@ -16,10 +16,15 @@ CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 ALWAYS, ENOUGH_CASES = 0.95, 5
 
 
+def names_side(name: str) -> bool:
+    """Tell whether the name of a label, region or class holds a word for left or right."""
+    return SIDE.search(CAMEL.sub(" ", name).casefold()) is not None
+
+
 def mirror_axes(facts: Fingerprint) -> Decision[tuple[int, ...]]:
     """Return the axes (0 left-right, 1 back-front, 2 down-up of RAS) along which mirroring keeps labels true."""
     axes = tuple(range(facts.spatial_dims))
-    by_name = [name for name in facts.objects if SIDE.search(CAMEL.sub(" ", name).casefold())]
+    by_name = [name for name in facts.objects if names_side(name)]
     if by_name:
         return Decision(axes[1:], f"not left-right: the labels name a side ({', '.join(by_name[:4])})")
     pair = _sided(facts)

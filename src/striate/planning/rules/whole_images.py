@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,7 +111,10 @@ def _options(name: str, edge: int, *, fast: bool) -> dict[str, Any]:
 
 
 def _fitting(name: str, task: Task, wished: tuple[int, ...], options: dict[str, Any]) -> tuple[int, ...]:
-    """Return the size nearest to `wished` that the network takes; its own where it cannot be built for a size so small."""
+    """Return the size nearest to `wished` that the network takes; its own where it cannot be built for a size so small.
+
+    A network whose own size has another number of axes gets the smallest that it can be built for.
+    """
     import torch
 
     def size_of(given: dict[str, Any]) -> tuple[int, ...]:
@@ -121,7 +125,8 @@ def _fitting(name: str, task: Task, wished: tuple[int, ...], options: dict[str, 
             )  # fmt: skip
         return network.fitting(wished)
 
-    try:
-        return size_of(networks.sized(name, wished, options))
-    except UsageError:
-        return size_of(options)
+    grown = [tuple(max(n, edge) for n in wished) for edge in range(min(wished) + 1, MOST_PIXELS[1] + 1)]
+    for given in (networks.sized(name, wished, options), options, *(networks.sized(name, g, options) for g in grown)):
+        with suppress(UsageError):
+            return size_of(given)
+    return size_of(networks.sized(name, wished, options))
