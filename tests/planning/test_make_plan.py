@@ -129,7 +129,7 @@ def test_too_short_is_told_before_anything_is_timed(seconds):
     assert timer.asked == 0
 
 
-@pytest.mark.parametrize("name", networks.names())
+@pytest.mark.parametrize("name", networks.names("segmentation"))
 def test_a_network_by_wish(name):
     for plan in (plan_for(brains(), 600, network=name), plan_for(brains(), steps=100, network=name)):
         assert plan.network.name == name

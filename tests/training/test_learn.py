@@ -53,7 +53,9 @@ def train(plan, folder, clock=None, at=None, validate=lambda network: {"dice_mea
     """Run the loop over fake batches."""
     folder.mkdir(exist_ok=True)
     clock = clock or Clock(plan.training.steps, None)
-    return learn(plan, lambda step: FakeLoader(plan, step, at), clock, folder, validate=validate, progress=Silent())
+    return learn(
+        plan, lambda step, network: FakeLoader(plan, step, at), clock, folder, validate=validate, progress=Silent()
+    )
 
 
 def weights(learned):

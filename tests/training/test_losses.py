@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from striate.core.class_set import ClassSet
 from striate.core.errors import UsageError
 from striate.core.targets import Targets
 from striate.training import losses
@@ -20,11 +21,13 @@ TARGETS = {
     "one region": Targets({"tumour": (1, 2)}, exclusive=False),
 }
 SURE = 40.0
-CERTAIN = pytest.mark.parametrize("name", [n for n in losses.names() if n != "label_smoothing"])
+OF_CLASSES = [n for n in losses.names() if n != "squared"]
+"""Losses that compare logits with classes; `squared` compares images."""
+CERTAIN = pytest.mark.parametrize("name", [n for n in OF_CLASSES if n != "label_smoothing"])
 """Losses whose perfect answer is a certain one; the other's is tested in test_label_smoothing.py."""
 
 
-@pytest.fixture(params=losses.names())
+@pytest.fixture(params=OF_CLASSES)
 def name(request):
     return request.param
 
@@ -149,6 +152,17 @@ def test_cross_entropy_and_focal_of_a_coin():
         )
         assert float(losses.create("cross_entropy", TARGETS[kind])(logits, classes)) == pytest.approx(math.log(2))
         assert float(losses.create("focal", TARGETS[kind])(logits, classes)) == pytest.approx(math.log(2) / 4)
+
+
+def test_squared_by_hand():
+    """Differences 1, −2, 0, 0 of four voxels: 5/4; the gradient is 2 · (found − image) / 4."""
+    found = torch.tensor([1.0, 0, 3, 4], dtype=torch.float64).reshape(1, 1, 2, 2).requires_grad_()
+    image = torch.tensor([0.0, 2, 3, 4], dtype=torch.float64).reshape(1, 1, 2, 2)
+    loss = losses.create("squared", ClassSet(("t1",), exclusive=False))
+    error = loss(found, image)
+    error.backward()
+    assert float(error.detach()) == 1.25 and found.grad.flatten().tolist() == [0.5, -1, 0, 0]
+    assert torch.autograd.gradcheck(lambda x: loss(x, image), found)
 
 
 def test_truth_of_regions_overlaps():

@@ -294,14 +294,15 @@ def test_a_killed_run_goes_on_the_same(folders, tmp_path, python):
     """SIGKILL in the middle of learning, in a process of its own."""
     plan = plan_of(steps=5, seed=7)
     (tmp_path / "a").mkdir()
-    straight = follow(plan, folders, tmp_path / "a", holdout=["p0"])
+    straight = follow(plan, folders, tmp_path / "a", holdout=["p0", "p1"])
     script = (
         "import os, signal, sys\nfrom striate.training.log import TrainingLog\nfrom striate.workflows.train import train\n"
         "plain = TrainingLog.step\n"
         "def step(log, row):\n    plain(log, row)\n"
         "    if row['step'] == 2: os.kill(os.getpid(), signal.SIGKILL)\n"
         "TrainingLog.step = step\n"
-        f"train({str(folders)!r}, out={str(tmp_path / 'run')!r}, plan={str(tmp_path / 'a' / 'plan.yaml')!r}, holdout=['p0'])\n"
+        f"plan, out = {str(tmp_path / 'a' / 'plan.yaml')!r}, {str(tmp_path / 'run')!r}\n"
+        f"train({str(folders)!r}, out=out, plan=plan, holdout=['p0', 'p1'])\n"
     )
     assert python("-c", script).returncode == -9
     resumed = train(resume=tmp_path / "run")

@@ -184,6 +184,8 @@ class Plan(Config):
                 raise ValueError(
                     f"{name} {patch} needs exactly one axis of 1 for a {self.network.spatial_dims}D network"
                 )
+        if self.training.loss == "squared" and self.task.kind != "reconstruction":
+            raise ValueError(f"training.loss 'squared' compares images, {self.task.kind} does not learn any")
         if len(self.preparation.normalisation) != len(self.task.channels):
             raise ValueError(
                 f"preparation.normalisation has {len(self.preparation.normalisation)} entries for"
