@@ -31,6 +31,7 @@ _HOME = {
     "train": "striate.workflows.train",
     "predict": "striate.workflows.predict",
     "evaluate": "striate.workflows.evaluate",
+    "compare": "striate.workflows.compare",
     "report": "striate.workflows.report",
     "phantom": "striate.workflows.phantom",
     "digits": "striate.workflows.digits",
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
     from striate.planning.fingerprint import Fingerprint as Fingerprint
     from striate.planning.plan import Plan as Plan
     from striate.workflows.check import check as check
+    from striate.workflows.compare import compare as compare
     from striate.workflows.demo import demo as demo
     from striate.workflows.digits import digits as digits
     from striate.workflows.evaluate import evaluate as evaluate

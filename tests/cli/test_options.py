@@ -21,6 +21,7 @@ def cohort(tiny_cohort):
         ({"budget": "10m", "steps": 5}, r"budget 10m and steps 5: give one of them"),
         ({"holdout": ["s1"], "fold": "1/2"}, r"holdout and fold 1/2: give one of them"),
         ({"steps": 0}, r"steps 0: at least 1"),
+        ({"fraction": 1.5}, r"fraction 1\.5: a share of the training subjects above 0, at most 1"),
         ({"steps": -4}, r"steps -4: at least 1"),
         ({"budget": "soon"}, r"duration 'soon': a number with s, m, h or d"),
         ({"budget": "0m"}, r"duration '0m': more than zero"),

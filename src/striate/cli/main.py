@@ -21,6 +21,7 @@ VERBS = {
     "train": "Train a model on a cohort; resumable.",
     "predict": "Predict masks and their numbers with a trained model.",
     "evaluate": "Compare predicted masks with the truth.",
+    "compare": "Train several networks within one budget and compare what they reach and cost.",
     "report": "Write one self-contained HTML page about a run or a prediction.",
     "phantom": "Make a cohort of FLAIR-like scans with known lesions.",
     "digits": "Make a cohort of handwritten digits, to try classification.",

@@ -28,6 +28,7 @@ def command(
     regions: Annotated[list[str] | None, typer.Option(help="Unions of labels, for instance tumour=1+2+3+4.")] = None,
     holdout: Annotated[list[str] | None, typer.Option(help="Subject or case kept for validation; repeatable.")] = None,
     fold: Annotated[str | None, typer.Option(help="K/N: validate on part K of N, by subject.")] = None,
+    fraction: Annotated[float | None, typer.Option(help="Share of the training subjects that teach, by seed.")] = None,
     network: Annotated[str | None, typer.Option(help="Use this network.")] = None,
     dims: Annotated[int | None, typer.Option(help="2: a 2D network on slices of 3D scans.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.")] = 0,
@@ -39,7 +40,7 @@ def command(
 
     facts, made = plan(
         cohort, out=out, progress=Screen(quiet=as_json), budget=budget, steps=steps, memory=memory, regions=regions,
-        holdout=holdout, fold=fold, network=network, task=task, dims=dims, seed=seed,
+        holdout=holdout, fold=fold, fraction=fraction, network=network, task=task, dims=dims, seed=seed,
     )  # fmt: skip
     if as_json:
         show_json({"fingerprint": facts.model_dump(mode="json"), "plan": made.model_dump(mode="json")})

@@ -31,6 +31,11 @@ def command(
     regions: Annotated[list[str] | None, typer.Option(help="Unions of labels, for instance tumour=1+2+3+4.")] = None,
     holdout: Annotated[list[str] | None, typer.Option(help="Subject or case kept for validation; repeatable.")] = None,
     fold: Annotated[str | None, typer.Option(help="K/N: validate on part K of N, by subject.")] = None,
+    fraction: Annotated[float | None, typer.Option(help="Share of the training subjects that teach, by seed.")] = None,
+    encoder: Annotated[
+        Path | None, typer.Option(help="Start from the weights of this run or model, its last layer excepted.")
+    ] = None,
+    frozen: Annotated[bool, typer.Option("--frozen", help="What comes from the encoder does not learn.")] = False,
     network: Annotated[str | None, typer.Option(help="Use this network.")] = None,
     dims: Annotated[int | None, typer.Option(help="2: a 2D network on slices of 3D scans.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything that is drawn.")] = None,
@@ -42,7 +47,8 @@ def command(
 
     finished = train(
         cohort, out=out, plan=plan, resume=resume, progress=Screen(quiet=as_json), budget=budget, steps=steps,
-        memory=memory, regions=regions, holdout=holdout, fold=fold, network=network, task=task, dims=dims, seed=seed,
+        memory=memory, regions=regions, holdout=holdout, fold=fold, fraction=fraction, network=network, task=task, dims=dims,
+        encoder=None if encoder is None else str(encoder), frozen=frozen or None, seed=seed,
     )  # fmt: skip
     if finished.model is not None:
         show_finished(finished, as_json=as_json)

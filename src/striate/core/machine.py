@@ -50,6 +50,15 @@ def peak_rss_bytes() -> int:
     return int(peak if sys.platform == "darwin" else peak * 1024)
 
 
+def restart_peak_rss() -> bool:
+    """Let `peak_rss_bytes` begin again at what is resident now; False where the system cannot do that (Linux can)."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
 @functools.cache
 def processor() -> str:
     """Name of the processor with its matrix extensions, for the record."""

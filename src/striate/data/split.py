@@ -177,6 +177,40 @@ def from_column(cohort: Cohort, *, truth: Truth | None = None) -> Split | None:
     return _told(cohort, Split(_names(train), _names(validation)), truth)
 
 
+def share_of(cohort: Cohort, split: Split, fraction: float, seed: int, *, truth: Truth | None = None) -> Split:
+    """Return `split` with a share of its training subjects; validation stays as it is.
+
+    Shares are nested: for one seed the subjects of a smaller one are in every larger one. Where classes are the truth, the
+    first subjects are one of each class, then each class keeps its share.
+
+    Parameters
+    ----------
+    cohort, split
+        Whose cases.
+    fraction
+        Above 0, at most 1; the number of subjects is rounded, and at least 1.
+    seed
+        Decides who comes first.
+    truth
+        As for `fold`.
+
+    Raises
+    ------
+    UsageError
+        When `fraction` is out of range.
+    """
+    if not 0 < fraction <= 1:
+        raise UsageError(f"fraction {fraction:g}: a share of the training subjects above 0, at most 1, is needed.")
+    cases = [cohort.case(name) for name in split.train]
+    subjects = sorted({c.subject for c in cases})
+    order = [subjects[i] for i in np.random.default_rng(seed).permutation(len(subjects))]
+    if (truth or truth_of(cohort)) == "class":
+        order = _in_proportion(order, _classes_of(cases))
+    kept = set(order[: max(1, round(fraction * len(order)))])
+    train = _names(c for c in cases if c.subject in kept)
+    return split if len(kept) == len(subjects) else _told(cohort, Split(train, split.validation), truth)
+
+
 def truth_of(cohort: Cohort) -> Truth:
     """Return what is learned from where nobody said: label maps where there are any, else classes."""
     return "class" if cohort.classified and not cohort.labelled else "label"
@@ -211,6 +245,15 @@ def _classes_of(cases: Iterable[Case]) -> dict[str, set[str]]:
     for case in cases:
         found.setdefault(case.subject, set()).update(case.classes or (NO_CLASS,))
     return found
+
+
+def _in_proportion(order: list[str], classes: dict[str, set[str]]) -> list[str]:
+    """Return `order` so that each beginning holds every class in its share, and the first ones are one of each class."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for subject in order:
+        groups.setdefault(tuple(sorted(classes[subject])), []).append(subject)
+    places = {s: (n > 0, (n + 0.5) / len(group)) for group in groups.values() for n, s in enumerate(group)}
+    return sorted(order, key=lambda subject: places[subject])
 
 
 def _one_in_five(cases: list[Case], seed: int) -> set[str]:

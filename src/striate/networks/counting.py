@@ -223,3 +223,6 @@ _MACS: dict[str, Callable[[Any, torch.Tensor], int]] = {
     "addmm": _product_macs(1),
     "baddbmm": _product_macs(1),
 }
+
+MULTIPLYING = frozenset(_MACS)
+"""Operations of torch that multiply."""

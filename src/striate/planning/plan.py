@@ -108,6 +108,10 @@ class Training(Config):
         Images of a sequence (tasks of kind sequence).
     balanced
         Draw each class equally often, however rare it is (classes of images).
+    encoder
+        Folder of a trained model of the same network, whose weights are the start; None: random weights.
+    frozen
+        What was taken from the encoder stays as it is.
     """
 
     patch: tuple[PositiveInt, ...]
@@ -129,6 +133,8 @@ class Training(Config):
     balanced: bool = True
     precision: Literal["bf16", "fp32"] = "fp32"
     workers: int = Field(default=1, ge=0, le=64)
+    encoder: str | None = None
+    frozen: bool = False
     augmentation: Augmentation = Augmentation()
 
     @model_validator(mode="after")

@@ -4,35 +4,50 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Callable
 from importlib import metadata, resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from markupsafe import Markup
 
+from striate.reporting.comparison import FILE as COMPARISON
+from striate.reporting.comparison import Comparison
 from striate.reporting.folder import Folder
 from striate.reporting.numbers import joined
 from striate.reporting.section import Section
-from striate.reporting.sections import Maker, sections_of
+from striate.reporting.sections import OF_COMPARISON, sections_of
+
+T = TypeVar("T")
 
 SCRIPTS = ("theme.js", "plots.js", "volume.js", "viewer.js")
 
 
 def render(path: Path) -> str:
-    """Return the page about a run or prediction folder.
+    """Return the page about the folder of a run, a prediction or a comparison.
 
     Raises
     ------
     DataError
-        When `path` is neither. A missing or broken artefact inside is no error: its section states the reason.
+        When `path` is none of them. A missing or broken artefact inside is no error: its section states the reason.
     """
+    if (Path(path) / COMPARISON).exists():
+        return _compared(Comparison(path))
     folder = Folder(path)
-    return page(
-        folder, [make_section(folder, key, make) for key, make in sections_of(folder.task, folder.kind).items()]
-    )
+    sections = [make_section(folder, key, make) for key, make in sections_of(folder.task, folder.kind).items()]
+    return page(folder, sections)
 
 
-def make_section(folder: Folder, key: str, make: Maker) -> Section:
+def _compared(folder: Comparison) -> str:
+    makers = {k: m for k, m in OF_COMPARISON.items() if k != "invariance" or folder.asked.get("probe")}
+    sections = [make_section(folder, key, make) for key, make in makers.items()]
+    cohort = Path(str(folder.asked.get("cohort") or "")).name
+    count = len(folder.networks)
+    title = f"{count} network{'s' * (count != 1)} on {cohort}" if cohort else "Networks compared"
+    return written(title, f"Comparison {folder.path.resolve().name}", "comparison", sections)
+
+
+def make_section(folder: T, key: str, make: Callable[[T], Section]) -> Section:
     """Return a section; where an artefact is readable but of another form, a section that says so."""
     try:
         return make(folder)
@@ -43,6 +58,11 @@ def make_section(folder: Folder, key: str, make: Maker) -> Section:
 
 
 def page(folder: Folder, sections: list[Section]) -> str:
+    """Return the page that holds `sections` about a run or a prediction."""
+    return written(_title(folder), _subtitle(folder), folder.kind, sections)
+
+
+def written(title: str, subtitle: str, kind: str, sections: list[Section]) -> str:
     """Return the page that holds `sections`; every text is escaped, and only our own script may run."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -57,9 +77,9 @@ def page(folder: Folder, sections: list[Section]) -> str:
     script = "\n".join(asset(name) for name in SCRIPTS)
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     shown: dict[str, Any] = {
-        "title": _title(folder),
-        "kind": folder.kind,
-        "subtitle": _subtitle(folder),
+        "title": title,
+        "kind": kind,
+        "subtitle": subtitle,
         "sections": sections,
         "script": Markup(script),  # noqa: S704  (our own file)
         "style": Markup(asset("report.css")),  # noqa: S704  (our own file)

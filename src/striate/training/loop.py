@@ -35,6 +35,7 @@ from striate.training.average import WeightAverage
 from striate.training.clock import Clock
 from striate.training.log import TrainingLog
 from striate.training.run import resuming
+from striate.training.start import start_from
 from striate.training.step import channels_last, device, to_device, train_step
 
 VALIDATIONS = 10
@@ -77,7 +78,7 @@ class Learned:
 
 
 def initialise(plan: Plan) -> Network:
-    """Step 1: make the plan's network with random weights, the same for the same seed."""
+    """Step 1: make the plan's network with random weights, the same for the same seed, or with those of its encoder."""
     torch.manual_seed(plan.training.seed)
     network = networks.create(
         plan.network.name,
@@ -86,6 +87,8 @@ def initialise(plan: Plan) -> Network:
         out_channels=plan.task.outputs.out_channels,
         **plan.network.options,
     )
+    if plan.training.encoder is not None:
+        start_from(network, plan)
     return to_device(network, plan.network.spatial_dims)
 
 

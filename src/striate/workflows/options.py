@@ -12,7 +12,7 @@ from striate.core.machine import bytes_of, seconds_of, show_seconds
 from striate.core.names import did_you_mean, lookup
 from striate.core.targets import Targets
 from striate.data.cohort import Cohort
-from striate.data.split import Split, Truth, fold, from_column, hold_out, usual
+from striate.data.split import Split, Truth, fold, from_column, hold_out, share_of, usual
 from striate.planning.make import LEAST_BUDGET_S, Budget, Wishes
 
 DEFAULT_BUDGET = "10m"
@@ -38,6 +38,12 @@ class Options(TypedDict, total=False):
         Subjects or cases kept aside for validation.
     fold
         ``K/N``: validate on part K (from 1) of N, by subject.
+    fraction
+        Share of the training subjects that teach, above 0 and at most 1; smaller shares lie within larger ones.
+    encoder
+        A run or model of the same network; training starts from its weights, the last layer's excepted.
+    frozen
+        What was taken from the encoder does not learn.
     network
         Use this network (see ``striate.networks.names()``).
     dims
@@ -53,6 +59,9 @@ class Options(TypedDict, total=False):
     regions: Sequence[str] | None
     holdout: Sequence[str] | None
     fold: str | None
+    fraction: float | None
+    encoder: str | None
+    frozen: bool | None
     network: str | None
     dims: int | None
     seed: int | None
@@ -78,6 +87,9 @@ def checked(options: Options) -> Options:
         )
     if options.get("holdout") and options.get("fold"):
         raise UsageError(f"holdout and fold {options['fold']}: give one of them, both choose the validation cases.")
+    fraction = options.get("fraction")
+    if fraction is not None and not 0 < fraction <= 1:
+        raise UsageError(f"fraction {fraction:g}: a share of the training subjects above 0, at most 1, is needed.")
     steps = options.get("steps")
     if steps is not None and steps < 1:
         raise UsageError(f"steps {steps}: at least 1 is needed.")
@@ -142,6 +154,12 @@ def split_of(cohort: Cohort, options: Options, truth: Truth | None = None) -> Sp
     DataError
         When no case has the truth.
     """
+    split, fraction = _sides(cohort, options, truth), options.get("fraction")
+    return split if fraction is None else share_of(cohort, split, fraction, options.get("seed") or 0, truth=truth)
+
+
+def _sides(cohort: Cohort, options: Options, truth: Truth | None) -> Split:
+    """Return the split with all training subjects."""
     seed = options.get("seed") or 0
     if options.get("holdout"):
         return hold_out(cohort, list(options["holdout"] or ()), truth=truth)

@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from striate.core.task_kind import TaskKind
+from striate.reporting.comparison import Comparison
 from striate.reporting.folder import Folder, Kind
 from striate.reporting.section import Section
 from striate.reporting.sections import (
     check,
     classes,
+    compared,
+    costs,
+    curves,
     headline,
+    invariance,
     learning,
     lesions,
     measures,
     methods,
+    pairs,
     panels,
     plan,
     reconstruction,
@@ -51,6 +57,16 @@ _OF_TASK: dict[TaskKind, tuple[str, ...]] = {
     "reconstruction": ("reconstruction", "measures"),
 }
 _FIRST, _OF_RUN, _LAST = ("headline", "warnings"), ("learning", "check", "plan"), ("record",)
+
+
+OF_COMPARISON: dict[str, Callable[[Comparison], Section]] = {
+    "compared": compared.make,
+    "costs": costs.make,
+    "curves": curves.make,
+    "pairs": pairs.make,
+    "invariance": invariance.make,
+}
+"""The same for a comparison, in reading order."""
 
 
 def sections_of(task: TaskKind, kind: Kind) -> dict[str, Maker]:

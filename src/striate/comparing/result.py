@@ -1,0 +1,129 @@
+"""`result_of`: everything that finished runs say together: rows, learning curves, cost of accuracy, paired statistics."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from striate.comparing.curves import by_size, learning_curve
+from striate.comparing.doubling import per_doubling
+from striate.comparing.outcomes import LESS_IS_BETTER, MAIN, Outcomes, pooled, read_outcomes
+from striate.comparing.pairs import pairs
+from striate.comparing.row import finished, flat, row_of
+from striate.comparing.trial import Trial
+from striate.core.files import read_json
+from striate.planning.plan import Plan
+
+COSTS = ("training_flops_by_operations", "macs", "kwh")
+SAME = ("layers", "depth", "parameters", "macs", "kwh_source", "size", "number_format", "options")
+"""Columns of which a network's row takes the first run's; of the other numbers it takes the mean."""
+
+Parts = dict[tuple[str, str, float], dict[int, list[Outcomes]]]
+
+
+def label_of(network: str, start: str) -> str:
+    """Return what a network with its start is called."""
+    return network if start == "random" else f"{network} ({start})"
+
+
+def result_of(runs: Sequence[Trial], out: Path) -> dict[str, Any]:
+    """Read every finished run of a comparison and return what is written into ``compare.json`` about them."""
+    done = [t for t in runs if finished(t.folder(out))]
+    if not done:
+        return {
+            "runs": [],
+            "networks": [],
+            "curves": [],
+            "size": None,
+            "doubling": {},
+            "invariance": {},
+            "pairs": [],
+            "main": None,
+        }
+    task = Plan.read(done[0].folder(out) / "plan.yaml").task
+    exclusive = None if task.kind in ("segmentation", "reconstruction") else not task.multi_label
+    rows, parts = [], Parts()
+    for trial in done:
+        said = read_outcomes(trial.folder(out), task.kind, trial.seed, exclusive=exclusive)
+        rows.append(row_of(trial, trial.folder(out), said.measures()))
+        parts.setdefault(trial.group, {}).setdefault(trial.seed, []).append(said)
+    repeated = {group: {seed: pooled(folds) for seed, folds in seeds.items()} for group, seeds in parts.items()}
+    main, whole = MAIN[task.kind], max(t.fraction for t in runs)
+    groups = [_network_row(group, seeds, rows) for group, seeds in repeated.items()]
+    full = {label_of(*group[:2]): seeds for group, seeds in repeated.items() if group[2] == whole}
+    shown = [g for g in groups if g["fraction"] == whole]
+    less = main in LESS_IS_BETTER
+    return {
+        "task": task.kind,
+        "main": main,
+        "runs": rows,
+        "networks": groups,
+        "curves": _curves(repeated, groups, main),
+        "size": by_size(main, list(full), [g["parameters"] for g in shown], list(full.values())) if full else None,
+        "doubling": {cost: per_doubling(shown, main, cost, less_is_better=less) for cost in COSTS},
+        "invariance": _invariance(done, out, whole),
+        "pairs": pairs({name: pooled(list(seeds.values())) for name, seeds in full.items()}),
+    }
+
+
+def _network_row(
+    group: tuple[str, str, float], seeds: Mapping[int, Outcomes], rows: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    """Return one row for all repetitions and folds of a network at one share of the data."""
+    network, start, fraction = group
+    own = [r for r in rows if (r["network"], r["start"], r["fraction"]) == group]
+    row: dict[str, Any] = {"label": label_of(network, start), "network": network, "start": start, "fraction": fraction}
+    row |= {"repetitions": len(own), "validation_subjects": len({s for one in seeds.values() for s in one.subjects})}
+    row |= flat(pooled(list(seeds.values())).measures())
+    for name in own[0]:
+        if name in row or name in ("seed", "fold", "run"):
+            continue
+        values = [r[name] for r in own]
+        known = [v for v in values if isinstance(v, (int, float))]
+        row[name] = (
+            values[0] if name in SAME or not known else max(known) if name == "peak_memory_bytes" else fmean(known)
+        )
+    return row
+
+
+def _curves(
+    repeated: Mapping[tuple[str, str, float], Mapping[int, Outcomes]], groups: Sequence[dict[str, Any]], main: str
+) -> list[dict[str, Any]]:
+    """Return a learning curve for each network with its start; seeds that lack a share are left out."""
+    subjects = {(g["network"], g["start"], g["fraction"]): g["training_subjects"] for g in groups}
+    found = []
+    for network, start in dict.fromkeys(group[:2] for group in repeated):
+        own = sorted(group for group in repeated if group[:2] == (network, start))
+        common = set.intersection(*(set(repeated[group]) for group in own))
+        if not common:
+            continue
+        parts = [{seed: repeated[group][seed] for seed in sorted(common)} for group in own]
+        label = label_of(network, start)
+        curve = learning_curve(label, main, [subjects[group] for group in own], parts)
+        found.append({"label": label, "network": network, "start": start, **curve})
+    return found
+
+
+def _invariance(done: Sequence[Trial], out: Path, whole: float) -> dict[str, Any]:
+    """Return label → what the probe of its first run with all the data measured."""
+    found: dict[str, Any] = {}
+    for trial in done:
+        path = trial.folder(out) / "invariance.json"
+        if trial.fraction == whole and path.exists():
+            found.setdefault(label_of(trial.network, trial.start), read_json(path))
+    return found
+
+
+def table_of(result: Mapping[str, Any]) -> str:
+    """Return ``compare.csv``: a row for every run (``kind`` run) and for each network at each share (``kind`` network)."""
+    rows = [{"kind": "network", **r} for r in result["networks"]] + [{"kind": "run", **r} for r in result["runs"]]
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    stream = io.StringIO(newline="")
+    writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({k: "" if v is None else v for k, v in row.items()} for row in rows)
+    return stream.getvalue()

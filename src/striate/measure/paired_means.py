@@ -1,0 +1,61 @@
+"""The means of two methods on the same cases, subjects drawn together.
+
+The interval is BCa, the two-sided p twice the smaller share of draws on either side of zero, (count + 1) / (draws + 1), as in
+`striate.measure.paired`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from striate.core.errors import DataError, expected
+from striate.measure.paired import Difference
+from striate.measure.resample import DRAWS, Estimate, Weights, numbered, resample
+from striate.measure.statistics import LEVEL
+
+
+def compare_means(
+    first: Sequence[float], second: Sequence[float], subjects: Sequence[str], *, seed: int = 0, level: float = LEVEL,
+    draws: int = DRAWS,
+) -> Difference:  # fmt: skip
+    """Compare the means of two methods.
+
+    Parameters
+    ----------
+    first, second
+        (n,) values on the same cases; a case that is NaN in either is left out.
+    subjects
+        (n,) whose case it is.
+    seed, level, draws
+        Of the bootstrap.
+
+    Raises
+    ------
+    DataError
+        When the lengths differ.
+    """
+    one, other = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if one.shape != other.shape or len(subjects) != len(one):
+        got = f"{len(one)} and {len(other)} values, {len(subjects)} subjects"
+        raise DataError(expected("comparison", got, "the same cases are needed"))
+    known = np.isfinite(one) & np.isfinite(other)
+    if not known.any():
+        return Difference(None, None, Estimate(None, None, None, 0), None)
+    one, other = one[known], other[known]
+    owner, count = numbered([s for s, k in zip(subjects, known, strict=True) if k])
+    sums, sizes = np.bincount(owner, weights=one - other, minlength=count), np.bincount(owner, minlength=count)
+
+    def statistic(weights: Weights) -> NDArray[np.float64]:
+        return np.asarray((weights @ sums) / (weights @ sizes))[:, None]
+
+    found = resample(statistic, count, samples=len(one), seed=seed, draws=draws)
+    estimate = found.estimates([len(one)], level)[0]
+    p = None
+    if estimate.low is not None:
+        drawn = found.drawn[:, 0]
+        smaller = min(np.count_nonzero(drawn <= 0), np.count_nonzero(drawn >= 0))
+        p = min(1.0, 2.0 * (smaller + 1) / (len(drawn) + 1))
+    return Difference(float(one.mean()), float(other.mean()), estimate, p)
