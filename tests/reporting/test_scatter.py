@@ -36,10 +36,9 @@ def test_names_are_escaped_and_do_not_cover_each_other():
     points = [Point(f"<net{n}>", 100 + n, 0.5 + 0.001 * n, colour=n % 8 + 1) for n in range(6)]
     plot = scatter_plot(points, "x", "y")
     assert "<net" not in plot
-    boxes = [
-        (float(x), float(y), float(x) + 6.1 * 6)
-        for x, y in re.findall(r'<text class="in" x="([0-9.]+)" y="([0-9.]+)"', plot)
-    ]
+    found = re.findall(r'<text class="in" x="([0-9.]+)" y="([0-9.]+)" text-anchor="(start|end)"', plot)
+    lefts = [float(x) - 6.1 * 6 * (anchor == "end") for x, _, anchor in found]
+    boxes = [(left, float(y), left + 6.1 * 6) for left, (_, y, _) in zip(lefts, found, strict=True)]
     assert len(boxes) >= 3
     for n, (left, base, right) in enumerate(boxes):
         for other in boxes[:n]:
@@ -59,3 +58,8 @@ def test_an_interval_down_to_zero_stays_on_a_logarithmic_axis():
 
 def test_nothing_to_show_is_a_plot_all_the_same():
     assert "nothing" in scatter_plot([], "x", "y")
+
+
+def test_a_share_has_no_place_above_one():
+    plot = scatter_plot([Point("a", 10, 1.0), Point("b", 20, 1.0)], "x", "y", most=1.0)
+    assert ">1.05" not in plot and ">1.000<" in plot

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from markupsafe import Markup
 
@@ -57,6 +57,7 @@ def scatter_plot(
     lines: Sequence[Line] = (),
     named: bool = True,
     log_y: bool = False,
+    most: float | None = None,
     height: float = 260,
 ) -> Markup:
     """Draw points over a logarithmic horizontal axis.
@@ -73,6 +74,8 @@ def scatter_plot(
         Write each point's name beside it.
     log_y
         The vertical axis is logarithmic, too.
+    most
+        The largest value there can be; the vertical axis ends there, or a little above where a point lies on it.
     height
         Of the plot.
     """
@@ -82,6 +85,8 @@ def scatter_plot(
     least = min((p.y for p in shown), default=1.0) / 4  # an interval may reach 0, which has no logarithm
     ys = [math.log10(max(v, least)) for v in raw] if log_y else raw
     axes = Axes(_wide(xs), around(ys, share=0.08), height=height, left=48)
+    if most is not None and axes.y[1] > most:
+        axes = replace(axes, y=(axes.y[0], most + 0.04 * (most - axes.y[0])))
     parts = [_frame(axes, x_title, y_title, log_y=log_y)]
 
     def up(value: float) -> float:
@@ -172,8 +177,8 @@ def _names(places: list[tuple[Point, float, float]], spans: list[tuple[float, fl
             box = (left, base - LINE + 3, left + wide, base + 3)
             if left >= axes.left and box[2] <= WIDTH - 2 and box[1] >= 14 and box[3] <= axes.floor and taken.free(box):
                 taken.boxes.append(box)
-                parts.append(
-                    Markup('<text class="in" x="{}" y="{}">{}</text>').format(round(left, 2), round(base, 2), p.name)
-                )
+                place, anchor = (left, "start") if left > x else (left + wide, "end")
+                text = Markup('<text class="in" x="{}" y="{}" text-anchor="{}">{}</text>')
+                parts.append(text.format(round(place, 2), round(base, 2), anchor, p.name))
                 break
     return parts

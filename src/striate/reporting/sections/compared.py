@@ -84,10 +84,10 @@ def _lead(folder: Comparison) -> str:
         length = f"{show_seconds(each)} each, reading the data and validating included"
     subjects = fixed(rows[0].get("training_subjects"), 0)
     names = joined([r["label"] for r in rows])
-    many = rows[0]["repetitions"]
+    many, judges = rows[0]["repetitions"], rows[0]["validation_subjects"]
     return (
         f"{names} {'was' if len(rows) == 1 else 'were'} trained on the same {subjects} subjects, {length}, and measured on"
-        f" others, the same for all: {rows[0]['validation_subjects']} subjects in {many} run{'s' * (many > 1)} of each network."
+        f" others, the same for all: {judges} subject{'s' * (judges > 1)} in {many} run{'s' * (many > 1)} of each network."
     )
 
 

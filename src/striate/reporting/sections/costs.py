@@ -49,7 +49,7 @@ def _plot(folder: Comparison, rows: list[dict[str, Any]], column: str, title: st
         )
         for r in rows
     ]  # fmt: skip
-    return scatter_plot(points, title, folder.main_name)
+    return scatter_plot(points, title, folder.main_name, most=None if folder.main == "mse" else 1.0)
 
 
 def _table(folder: Comparison, title: str, front: list[dict[str, Any]]) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def _line(law: dict[str, Any], start: float, stop: float, colour: int, *, dashed
 
 def _law(name: str, found: dict[str, Any]) -> list[str]:
     law, exponent = found["law"], found.get("exponent")
-    formula = f"{law['a']:.3g} · n^{-law['b']:.3g}" + (f" + {law['c']:.3g}" if law["c"] > 0 else "")
+    formula = f"{law['a']:.3g} · n^({-law['b']:.3g})" + (f" + {law['c']:.3g}" if law["c"] > 0 else "")
     interval = NONE if exponent is None else f"{exponent[0]:.2g} to {exponent[1]:.2g}"
-    explained = NONE if law["explained"] is None else f"{100 * max(0.0, law['explained']):.0f} %"
+    explained = NONE if law["explained"] is None else f"{int(100 * max(0.0, law['explained']))} %"
     return [name, *(text.replace("-", "−") for text in (formula, f"{law['b']:.2g}", interval)), explained]
