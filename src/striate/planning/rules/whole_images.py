@@ -111,10 +111,7 @@ def _options(name: str, edge: int, *, fast: bool) -> dict[str, Any]:
 
 
 def _fitting(name: str, task: Task, wished: tuple[int, ...], options: dict[str, Any]) -> tuple[int, ...]:
-    """Return the size nearest to `wished` that the network takes; its own where it cannot be built for a size so small.
-
-    A network whose own size has another number of axes gets the smallest that it can be built for.
-    """
+    """Return the size nearest to `wished` that the network takes: where it cannot be built so small, the least it can."""
     import torch
 
     def size_of(given: dict[str, Any]) -> tuple[int, ...]:
@@ -126,7 +123,7 @@ def _fitting(name: str, task: Task, wished: tuple[int, ...], options: dict[str, 
         return network.fitting(wished)
 
     grown = [tuple(max(n, edge) for n in wished) for edge in range(min(wished) + 1, MOST_PIXELS[1] + 1)]
-    for given in (networks.sized(name, wished, options), options, *(networks.sized(name, g, options) for g in grown)):
+    for size in (wished, *grown):
         with suppress(UsageError):
-            return size_of(given)
-    return size_of(networks.sized(name, wished, options))
+            return size_of(networks.sized(name, size, options))
+    return size_of(options)
