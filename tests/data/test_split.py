@@ -72,6 +72,10 @@ def test_the_column_counts():
     assert from_column(cohort("ABC", [None, "validation", "test"])) == Split(("c0",), ("c1",))
     with pytest.raises(DataError, match=r"subject A: cases in train and in validation"):
         from_column(cohort("AAB", ["train", "validation", "train"]))
+    with pytest.raises(DataError, match=r"subject A: cases in train and in test"):
+        from_column(cohort("AAB", ["train", "test", "validation"]))
+    with pytest.raises(DataError, match=r"subject B: cases in validation and in test"):
+        from_column(cohort("ABB", ["train", "validation", "test"]))
 
 
 def test_written_and_read_back(tmp_path):

@@ -6,6 +6,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
@@ -158,7 +159,7 @@ def from_column(cohort: Cohort, *, truth: Truth | None = None) -> Split | None:
     Raises
     ------
     DataError
-        When a subject is on both sides.
+        When a subject is on two sides; ``test`` is one too.
     """
     known = _with_truth(cohort, truth)
     validation = [c for c in known if c.split == "validation"]
@@ -166,12 +167,13 @@ def from_column(cohort: Cohort, *, truth: Truth | None = None) -> Split | None:
         return None
     named = any(c.split == "train" for c in known)
     train = [c for c in known if c.split == "train" or (c.split is None and not named)]
-    for side in ("validation", "test"):
-        other = {c.subject for c in cohort.cases if c.split == side}
-        both = sorted({c.subject for c in train} & other)
+    subjects = {side: {c.subject for c in cohort.cases if c.split == side} for side in ("validation", "test")}
+    subjects = {"train": {c.subject for c in train}} | subjects
+    for first, second in combinations(subjects, 2):
+        both = sorted(subjects[first] & subjects[second])
         if both:
             raise DataError(
-                expected(f"subject {both[0]}", f"cases in train and in {side}", "each subject needs one side",
+                expected(f"subject {both[0]}", f"cases in {first} and in {second}", "each subject needs one side",
                          "Correct the column 'split'."),
             )  # fmt: skip
     return _told(cohort, Split(_names(train), _names(validation)), truth)
