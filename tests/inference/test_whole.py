@@ -62,7 +62,8 @@ def plan_of(kind="classification", *, unit="case", multi_label=False, classes=("
                   multi_label=multi_label, unit=unit),
         preparation=Preparation(spacing_mm=(1.0,) * len(patch), normalisation=("none",), intensities=(None,), crop=False),
         network=NetworkChoice(name=name, spatial_dims=2),
-        training=Training(patch=patch, batch=2, steps=1, length=4),
+        training=Training(patch=patch, batch=2, steps=1, length=4,
+                          loss="squared" if kind == "reconstruction" else "cross_entropy"),
         inference=Inference(patch=patch),
     )  # fmt: skip
 

@@ -200,6 +200,9 @@ def test_reconstructions_learn_the_image_as_it_is():
     a = plan.training.augmentation
     assert plan.training.loss == "squared" and {a.affine, a.noise, a.brightness, a.contrast, a.gamma} == {0}
     assert plan_for(PICTURES).training.loss == "cross_entropy" and plan_for(PICTURES).training.augmentation.affine > 0
+    other = plan.training.changed(loss="dice")
+    with pytest.raises(ValidationError, match=r"loss 'dice' compares classes, reconstruction needs 'squared'"):
+        plan.changed(training=other.model_dump())
 
 
 def test_pictures_are_scaled_to_one_and_scans_as_for_masks():

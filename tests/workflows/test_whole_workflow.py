@@ -15,7 +15,7 @@ from PIL import Image as Picture
 
 from striate import networks
 from striate.cli.main import run
-from striate.core.errors import Interrupted
+from striate.core.errors import Interrupted, PlanError
 from striate.core.record import Record
 from striate.data.augment import Augmentation
 from striate.data.cohort import Cohort
@@ -338,6 +338,12 @@ def test_what_cannot_be_is_a_sentence(folders, tmp_path, capsys, options, code, 
     text = " ".join(capsys.readouterr().err.split())
     assert re.search(message, text), text
     assert "Traceback" not in text and not (tmp_path / "run").exists()
+
+
+def test_a_loss_of_masks_is_refused_before_anything_is_prepared(folders, tmp_path):
+    with pytest.raises(PlanError, match=r"loss border_weighted: classes of whole images; masks are needed"):
+        follow(plan_of(loss="border_weighted"), folders, tmp_path)
+    assert not (tmp_path / "run").exists()
 
 
 def test_classes_that_are_missing_are_told(tiny_cohort, tmp_path, capsys):

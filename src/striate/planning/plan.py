@@ -192,6 +192,8 @@ class Plan(Config):
                 )
         if self.training.loss == "squared" and self.task.kind != "reconstruction":
             raise ValueError(f"training.loss 'squared' compares images, {self.task.kind} does not learn any")
+        if self.training.loss != "squared" and self.task.kind == "reconstruction":
+            raise ValueError(f"training.loss '{self.training.loss}' compares classes, reconstruction needs 'squared'")
         if len(self.preparation.normalisation) != len(self.task.channels):
             raise ValueError(
                 f"preparation.normalisation has {len(self.preparation.normalisation)} entries for"

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from striate.core.errors import DataError, MemoryLimitError, PlanError, UsageError, expected
 from striate.core.machine import bytes_of, seconds_of, show_bytes
-from striate.core.names import lookup
 from striate.data.cohort import Cohort
 from striate.io.read import read_header
 from striate.planning.cost import network_cost, training_bytes
@@ -70,16 +69,16 @@ def refuse_large(plan: Plan, path: Path, memory: str | None) -> None:
     Raises
     ------
     PlanError
-        When network, options, patch or loss cannot be.
+        When network, options, patch or loss cannot be, or the loss does not fit the task.
     MemoryLimitError
         With what is needed, what there is, and the line to change.
     """
-    from striate.training.losses import LOSSES
+    from striate.training import losses
     from striate.training.step import memory_free_bytes
 
     training = plan.training
     try:
-        lookup("loss", training.loss, LOSSES)
+        losses.create(training.loss, plan.task.outputs)
         cost = network_cost(plan.task, plan.network, training.patch)
         network_cost(plan.task, plan.network, plan.inference.patch)
     except UsageError as error:
