@@ -8,6 +8,7 @@ import pytest
 from striate.comparing.curves import by_size, drawn_errors, learning_curve
 from striate.comparing.outcomes import CaseOutcomes, ClassOutcomes, pooled
 from striate.comparing.pairs import pairs
+from striate.comparing.result import _size, shared
 
 
 def cases(values, subjects=None, seed=0):
@@ -85,6 +86,32 @@ def test_size_is_a_trend_among_networks():
     found = by_size("dice", ["a", "b", "c"], sizes, [{0: cases([1 - n**-0.25] * 2)} for n in sizes])
     assert found["foreseen"]["error"] == pytest.approx(20000**-0.25)
     assert "(20,000 parameters) would give" in found["sentence"] and "not a law of one of them" in found["sentence"]
+
+
+def test_size_compares_the_same_runs_from_random_weights_only():
+    """The second repetition failed for b, and (transfer) rows are no networks of another size."""
+    parts = {
+        ("a", "random", 1.0): {(0, None): cases([0.5, 0.5]), (1, None): cases([0.9, 0.9], seed=1)},
+        ("a", "transfer", 1.0): {(0, None): cases([1.0, 1.0])},
+        ("b", "random", 1.0): {(0, None): cases([0.7, 0.7])},
+    }
+    shown = [
+        {"network": n, "start": s, "fraction": f, "label": f"{n} {s}", "parameters": 100 * k}
+        for k, (n, s, f) in enumerate(parts, 1)
+    ]
+    found = _size(parts, shown, "dice")
+    assert [(p["network"], p["error"]) for p in found["points"]] == [
+        ("a random", 0.5),
+        ("b random", pytest.approx(0.3)),
+    ]
+    assert _size({("a", "frozen", 1.0): parts["a", "transfer", 1.0]}, shown[1:2], "dice") is None
+
+
+def test_folds_that_one_part_lacks_are_left_out():
+    folds = [cases([v], [f"s{n}"]) for n, v in enumerate((0.5, 0.7, 0.9))]
+    whole = {(0, f"{k}/3"): fold for k, fold in enumerate(folds, 1)}
+    less = {key: value for key, value in whole.items() if key[1] != "2/3"}
+    assert [tuple(part[0].subjects) for part in shared([whole, less])] == [("s0", "s2")] * 2
 
 
 def test_pairs_use_the_samples_that_both_have():

@@ -103,7 +103,8 @@ def show_compared(found: Compared) -> None:
         table(rows, ["network", "data", main.replace("_", " "), "95 %", "parameters", "MMAC", "time", "memory", "Wh"])
         for curve in result["curves"]:
             say(curve["sentence"])
-        say(result["size"]["sentence"])
+        if result["size"]:
+            say(result["size"]["sentence"])
     for name, why in found.failed.items():
         say(f"failed: {name}: {why}")
     say(f"Table:  {found.folder / 'compare.csv'}")

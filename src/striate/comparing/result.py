@@ -22,7 +22,9 @@ COSTS = ("training_flops_by_operations", "macs", "kwh")
 SAME = ("layers", "depth", "parameters", "macs", "kwh_source", "size", "number_format", "options")
 """Columns of which a network's row takes the first run's; of the other numbers it takes the mean."""
 
-Parts = dict[tuple[str, str, float], dict[int, list[Outcomes]]]
+Group = tuple[str, str, float]
+Part = dict[tuple[int, str | None], Outcomes]
+"""Seed and fold → what that run said."""
 
 
 def label_of(network: str, start: str) -> str:
@@ -46,12 +48,12 @@ def result_of(runs: Sequence[Trial], out: Path) -> dict[str, Any]:
         }
     task = Plan.read(done[0].folder(out) / "plan.yaml").task
     exclusive = None if task.kind in ("segmentation", "reconstruction") else not task.multi_label
-    rows, parts = [], Parts()
+    rows, parts = [], dict[Group, Part]()
     for trial in done:
         said = read_outcomes(trial.folder(out), task.kind, trial.seed, exclusive=exclusive)
         rows.append(row_of(trial, trial.folder(out), said.measures()))
-        parts.setdefault(trial.group, {}).setdefault(trial.seed, []).append(said)
-    repeated = {group: {seed: pooled(folds) for seed, folds in seeds.items()} for group, seeds in parts.items()}
+        parts.setdefault(trial.group, {})[trial.seed, trial.fold] = said
+    repeated = {group: shared([part])[0] for group, part in parts.items()}
     main, whole = MAIN[task.kind], max(t.fraction for t in runs)
     groups = [_network_row(group, seeds, rows) for group, seeds in repeated.items()]
     full = {label_of(*group[:2]): seeds for group, seeds in repeated.items() if group[2] == whole}
@@ -62,17 +64,15 @@ def result_of(runs: Sequence[Trial], out: Path) -> dict[str, Any]:
         "main": main,
         "runs": rows,
         "networks": groups,
-        "curves": _curves(repeated, groups, main),
-        "size": by_size(main, list(full), [g["parameters"] for g in shown], list(full.values())) if full else None,
+        "curves": _curves(parts, groups, main),
+        "size": _size(parts, shown, main),
         "doubling": {cost: per_doubling(shown, main, cost, less_is_better=less) for cost in COSTS},
         "invariance": _invariance(done, out, whole),
         "pairs": pairs({name: pooled(list(seeds.values())) for name, seeds in full.items()}),
     }
 
 
-def _network_row(
-    group: tuple[str, str, float], seeds: Mapping[int, Outcomes], rows: Sequence[dict[str, Any]]
-) -> dict[str, Any]:
+def _network_row(group: Group, seeds: Mapping[int, Outcomes], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return one row for all repetitions and folds of a network at one share of the data."""
     network, start, fraction = group
     own = [r for r in rows if (r["network"], r["start"], r["fraction"]) == group]
@@ -90,22 +90,35 @@ def _network_row(
     return row
 
 
-def _curves(
-    repeated: Mapping[tuple[str, str, float], Mapping[int, Outcomes]], groups: Sequence[dict[str, Any]], main: str
-) -> list[dict[str, Any]]:
-    """Return a learning curve for each network with its start; seeds that lack a share are left out."""
+def shared(parts: Sequence[Part]) -> list[dict[int, Outcomes]]:
+    """Return, of each part, seed → outcomes of the folds that every part has; a run that failed in one counts in none."""
+    common = [key for key in parts[0] if all(key in part for part in parts)]
+    seeds = dict.fromkeys(seed for seed, _ in common)
+    return [{seed: pooled([part[key] for key in common if key[0] == seed]) for seed in seeds} for part in parts]
+
+
+def _curves(parts: Mapping[Group, Part], groups: Sequence[dict[str, Any]], main: str) -> list[dict[str, Any]]:
+    """Return a learning curve for each network with its start; runs that a share lacks are left out."""
     subjects = {(g["network"], g["start"], g["fraction"]): g["training_subjects"] for g in groups}
     found = []
-    for network, start in dict.fromkeys(group[:2] for group in repeated):
-        own = sorted(group for group in repeated if group[:2] == (network, start))
-        common = set.intersection(*(set(repeated[group]) for group in own))
-        if not common:
+    for network, start in dict.fromkeys(group[:2] for group in parts):
+        own = sorted(group for group in parts if group[:2] == (network, start))
+        same = shared([parts[group] for group in own])
+        if not same[0]:
             continue
-        parts = [{seed: repeated[group][seed] for seed in sorted(common)} for group in own]
         label = label_of(network, start)
-        curve = learning_curve(label, main, [subjects[group] for group in own], parts)
+        curve = learning_curve(label, main, [subjects[group] for group in own], same)
         found.append({"label": label, "network": network, "start": start, **curve})
     return found
+
+
+def _size(parts: Mapping[Group, Part], shown: Sequence[dict[str, Any]], main: str) -> dict[str, Any] | None:
+    """Return what a larger network would give, told by networks that started alike, from random weights."""
+    own = [row for row in shown if row["start"] == "random"]
+    same = shared([parts[row["network"], "random", row["fraction"]] for row in own]) if own else [{}]
+    if not same[0]:
+        return None
+    return by_size(main, [row["label"] for row in own], [row["parameters"] for row in own], same)
 
 
 def _invariance(done: Sequence[Trial], out: Path, whole: float) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def row_of(trial: Trial, folder: Path, measures: Measures) -> dict[str, Any]:
     split, spent = Split.read(folder / "split.json"), read_json(folder / COST)
     facts, model = record["facts"], read_json(folder / "model" / "model.json")
     seen = Fingerprint.read(folder / "fingerprint.json")
-    samples = sum(c.shape[2] for c in seen.cases) if plan.task.unit == "slice" else len(seen.cases)
+    samples = samples_of(plan, seen)
     size = size_of(plan)
     by_operations, by_time = training_flops(plan, facts["steps"], facts["training_s"], samples)
     return {
@@ -99,6 +99,13 @@ def _size(
         ("parameters", cost.parameters),
         ("macs", round(cost.macs / images)),
     )
+
+
+def samples_of(plan: Plan, seen: Fingerprint) -> int:
+    """Return the training images: cases, or the axial slices that preparation leaves of them."""
+    if plan.task.unit != "slice":
+        return len(seen.cases)
+    return sum((c.cropped if plan.preparation.crop else c.shape)[2] for c in seen.cases)
 
 
 def training_flops(plan: Plan, steps: int, training_s: float, samples: int) -> tuple[float, float | None]:
