@@ -17,7 +17,9 @@ from striate.io.read import read_channels
 from striate.planning.fingerprint import CaseShape, Fingerprint, Intensity
 
 SAMPLES = 20_000
-"""Voxels that are kept of each case."""
+"""Voxels that are kept of each channel of a case, or up to twice as many."""
+TOTAL = 20_000_000
+"""Voxels that are kept of each channel of all cases; with many cases each keeps fewer."""
 
 
 def measure_images(cohort: Cohort, cases: Sequence[Case], progress: Progress | None = None) -> Fingerprint:
@@ -31,8 +33,9 @@ def measure_images(cohort: Cohort, cases: Sequence[Case], progress: Progress | N
     if not cases:
         raise DataError(expected(cohort.name, "no case to learn from", "at least one is needed"))
     shapes, voxels, zero, counts = [], [], [], dict[str, int]()
+    most = max(1, min(SAMPLES, TOTAL // len(cases)))
     for case in each(progress or Silent(), "Fingerprint", cases, len(cases)):
-        shape, picked, share = _measure(case)
+        shape, picked, share = _measure(case, most)
         shapes.append(shape)
         voxels.append(picked)
         zero.append(share)
@@ -49,23 +52,24 @@ def measure_images(cohort: Cohort, cases: Sequence[Case], progress: Progress | N
     )  # fmt: skip
 
 
-def _measure(case: Case) -> tuple[CaseShape, list[NDArray[np.float64]], float]:
-    """Return the geometry of a case, voxels of each channel that are not background, and the share of background."""
+def _measure(case: Case, most: int) -> tuple[CaseShape, list[NDArray[np.float32]], float]:
+    """Return the geometry of a case, about `most` voxels of each channel within it, and the share of background."""
     images = list(read_channels(case).values())
     turn, grid = to_ras(images[0].grid)
     channels = [turn.apply(channel) for image in images for channel in image.array]
     inside = np.logical_or.reduce([c != background_value(c) for c in channels])
     cropped = tuple(s.stop - s.start for s in bounding_box(inside))
     where = np.flatnonzero(inside) if inside.any() else np.arange(inside.size)
-    step = max(1, len(where) // SAMPLES)
+    step = max(1, len(where) // most)
     shape = CaseShape(
         name=case.name, subject=case.subject, shape=grid.shape, cropped=cropped, spacing_mm=grid.spacing_mm
     )
-    return shape, [c.ravel()[where[::step]].astype(np.float64) for c in channels], 1 - float(inside.mean())
+    return shape, [c.ravel()[where[::step]].astype(np.float32) for c in channels], 1 - float(inside.mean())
 
 
-def _intensity(values: NDArray[np.float64]) -> Intensity:
+def _intensity(values: NDArray[np.float32]) -> Intensity:
     low, middle, high = np.percentile(values, (0.5, 50, 99.5))
     return Intensity(
-        mean=float(values.mean()), std=float(values.std()), p005=float(low), median=float(middle), p995=float(high)
-    )
+        mean=float(values.mean(dtype=np.float64)), std=float(values.std(dtype=np.float64)),
+        p005=float(low), median=float(middle), p995=float(high),
+    )  # fmt: skip
