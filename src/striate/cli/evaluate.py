@@ -19,19 +19,26 @@ ROWS_SHOWN = 30
 
 
 def command(
-    predicted: Annotated[Path, typer.Argument(help="A mask, a folder of masks (as predict wrote it), or a cohort.")],
+    predicted: Annotated[
+        Path, typer.Argument(help="What predict wrote (masks, predictions.csv or evaluation.json), a mask or a cohort.")
+    ],
     truth: Annotated[Path, typer.Argument(help="A mask, a folder of masks, or a cohort in any layout.")],
     regions: Annotated[
         list[str] | None, typer.Option(help="Unions of labels, for instance tumour=1+2+3+4 core=1+3+4.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Also write all values there: FILE.json or FILE.csv.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Also write all values there: FILE.json or, of masks, FILE.csv.")
+    ] = None,
     min_overlap: Annotated[float, typer.Option(help="Share of a lesion to cover to find it; 0: one voxel.")] = 0.0,
     min_lesion_ml: Annotated[float, typer.Option(help="Do not count lesions smaller than this, in mL.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Of the bootstrap intervals.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
 ) -> int:
-    """Compare predicted masks with the truth."""
+    """Compare predicted masks or classes with the truth."""
     from striate.cli.screen import Screen, show_json
+    from striate.cli.train import show_reconstructions
+    from striate.core.errors import UsageError, expected
+    from striate.measure.classification import ClassEvaluation
     from striate.measure.evaluation import Evaluation
     from striate.workflows.evaluate import evaluate
 
@@ -40,13 +47,17 @@ def command(
         progress=Screen(quiet=as_json),
     )  # fmt: skip
     if out is not None:
+        if out.suffix.lower() == ".csv" and not isinstance(found, Evaluation):
+            raise UsageError(expected("--out", str(out), "tables are of masks; the name of a JSON file is needed here"))
         found.write(out)
     if as_json:
         show_json(found.to_dict())
     elif isinstance(found, Evaluation):
         _show(found)
-    else:
+    elif isinstance(found, ClassEvaluation):
         _show_classes(found)
+    else:
+        show_reconstructions(found.to_dict()["summary"])
     return 0
 
 

@@ -52,7 +52,7 @@ def command(
 def _show_whole(out: Path, *, as_json: bool) -> None:
     """Show what a model of whole images said: its table of classes, or how well it reconstructs."""
     from striate.cli.screen import say, show_json, table
-    from striate.cli.train import show_overall
+    from striate.cli.train import show_reconstructions
     from striate.core.files import read_json
     from striate.core.machine import show_bytes, show_seconds
     from striate.measure.class_rows import joined
@@ -86,7 +86,7 @@ def _show_whole(out: Path, *, as_json: bool) -> None:
         if as_json:
             show_json({**document, "summary": summary})
             return
-        show_overall(summary.get("overall", summary))
+        show_reconstructions(summary)
     say(f"{show_seconds(record['duration_s'])}, peak memory {show_bytes(record['facts']['peak_rss_bytes'])}")
     say(f"Look at it: striate report {out}")
 

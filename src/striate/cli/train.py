@@ -71,8 +71,12 @@ def show_finished(finished: Finished, *, as_json: bool) -> None:
         )
         return
     summary = evaluation.to_dict()["summary"] if evaluation else {}
-    if finished.model is not None and finished.model.plan.task.kind != "segmentation":
-        show_overall(summary.pop("overall", {}))
+    kind = "segmentation" if finished.model is None else finished.model.plan.task.kind
+    if kind == "reconstruction":
+        show_reconstructions(summary)
+    elif kind != "segmentation":
+        show_overall(summary.get("overall", {}))
+    if kind != "segmentation":
         summary = {}
     for label, measures in summary.items():
         dice = measures["dice"]
@@ -85,10 +89,21 @@ def show_finished(finished: Finished, *, as_json: bool) -> None:
 
 
 def show_overall(measures: dict[str, Any]) -> None:
-    """Print measures over all classes (or reconstructions), with their intervals."""
+    """Print measures over all classes, with their intervals."""
     from striate.cli.screen import say
 
     for name, found in measures.items():
         if found["value"] is not None:
             interval = f" (95 % {found['low']:.3f} … {found['high']:.3f})" if found["low"] is not None else ""
             say(f"{name.replace('_', ' ')}: {found['value']:.3f}{interval}, n {found['n']}")
+
+
+def show_reconstructions(summary: dict[str, Any]) -> None:
+    """Print the mean measures of reconstructions, with their intervals, for each channel."""
+    from striate.cli.screen import say
+
+    for channel, measures in summary.items():
+        for name, found in measures.items():
+            if found["mean"] is not None:
+                interval = f" (95 % {found['low']:.3g} … {found['high']:.3g})" if found["low"] is not None else ""
+                say(f"{channel} {name.replace('_', ' ')}: {found['mean']:.3g}{interval}, n {found['n']}")

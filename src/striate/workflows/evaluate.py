@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from striate.core.errors import FormatError, UsageError
+from striate.core.files import read_json
 from striate.core.progress import Progress, Silent, each
 from striate.core.targets import Targets
 from striate.data.pairs import MaskPair, Pairs, pair_masks
@@ -12,6 +14,7 @@ from striate.io.read import read_label
 from striate.measure.classification import ClassEvaluation
 from striate.measure.evaluation import CaseEvaluation, Evaluation, evaluate_pair
 from striate.measure.lesions import LesionRule
+from striate.measure.reconstruction import FILE, KIND, ReconstructionEvaluation
 from striate.workflows.evaluate_classes import evaluate_classes, table_of
 
 
@@ -24,13 +27,15 @@ def evaluate(
     minimal_lesion_ml: float = 0.0,
     seed: int = 0,
     progress: Progress | None = None,
-) -> Evaluation | ClassEvaluation:
-    """Compare predicted masks, or predicted classes, with the truth.
+) -> Evaluation | ClassEvaluation | ReconstructionEvaluation:
+    """Compare predicted masks, classes or reconstructions with the truth.
 
     Parameters
     ----------
     predicted
-        A label map, a folder of them, or a cohort; or ``predictions.csv`` of a model of classes, or its folder.
+        A label map, a folder of them, or a cohort; or ``predictions.csv`` of a model of classes, or its folder; or
+        ``evaluation.json`` of a model that reconstructs, or its folder: measured when it was written, against the images
+        that were read then, so that `truth` is not read.
     truth
         A label map, a folder of them, or a cohort in any layout; matched by case name unless both are files.
     regions
@@ -50,14 +55,34 @@ def evaluate(
     DataError
         When no case stands on both sides, a file cannot be read, or grids differ.
     UsageError
-        When a region cannot be read.
+        When a region cannot be read, or an option is given that only masks have.
     """
     progress = progress or Silent()
-    table = table_of(Path(predicted))
+    table, measured = table_of(Path(predicted)), reconstructions_of(Path(predicted))
+    if table is not None or measured is not None:
+        of_masks = {"--regions": regions, "--min-overlap": minimal_overlap, "--min-lesion-ml": minimal_lesion_ml}
+        wrong = next((name for name, value in of_masks.items() if value), None)
+        if wrong is not None:
+            raise UsageError(f"{wrong}: {table or measured} is not of masks; leave it away.")
     if table is not None:
         return evaluate_classes(table, Path(truth), seed, progress)
+    if measured is not None:
+        progress.note(f"{measured}: measured when the images were reconstructed; {truth} is not read.")
+        return ReconstructionEvaluation.of(ReconstructionEvaluation.read(measured).cases, seed=seed)
     rule = LesionRule(minimal_overlap, minimal_lesion_ml)
     return evaluate_masks(Path(predicted), Path(truth), regions, rule, seed, progress)
+
+
+def reconstructions_of(predicted: Path) -> Path | None:
+    """Return the measures of reconstructions that `predicted` is or holds, or None where it holds none."""
+    places = (predicted, predicted / FILE, predicted / "validation" / FILE)
+    for place in places:
+        if place.name == FILE and place.is_file():
+            try:
+                return place if read_json(place).get("kind") == KIND else None
+            except FormatError:
+                return None
+    return None
 
 
 def evaluate_masks(
