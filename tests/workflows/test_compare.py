@@ -103,6 +103,36 @@ def test_a_run_that_was_begun_is_gone_on_with(pictures, tmp_path, monkeypatch):
     assert done.result["runs"][0]["seconds"] > spent
 
 
+@pytest.mark.parametrize("killed_at", ["cost", "probe", "removal"])
+def test_what_a_kill_left_of_a_trained_run_is_done_without_training_again(pictures, tmp_path, monkeypatch, killed_at):
+    out = tmp_path / "out"
+    run = out / "runs" / "mlp_data1_seed0"
+
+    class Killed(BaseException):
+        """Ends the process: nothing after it runs."""
+
+    def kill(*_, **__):
+        raise Killed
+
+    from striate.workflows import compare_probe
+
+    with monkeypatch.context() as patch:
+        home, name = {
+            "cost": (compare_runs, "_spend"), "probe": (compare_probe, "probe"), "removal": (compare_runs.shutil, "rmtree"),
+        }[killed_at]  # fmt: skip
+        real = getattr(home, name)
+        patch.setattr(home, name, lambda *a, **k: kill() if (run / "record.json").exists() else real(*a, **k))
+        with pytest.raises(Killed):
+            compare(pictures, ["mlp"], out=out, steps=2, probe="invariance")
+    assert (run / "record.json").exists() and (run / "cache").exists()
+    monkeypatch.setattr(compare_runs, "train", kill)
+    done = compare(out=out, resume=True)
+    assert done.result["runs"][0]["seconds"] > 0 and "mlp" in done.result["invariance"]
+    assert done.result["runs"][0]["kwh_source"].startswith("estimate: seconds") == (killed_at == "cost")
+    assert not (run / "cache").exists()
+    compare(out=out, resume=True)  # nothing is left to do
+
+
 def test_every_network_sees_the_same_subjects_and_shares_are_nested(compared):
     done, _ = compared
     splits = {t.name: Split.read(t.folder(done.folder) / "split.json") for t in done.runs}

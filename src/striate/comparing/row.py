@@ -24,9 +24,13 @@ COST = "cost.json"
 """What a run took in all its parts: ``seconds``, ``joules`` and the ``source`` of the joules."""
 
 
+FINISHED = "finished.json"
+"""Written last: nothing is left to do in the run."""
+
+
 def finished(folder: Path) -> bool:
-    """Tell whether the run in `folder` has written its measures and its record."""
-    return (folder / "record.json").exists() and (folder / "validation" / "evaluation.json").exists()
+    """Tell whether all of the run in `folder` is done: trained, measured, its cost told, and what is not kept removed."""
+    return (folder / FINISHED).exists()
 
 
 def row_of(trial: Trial, folder: Path, measures: Measures) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import time
@@ -9,17 +10,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from striate.comparing.asked import Asked
-from striate.comparing.row import COST, finished
+from striate.comparing.row import COST, FINISHED, finished
 from striate.comparing.trial import Trial
-from striate.core.energy import EnergyMeter
+from striate.core.energy import WATTS_PER_CORE, EnergyMeter
 from striate.core.errors import DiskFullError, Interrupted, StriateError
 from striate.core.files import read_json, write_json
 from striate.core.machine import restart_peak_rss, show_seconds
 from striate.core.progress import Bar, Progress
+from striate.core.record import Record
 from striate.workflows.train import train
 
 NOT_KEPT = ("cache", "features", "checkpoint.safetensors")
 """What is removed from a finished run: the prepared images, and what only an unfinished run needs."""
+RECORD = "record.json"
+NOT_METERED = f"estimate: seconds × {WATTS_PER_CORE:g} W of every core (killed before its meter was read)"
 
 
 def run_all(asked: Asked, runs: Sequence[Trial], run_s: float | None, out: Path, progress: Progress) -> dict[str, str]:
@@ -53,8 +57,23 @@ def run_all(asked: Asked, runs: Sequence[Trial], run_s: float | None, out: Path,
 
 
 def run_one(asked: Asked, trial: Trial, run_s: float | None, out: Path, progress: Progress) -> None:
-    """Train one network; what it takes is added to what earlier parts of the run took."""
+    """Train one network, or do what a kill left of it; what it takes is added to what earlier parts of the run took."""
     folder = trial.folder(out)
+    if (folder / RECORD).exists():
+        _complete(folder)
+    else:
+        _train(asked, trial, run_s, folder, progress)
+    if asked.probe:
+        from striate.workflows.compare_probe import probe
+
+        probe(folder)
+    for name in NOT_KEPT:
+        shutil.rmtree(folder / name, ignore_errors=True)
+        (folder / name).unlink(missing_ok=True)
+    write_json(folder / FINISHED, {"run": trial.name})
+
+
+def _train(asked: Asked, trial: Trial, run_s: float | None, folder: Path, progress: Progress) -> None:
     restart_peak_rss()
     began, meter = time.monotonic(), EnergyMeter()
     try:
@@ -66,19 +85,27 @@ def run_one(asked: Asked, trial: Trial, run_s: float | None, out: Path, progress
                 train(asked.cohort, out=folder, progress=progress, **trial.options(asked, run_s))
     finally:
         if folder.is_dir():
-            before = read_json(folder / COST) if (folder / COST).exists() else {"seconds": 0.0, "joules": 0.0}
-            spent = {
-                "seconds": before["seconds"] + time.monotonic() - began,
-                "joules": before["joules"] + meter.used.joules,
-            }
-            write_json(folder / COST, {**spent, "source": meter.used.source})
-    if asked.probe:
-        from striate.workflows.compare_probe import probe
+            _spend(folder, time.monotonic() - began, meter.used.joules, meter.used.source)
 
-        probe(folder)
-    for name in NOT_KEPT:
-        shutil.rmtree(folder / name, ignore_errors=True)
-        (folder / name).unlink(missing_ok=True)
+
+def _complete(folder: Path) -> None:
+    """Write the cost and the page of a run that was killed after its record was written."""
+    cost, record = folder / COST, folder / RECORD
+    if not cost.exists() or cost.stat().st_mtime_ns < record.stat().st_mtime_ns:
+        seconds = Record.read(record).duration_s
+        _spend(folder, seconds, seconds * (os.cpu_count() or 1) * WATTS_PER_CORE, NOT_METERED)
+    if not (folder / "report.html").exists():
+        from striate.workflows.report import report
+
+        report(folder)
+
+
+def _spend(folder: Path, seconds: float, joules: float, source: str) -> None:
+    """Add to what earlier parts of the run took."""
+    cost = folder / COST
+    before = read_json(cost) if cost.exists() else {"seconds": 0.0, "joules": 0.0}
+    spent = {"seconds": before["seconds"] + seconds, "joules": before["joules"] + joules}
+    write_json(cost, {**spent, "source": source})
 
 
 class _Quiet:
