@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from whole import AS_STORED, FLAT, SLICES, pictures, planes, scan
 
-from striate.core.errors import DataError, FormatError
+from striate.core.errors import DataError, FormatError, GeometryError
 from striate.data import samples as samples_module
 from striate.data.prepare import Preparation
 from striate.data.samples import (
@@ -91,6 +92,21 @@ def test_however_the_file_is_turned(tmp_path, axes):
     found = prepare_samples(case, AS_STORED, SLICES)
     assert np.array_equal(found.images[:, 0], np.moveaxis(array, 2, 0))
     assert slices_with(case, (1,)).tolist() == [0, 0, 0, 1, 0]
+
+
+def test_a_label_map_on_another_grid_is_refused(tmp_path):
+    """Fewer slices would end in an index out of range, a shift in a wrong truth."""
+    case = scan(tmp_path, planes(), label=np.ones((6, 4, 5), np.uint8))
+    assert slices_with(case, (1,)).tolist() == [1] * 5
+    for depth, shift in ((4, 0), (5, 1)):
+        affine = np.eye(4)
+        affine[2, 3] = shift
+        other = scan(tmp_path, np.ones((6, 4, depth), np.uint8), name="other", affine=affine)
+        wrong = replace(case, label=other.channels["mr"])
+        with pytest.raises(
+            GeometryError, match=r"case a: other_image\.nii\.gz has shape .*a_image.* must lie on the grid"
+        ):
+            slices_with(wrong, (1,))
 
 
 def test_an_oblique_file_is_cut_along_its_own_axes(tmp_path):

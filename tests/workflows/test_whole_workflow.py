@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +16,21 @@ from PIL import Image as Picture
 
 from striate import networks
 from striate.cli.main import run
-from striate.core.errors import Interrupted, PlanError
+from striate.core.errors import GeometryError, Interrupted, PlanError
+from striate.core.image import LabelMap
+from striate.core.progress import Silent
 from striate.core.record import Record
 from striate.data.augment import Augmentation
 from striate.data.cohort import Cohort
 from striate.data.prepare import Preparation
+from striate.io.write import write_label
 from striate.measure.class_table import ClassTable
 from striate.model.model import Model
 from striate.planning.plan import Inference, NetworkChoice, Plan, Task, Training
 from striate.training.log import TrainingLog, read_rows
 from striate.workflows.evaluate import evaluate
 from striate.workflows.predict import predict
+from striate.workflows.predict_whole import truths_by_slice
 from striate.workflows.task import whole_task
 from striate.workflows.train import train
 
@@ -145,6 +150,39 @@ def test_pictures_alone_are_predicted(classified, folders, tmp_path):
     one = predict(classified.folder, folders / "left" / "p0.png", tmp_path / "out")
     assert len(one) == 1 and one[0].probabilities.shape == (1, 2)
     assert "p0" in (tmp_path / "out" / "predictions.csv").read_text()
+
+
+def test_a_class_that_the_model_does_not_know_is_no_truth(classified, folders, tmp_path):
+    heard, file = Silent(), folders / "left" / "p0.png"
+    (tmp_path / "cohort.csv").write_text(f"subject,image,class\np0,{file},left\nq0,{file},middle\n")
+    found = predict(classified.folder, tmp_path / "cohort.csv", tmp_path / "out", progress=heard)
+    made = ClassTable.read(tmp_path / "out" / "predictions.csv")
+    assert len(found) == 2 and dict(zip(made.cases, made.truth, strict=True)) == {"p0": ("left",), "q0": None}
+    told = [text for text in heard.warnings if "Its truth counts as unknown" in text]
+    assert len(told) == 1 and re.search(r"case q0: class 'middle' is none of left, right\.", told[0])
+
+
+def test_a_label_map_that_is_broken_or_elsewhere_is_no_truth(tiny_cohort, tmp_path):
+    plan = plan_of(size=(16, 16), channels=("flair",), unit="slice", contains="lesion", regions={"lesion": (1,)},
+                   classes=("no lesion", "lesion"))  # fmt: skip
+    case, heard = Cohort.open(tiny_cohort).case("s1"), Silent()
+    planes = tuple(range(16))
+    assert truths_by_slice(plan, case, planes, heard)[8] == ("lesion",) and not heard.warnings
+    broken, short = tmp_path / "broken.nii.gz", tmp_path / "short.nii.gz"
+    broken.write_bytes(b"no image")
+    write_label(short, LabelMap(np.ones((16, 16, 8), np.uint8), np.eye(4)))
+    for label in (broken, short):
+        assert truths_by_slice(plan, replace(case, label=label), planes, heard) == {}
+    assert len(heard.warnings) == 2 and "short.nii.gz has shape (16, 16, 8)" in heard.warnings[1]
+
+
+def test_a_truth_of_fewer_slices_than_were_predicted(tiny_cohort, tmp_path):
+    plan = plan_of(size=(16, 16), channels=("flair",), unit="slice", contains="lesion", regions={"lesion": (1,)},
+                   classes=("no lesion", "lesion"))  # fmt: skip
+    plan.write(tmp_path / "plan.yaml")
+    ClassTable(plan.task.classes, True, ("s1",), ("s1",), (16,), (None,), np.array([[0.5, 0.5]])).write(tmp_path)
+    with pytest.raises(GeometryError, match=r"case s1: slice 16 was predicted, .* has 16 slices"):
+        evaluate(tmp_path, tiny_cohort)
 
 
 def test_any_number_of_classes(table, tmp_path):

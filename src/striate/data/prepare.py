@@ -204,13 +204,14 @@ def _check_grids(images: Sequence[Image], label: LabelMap | None, preparation: P
     for what, grid in others:
         if not grid.matches(first):
             raise GeometryError(
-                expected(f"case {name}", f"{what} has {_describe(grid)}, channel 0 has {_describe(first)}",
+                expected(f"case {name}", f"{what} has {describe_grid(grid)}, channel 0 has {describe_grid(first)}",
                          "all files of a case must lie on one grid, because they are compared voxel by voxel",
                          "Resample it onto channel 0, or fix its header; see striate check."), case=name,
             )  # fmt: skip
 
 
-def _describe(grid: Grid) -> str:
+def describe_grid(grid: Grid) -> str:
+    """Return shape, spacing, axes and origin for a message."""
     spacing = ", ".join(f"{v:.4g}" for v in grid.spacing_mm)
     return f"shape {grid.shape}, spacing ({spacing}) mm, axes {grid.axes}, origin {np.round(grid.affine[:3, 3], 2).tolist()} mm"
 

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from striate.core.case import Case
 from striate.core.class_set import ClassSet
 from striate.core.config import Config
-from striate.core.errors import DataError, FormatError, UsageError, expected
+from striate.core.errors import DataError, FormatError, GeometryError, UsageError, expected
 from striate.core.files import filling, hash_file, read_json, write_json
 from striate.core.image import to_ras
 from striate.core.progress import Progress, Silent, each
 from striate.data.derive import slices_containing
-from striate.data.prepare import Preparation, Prepared, prepare_images
+from striate.data.prepare import Preparation, Prepared, describe_grid, prepare_images
 
 VERSION = 1
 INDEX, IMAGES, TRUTH = "samples.json", "images.raw", "truth.npy"
@@ -182,17 +182,26 @@ def slices_with(case: Case, values: tuple[int, ...]) -> NDArray[np.uint8]:
 
     Raises
     ------
+    GeometryError
+        When the label map lies on another grid than the first channel; other axes in the file are no other grid.
     DataError
         When the case has no label map, or it cannot be read.
     """
-    from striate.io.read import read_label
+    from striate.io.read import read_header, read_label
 
     if case.label is None:
         raise DataError(
             expected(f"case {case.name}", "no label map", "one is needed to know what a slice contains"), case=case.name
         )
-    label = read_label(case.label)
-    turn, _ = to_ras(label.grid)
+    label, files = read_label(case.label), list(case.channels.values())
+    image = read_header(files[0], stack=files.count(files[0]) > 1).grid
+    turn, turned = to_ras(label.grid)
+    if not turned.matches(to_ras(image)[1]):
+        got = f"{case.label.name} has {describe_grid(label.grid)}, {files[0].name} has {describe_grid(image)}"
+        raise GeometryError(
+            expected(f"case {case.name}", got, "the label map must lie on the grid of the image",
+                     "Resample it onto the image, or fix its header; see striate check."), case=case.name, path=case.label,
+        )  # fmt: skip
     return slices_containing(turn.apply(label.array), values).astype(np.uint8)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from striate.core.case import Case
-from striate.core.errors import DataError, expected
+from striate.core.errors import DataError, GeometryError, expected
 from striate.core.files import read_json
 from striate.core.progress import Progress
 from striate.data.cohort import Cohort
@@ -31,7 +31,7 @@ def evaluate_classes(table_path: Path, truth: Path, seed: int, progress: Progres
     Raises
     ------
     DataError
-        When the table is broken, or no case of it has a known class.
+        When the table is broken, no case of it has a known class, or a label map does not fit its scan.
     """
     task = _task(table_path)
     table = ClassTable.read(table_path, exclusive=None if task is None else not task.multi_label)
@@ -74,5 +74,15 @@ def _truth(case: Case, task: Task | None) -> Any:
         if case.label is None:
             return lambda plane: None
         there = slices_with(case, task.targets.sets[task.contains])
-        return lambda plane: (task.classes[int(there[plane])],)
+
+        def contained(plane: int) -> tuple[str, ...]:
+            if plane >= len(there):
+                got = f"slice {plane} was predicted, {case.label} has {len(there)} slices"
+                raise GeometryError(
+                    expected(f"case {case.name}", got, "the scan that was predicted and its truth must lie on one grid"),
+                    case=case.name, path=case.label,
+                )  # fmt: skip
+            return (task.classes[int(there[plane])],)
+
+        return contained
     return lambda plane: case.classes

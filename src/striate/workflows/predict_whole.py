@@ -6,8 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from striate.core.case import Case
-from striate.core.errors import UsageError
+from striate.core.errors import DataError, UsageError
 from striate.core.files import filling, hash_file
 from striate.core.machine import peak_rss_bytes
 from striate.core.progress import Progress
@@ -48,7 +50,7 @@ def predict_whole_cases(
         if plan.task.kind == "reconstruction":
             write_reconstructions(folder, found)
         else:
-            truths = {p.case.name: truths_by_slice(plan, p.case, p.slices) for p in found}
+            truths = {p.case.name: truths_by_slice(plan, p.case, p.slices, progress) for p in found}
             table = class_table(plan, found, lambda name, plane: truths[name].get(plane))
             table.write(folder)
             write_gallery(folder, table, found)
@@ -56,23 +58,24 @@ def predict_whole_cases(
     return found
 
 
-def truths_by_slice(plan: Plan, case: Case, slices: tuple[int, ...]) -> dict[int | None, tuple[str, ...]]:
-    """Return slice (None: the whole case) → its true classes; nothing where the case does not tell them."""
-    form = form_of(plan)
+def truths_by_slice(
+    plan: Plan, case: Case, slices: tuple[int, ...], progress: Progress
+) -> dict[int | None, tuple[str, ...]]:
+    """Return slice (None: the whole case) → its true classes; nothing where the case does not tell them.
+
+    A truth that cannot be understood is as good as none: `progress` is warned.
+    """
+    form = form_of(plan).changed(length=0)
     if not ((form.contains and case.label is not None) or (not form.contains and case.classes is not None)):
         return {}
-    if not slices:
-        truth = truths_of(case, CaseSamples(_nothing(1), ((),)), form)
-        return {None: names_of(plan, truth[0])}
-    single = form.changed(length=0)
-    truth = truths_of(case, CaseSamples(_nothing(len(slices)), tuple((k,) for k in slices)), single)
-    return {plane: names_of(plan, row) for plane, row in zip(slices, truth, strict=True)}
-
-
-def _nothing(count: int) -> Any:
-    import numpy as np
-
-    return np.empty((count, 0), dtype=np.float32)
+    planes = slices or (None,)
+    samples = CaseSamples(np.empty((len(planes), 0), np.float32), tuple(() if k is None else (k,) for k in planes))
+    try:
+        truth = truths_of(case, samples, form)
+    except DataError as error:
+        progress.warn(f"{error} Its truth counts as unknown.")
+        return {}
+    return {plane: names_of(plan, row) for plane, row in zip(planes, truth, strict=True)}
 
 
 def _told(plan: Plan) -> str:
