@@ -79,6 +79,13 @@ def test_one_document_with_the_same(capsys):
     assert {o["name"]: o["default"] for o in document["options"]}["convs_per_stage"] == 2
 
 
+def test_a_network_of_one_size_takes_it_as_option(capsys):
+    assert run(["networks", "lenet5", "--option", "input_size=[36, 40]", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["input"]["shape"] == [1, 36, 40]
+    assert document["parameters"] == networks.cost("lenet5", (36, 40), training=False).parameters
+
+
 def test_what_runs_only_while_training_is_told(capsys):
     arguments = [
         "networks",
@@ -132,6 +139,11 @@ def test_the_drawings_in_the_docs_are_of_networks_and_shown():
         (["unet", "--option", "width"], "--option: 'width'; KEY=VALUE is needed"),
         (["unet", "--option", "features=[8"], "a value as in a plan.yaml is needed"),
         (["unet", "--option", "featurs=[8, 16]"], "unknown key 'featurs'. Did you mean 'features'?"),
+        (["unet", "--option", "out_channels=3"], "network unet: unknown key 'out_channels'. Known: "),
+        (["unet", "--option", "in_channels=3"], "network unet: unknown key 'in_channels'. Known: "),
+        (["unet", "--option", "spatial_dims=3"], "network unet: unknown key 'spatial_dims'. "),
+        (["unet", "--option", "name=vnet"], "network unet: unknown key 'name'."),
+        (["lenet5", "--option", "size=[32, 32]"], "unknown key 'size'. Did you mean 'input_size'?"),
         (["unet", "--option", "features=big"], "key 'features' is 'big'"),
         (["unet", "--channels", "0"], "in_channels is 0"),
         (["unet", "--draw", "unet.png"], "--draw: unet.png; the name of an SVG file is needed."),

@@ -77,6 +77,7 @@ def test_any_label_and_reason_survives(tiny_plan, names, reason):
         ("patch: [16, 16, 16]", "patch: [16, 16]", r"training\.patch \(16, 16\) has 2 axes, the images have 3"),
         ("spatial_dims: 3", "spatial_dims: 2", r"needs exactly one axis of 1 for a 2D network"),
         ("spatial_dims: 3", "spatial_dims: 4", r"'network\.spatial_dims' is 4"),
+        ("options:\n", "options:\n    out_channels: 3\n", r"network small_unet: unknown key 'out_channels'\. Known: .*features"),
         ("schema_version: 1", "schema_version: 2", r"schema version 2; this Striate reads up to 1.*pip install -U"),
         ("schema_version: 1", "schema_version: one", r"'schema_version' is 'one'"),
         ("label_names:\n    '1': lesion", "label_names: {}", r"at least one label value besides background"),

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from striate.core.errors import PlanError, UsageError, expected
-from striate.core.names import lookup
+from striate.core.names import did_you_mean, lookup
 
 if TYPE_CHECKING:
     from striate.networks.counting import Cost
@@ -46,7 +46,10 @@ NETWORKS: dict[str, str] = {
 SEQUENCE_LENGTH = 8
 """Images of a sequence when its cost is counted; the count grows in proportion."""
 
-__all__ = ["NETWORKS", "cost", "create", "divisor", "load", "names", "sized"]
+ARGUMENTS = ("name", "spatial_dims", "in_channels", "out_channels")
+"""Arguments of `create`; no network may have an option of this name."""
+
+__all__ = ["NETWORKS", "cost", "create", "divisor", "load", "names", "refuse_arguments", "sized"]
 
 
 def names(task: str | None = None) -> tuple[str, ...]:
@@ -106,6 +109,7 @@ def create(
 def cost(
     name: str,
     input_size: tuple[int, ...],
+    /,
     *,
     in_channels: int = 1,
     out_channels: int = 10,
@@ -155,9 +159,25 @@ def sized(name: str, size: tuple[int, ...], options: Mapping[str, Any]) -> dict[
     Raises
     ------
     UsageError
-        When `name` is unknown.
+        When `name` is unknown, and as `refuse_arguments`.
     """
+    refuse_arguments(name, options)
     return {**({"input_size": list(size)} if "input_size" in load(name).config_type.model_fields else {}), **options}
+
+
+def refuse_arguments(name: str, options: Mapping[str, Any]) -> None:
+    """Refuse what `create` takes as an argument of its own; other unknown options are refused by `create`.
+
+    Raises
+    ------
+    UsageError
+        With the nearest name.
+    """
+    wrong = next((key for key in ARGUMENTS if key in options), None)
+    if wrong is not None:
+        raise UsageError(
+            f"network {name}: unknown key '{wrong}'. {did_you_mean(wrong, load(name).config_type.model_fields)}"
+        )
 
 
 def divisor(name: str, *, spatial_dims: int = 2, **options: Any) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
+from striate import networks
 from striate.core.class_set import ClassSet
 from striate.core.config import Config
 from striate.core.errors import FormatError, PlanError, UsageError, expected
@@ -83,6 +84,14 @@ class NetworkChoice(Config):
     name: str
     spatial_dims: Literal[2, 3]
     options: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _has_options_alone(self) -> NetworkChoice:
+        try:
+            networks.refuse_arguments(self.name, self.options)
+        except UsageError as error:
+            raise ValueError(error.message) from error
+        return self
 
 
 class Training(Config):
