@@ -165,6 +165,17 @@ def test_memory_is_refused_before_starting_with_the_line_to_change(plan_of, monk
     assert caught.value.exit_code == 5
 
 
+def test_memory_counts_the_crf_where_it_is_asked_for(plan_of, monkeypatch):
+    plan = plan_of(patch=(96, 96, 96))
+    plain, refined = needed_bytes(plan, GRID, 2, {}), needed_bytes(plan, GRID, 2, {}, crf=True)
+    voxels = 240 * 240 * 155
+    assert refined == {**plain, "crf": (8 * plan.targets.out_channels + 100) * voxels}
+    monkeypatch.setattr(memory, "memory_available_bytes", lambda: sum(plain.values()))
+    assert check_memory(plan, GRID, 2, {}, "case P1", "plan.yaml") == sum(plain.values())
+    with pytest.raises(MemoryLimitError, match=r"case P1: .*crf 1\.2 GB.*Leave --crf away\."):
+        check_memory(plan, GRID, 2, {}, "case P1", "plan.yaml", crf=True)
+
+
 @pytest.mark.parametrize(
     ("name", "exclusive", "precision"), itertools.product(ENGINES, (True, False), ("fp32", "bf16", None))
 )

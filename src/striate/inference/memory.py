@@ -18,11 +18,15 @@ ACTIVATIONS_PER_VOXEL = 200.0
 ALIVE = 1.3
 """Memory of a window in shares of all activations: skips, the layer at work and its copies in other layouts (measured:
 1.26 for the 3D U-Net at 96³ in single precision, 0.65 in bf16)."""
+CRF_BYTES = 100
+"""Of the CRF, per voxel of the prepared image; all voxels may be in doubt (`striate.inference.crf`)."""
 LIBRARIES_BYTES = 150_000_000
 """What the libraries take once they compute (measured: 120 MB)."""
 
 
-def needed_bytes(plan: Plan, grid: Grid, channels: int, facts: Mapping[str, Any]) -> dict[str, int]:
+def needed_bytes(
+    plan: Plan, grid: Grid, channels: int, facts: Mapping[str, Any], *, crf: bool = False
+) -> dict[str, int]:
     """Return the memory of each stage of a prediction, an upper estimate.
 
     Parameters
@@ -35,12 +39,15 @@ def needed_bytes(plan: Plan, grid: Grid, channels: int, facts: Mapping[str, Any]
         Input channels.
     facts
         Of the model; ``activations_per_voxel`` is used where it is there.
+    crf
+        Whether the fully connected CRF follows.
 
     Returns
     -------
     dict
         ``images`` (as read and as prepared), ``rows`` (unfinished rows of probabilities), ``network`` (one window),
-        ``mask``. They are held together while the network runs.
+        ``mask``, and with `crf` ``crf`` (all probabilities before and after it, and its own). They are held together while
+        the network, or the CRF, runs.
     """
     _, turned = to_ras(grid)
     voxels = math.prod(grid.shape)
@@ -55,10 +62,20 @@ def needed_bytes(plan: Plan, grid: Grid, channels: int, facts: Mapping[str, Any]
         "rows": 4 * rows,
         "network": LIBRARIES_BYTES + int(4 * math.prod(plan.inference.patch) * (ALIVE * per_voxel + 3 * classes)),
         "mask": 4 * voxels,
+        **({"crf": (8 * classes + CRF_BYTES) * math.prod(shape)} if crf else {}),
     }
 
 
-def check_memory(plan: Plan, grid: Grid, channels: int, facts: Mapping[str, Any], where: str, plan_file: object) -> int:
+def check_memory(
+    plan: Plan,
+    grid: Grid,
+    channels: int,
+    facts: Mapping[str, Any],
+    where: str,
+    plan_file: object,
+    *,
+    crf: bool = False,
+) -> int:
     """Refuse what would not fit into the memory that is free; return the bytes that are needed.
 
     Raises
@@ -66,13 +83,14 @@ def check_memory(plan: Plan, grid: Grid, channels: int, facts: Mapping[str, Any]
     MemoryLimitError
         With what is needed, what there is, and the line of the plan to change.
     """
-    parts = needed_bytes(plan, grid, channels, facts)
+    parts = needed_bytes(plan, grid, channels, facts, crf=crf)
     needed, free = sum(parts.values()), memory_available_bytes()
     if needed > free:
         worst = max(parts, key=lambda name: parts[name])
         advice = {
             "network": f"Make inference.patch {list(plan.inference.patch)} in {plan_file} smaller.",
             "rows": f"Make inference.patch {list(plan.inference.patch)} in {plan_file} smaller along its longest axis.",
+            "crf": "Leave --crf away.",
         }.get(worst, "Cut the image to the part that matters, or close other programs.")
         raise MemoryLimitError(
             expected(where, f"shape {grid.shape} with {channels} channels needs about {show_bytes(needed)}"

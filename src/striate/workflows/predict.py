@@ -92,7 +92,7 @@ def predict_masks(
 ) -> list[Prediction]:
     """Predict the masks of all cases and write them with their findings; see `predict`."""
     tta, save_probabilities = bool(options["tta"]), bool(options["save_probabilities"])
-    _announce(model, cases, tta, progress)
+    _announce(model, cases, progress, tta=tta, crf=bool(options["crf"]))
     found, findings = list[Prediction](), list[Findings]()
     with filling(out) as folder, progress.bar("predict", len(cases)) as bar:
         engine, maps_in = engine_of(model), folder / "probabilities" if save_probabilities else None
@@ -112,13 +112,13 @@ def predict_masks(
     return found
 
 
-def _announce(model: Model, cases: list[Case], tta: bool, progress: Progress) -> None:
+def _announce(model: Model, cases: list[Case], progress: Progress, *, tta: bool, crf: bool) -> None:
     """Check all headers and the memory before anything is computed, and say what is about to happen."""
     plan, needed = model.plan, 0
     for case in cases:
         grid, channels = check_headers(case, len(plan.preparation.spacing_mm))
         where = model.folder / PLAN
-        needed = max(needed, check_memory(plan, grid, channels, model.facts, f"case {case.name}", where))
+        needed = max(needed, check_memory(plan, grid, channels, model.facts, f"case {case.name}", where, crf=crf))
     if tta and not plan.inference.mirror_axes:
         raise UsageError(
             "--tta: inference.mirror_axes is () in the model's plan, so there is nothing to average; leave --tta away."
