@@ -227,8 +227,8 @@ def test_a_case_that_fails_takes_the_finished_ones_with_it(one, tmp_path):
 
 
 def test_the_crf_that_does_not_fit_is_refused_before_anything_is_computed(one, tmp_path, capsys, monkeypatch):
-    scan = str(_scan(tmp_path / "scan.nii.gz", shape=(1, 100, 100, 100)))
-    monkeypatch.setattr("striate.inference.memory.memory_available_bytes", lambda: 250_000_000)
+    scan = str(_scan(tmp_path / "scan.nii.gz", shape=(1, 120, 120, 120)))
+    monkeypatch.setattr("striate.inference.memory.memory_available_bytes", lambda: 300_000_000)
     assert run(["predict", str(one), scan, "--out", str(tmp_path / "out"), "--crf"]) == 5
     assert "Leave --crf away." in capsys.readouterr().err and not (tmp_path / "out").exists()
     assert run(["predict", str(one), scan, "--out", str(tmp_path / "out")]) == 0
