@@ -114,6 +114,14 @@ def test_counters_alone_are_no_features() -> None:
     assert int(network.num_batches_tracked) == 0
 
 
+def test_buffers_are_taken_where_nothing_else_is_learned() -> None:
+    """Networks that organise themselves keep what they learned in buffers."""
+    network = nn.ModuleDict({"cells": nn.BatchNorm1d(3, affine=False), "readout": nn.Linear(3, 2)})
+    found = transfer(network, {"cells.running_mean": torch.arange(3.0)}, freeze=True)
+    assert found.taken == ("cells.running_mean",)
+    assert torch.equal(network["cells"].running_mean, torch.arange(3.0))
+
+
 def test_names_that_become_one_are_refused() -> None:
     with pytest.raises(ModelError, match=r"two tensors are called 0\.0\.weight"):
         transfer(classifier(), {"a.weight": torch.ones(1), "0.0.weight": torch.ones(1)}, renamed={"a.": "0.0."})

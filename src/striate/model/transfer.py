@@ -64,13 +64,13 @@ def transfer(
     Raises
     ------
     ModelError
-        When nothing fits, with a name and a shape of either side, or when two names of `source` become one.
+        When nothing but counters fits, with a name and a shape of either side, or when two names of `source` become one.
     """
     given = _rename(source, renamed or {})
     own = network.state_dict(keep_vars=True)
     left = {name: reason for name, tensor in own.items() if (reason := _misfit(tensor, given.get(name)))}
     taken = tuple(name for name in own if name not in left)
-    if not any(isinstance(own[name], nn.Parameter) for name in taken):
+    if all(own[name].ndim == 0 for name in taken):
         came = f"none of {len(source)} tensors fits ({_example(source)})"
         want = f"names and shapes of the network are needed ({_example(own)})"
         raise ModelError(expected("transfer", came, want, "Where only names differ, give `renamed`."))
