@@ -214,6 +214,8 @@ class SampleStore:
         Where it lies.
     form
         What one sample is.
+    key
+        SHA-256 of everything that decides what the samples are.
     inputs
         File → SHA-256 of every file that was read.
     keep_zero
@@ -234,6 +236,7 @@ class SampleStore:
         self.folder = Path(folder)
         self._index = index
         self.form = SampleForm.parse(index["form"], folder)
+        self.key: str = index["key"]
         self.inputs: dict[str, str] = index["inputs"]
         self.keep_zero: tuple[bool, ...] = tuple(index["keep_zero"])
         self.spacing_mm: tuple[float, ...] = tuple(index["spacing_mm"])
@@ -302,7 +305,7 @@ class SampleStore:
         key = _key(cases, preparation, form, inputs)
         with suppress(FormatError):
             there = cls.open(folder)
-            if there._index["key"] == key:
+            if there.key == key:
                 return there
         if (folder / INDEX).is_file():
             shutil.rmtree(folder)
