@@ -133,3 +133,39 @@ def test_fractions_survive_the_file_exactly(tmp_path):
         log.step(dict.fromkeys(COLUMNS, 0.0) | {"step": step, "fraction": value})
     log.close()
     assert list(recorded_fractions(tmp_path).values()) == values
+
+
+def test_what_comes_before_the_first_step_counts(now):
+    clock = Clock(None, 10.0)
+    clock.start()
+    now.s += 2.5
+    assert clock.fraction(0) == pytest.approx(0.25)
+    now.s += 2.5
+    assert clock.fraction(1) == pytest.approx(0.5)
+
+
+def test_something_is_left_to_learn_in(now):
+    clock = Clock(None, 10.0)
+    clock.start()
+    now.s += 99
+    assert clock.fraction(0) == pytest.approx(0.5)
+    now.s += 5
+    assert clock.fraction(1) == pytest.approx(1)
+
+
+def test_a_start_does_not_change_what_is_recorded(now):
+    clock = Clock(None, 10.0, {0: 0.2, 1: 0.3})
+    clock.start()
+    now.s += 99
+    assert clock.fraction(1) == 0.3
+    assert clock.fraction(2) == pytest.approx(0.3)
+
+
+def test_a_column_that_comes_later_keeps_the_earlier_ones(tmp_path):
+    log = TrainingLog(tmp_path, 0)
+    for step, values in enumerate(({"mse": 1.0}, {"mse": 0.5, "angle_deg_a": 80.0}, {"mse": 0.25})):
+        log.validation(step, 0.0, values)
+    log.close()
+    assert [(r["mse"], r["angle_deg_a"]) for r in read_rows(tmp_path / "validation.csv")] == [
+        ("1.0", ""), ("0.5", "80.0"), ("0.25", ""),
+    ]  # fmt: skip

@@ -150,6 +150,21 @@ def test_a_budget_that_was_followed_is_followed_again(tiny_plan, tmp_path, ticki
     assert torch.equal(weights(replayed), weights(again))
 
 
+def test_organising_counts_under_a_budget(tiny_plan, tmp_path, monkeypatch):
+    now = SimpleNamespace(s=0.0)
+    monkeypatch.setattr(clock_module, "time", SimpleNamespace(monotonic=lambda: now.s))
+
+    def pass_s(seconds):
+        now.s += seconds
+
+    learned = learn(
+        tiny_plan(steps=None, budget_s=100.0, patch=(8, 8, 8)), lambda step, network: FakeLoader(
+            tiny_plan(patch=(8, 8, 8)), step, {0: lambda: pass_s(2), 1: lambda: pass_s(9)}
+        ), Clock(None, 10.0), tmp_path, validate=lambda network: {}, progress=Silent(), organise=lambda network: pass_s(4),
+    )  # fmt: skip
+    assert recorded_fractions(tmp_path) == pytest.approx({0: 0.4, 1: 0.6}) and learned.steps == 2
+
+
 def test_validations_and_checkpoints_come_ten_times(plan, tmp_path):
     seen = []
     train(plan, tmp_path / "run", validate=lambda network: seen.append(network.training) or {"dice_mean": 0.1})

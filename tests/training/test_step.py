@@ -109,3 +109,22 @@ def test_other_errors_of_a_network_stay_what_they_are():
     images, classes = torch.zeros(2, 1, 8, 8, 8), torch.zeros(2, 8, 8, 8, dtype=torch.uint8)
     with pytest.raises(RuntimeError, match="shapes differ"):
         train_step(network, optimise.create(network, training), mean_of, training, images, classes)
+
+
+def test_a_part_that_learns_is_weighed_as_the_whole_network_says():
+    """GoogLeNet's auxiliary classifiers count 0.3 each, behind fixed features, too."""
+    torch.manual_seed(0)
+    options = {"input_size": (128, 128), "scales": 1, "angles": 2, "order": 1, "classifier": "googlenet"}
+    network = networks.create("scattering", out_channels=2, classifier_options={"width": 0.07}, **options).train()
+    assert network.output_weights == (1, 0.3, 0.3)
+    training = Training(patch=(128, 128), batch=2, steps=1, loss="cross_entropy", learning_rate=1e-12)
+    features, seen = network.features(torch.randn(2, 1, 128, 128)), []
+
+    def loss(logits, truth):
+        seen.append(losses.create("cross_entropy", TARGETS)(logits, truth))
+        return seen[-1]
+
+    error = train_step(network.readout, optimise.create(network, training), loss, training, features,
+                       torch.tensor([0, 1], dtype=torch.uint8), network)  # fmt: skip
+    assert len(seen) == 3
+    assert error == pytest.approx(float((seen[0] + 0.3 * seen[1] + 0.3 * seen[2]).detach()), rel=1e-6)

@@ -26,6 +26,7 @@ from striate.data.prepare import Preparation
 from striate.io.write import write_label
 from striate.measure.class_table import ClassTable
 from striate.model.model import Model
+from striate.networks.layers.feedback import Feedback
 from striate.planning.plan import Inference, NetworkChoice, Plan, Task, Training
 from striate.training.log import TrainingLog, read_rows
 from striate.workflows.evaluate import evaluate
@@ -307,11 +308,25 @@ class Stop:
         monkeypatch.setattr(TrainingLog, "step", step)
 
 
-@pytest.mark.parametrize("network", ["lenet5_modern", "scattering", "neocognitron"])
-def test_stopped_and_gone_on_with_it_is_the_same(folders, tmp_path, monkeypatch, network):
-    """SIGINT after two of five steps: bit for bit the weights of a run that was not stopped."""
-    options = form_options(network) if network in FIXED else {}
-    plan = plan_of(network=network, options=options, steps=5, seed=7)
+def behind(classifier: str, **options) -> tuple[str, dict]:
+    """Return a scattering network of which `classifier` learns from 16 × 16 maps of 32 × 32 pixels."""
+    few = {"scales": 1, "angles": 2, "order": 1}
+    return "scattering", few | {"classifier": classifier, "classifier_options": options}
+
+
+STOPPED = [
+    ("lenet5_modern", {}), ("scattering", form_options("scattering")), ("neocognitron", form_options("neocognitron")),
+    behind("lenet5_modern"), behind("inception_3d", stem=4, features=(16,), dropout=0.5),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("network", "options"), STOPPED, ids=lambda v: v.get("classifier", "") if isinstance(v, dict) else v
+)
+def test_stopped_and_gone_on_with_it_is_the_same(folders, tmp_path, monkeypatch, network, options):
+    """SIGINT after two of five steps: bit for bit the weights of a run that was not stopped; dropout draws the same."""
+    side = 32 if "classifier" in options else SIZE
+    plan = plan_of(network=network, options=options, size=(side, side), steps=5, seed=7)
     (tmp_path / "a").mkdir()
     straight = follow(plan, folders, tmp_path / "a", holdout=["p0", "p1"])
     (tmp_path / "b").mkdir()
@@ -326,6 +341,29 @@ def test_stopped_and_gone_on_with_it_is_the_same(folders, tmp_path, monkeypatch,
     assert losses[0] == losses[1] and len(losses[0]) == 5
     tables = [(d.folder / "validation" / "predictions.csv").read_text() for d in (straight, resumed)]
     assert tables[0] == tables[1]
+
+
+def test_a_network_that_organises_itself_starts_from_its_encoder(folders, tmp_path):
+    """What the encoder organised is taken, and not organised anew from other images."""
+    (tmp_path / "a").mkdir()
+    options = form_options("neocognitron")
+    held = ["p0", "p1", "p2", "p3"]
+    first = follow(plan_of(network="neocognitron", options=options), folders, tmp_path / "a", holdout=held)
+    other = plan_of(network="neocognitron", options=options, encoder=str(first.folder), seed=3)
+    second = follow(other, folders, tmp_path, holdout=held[:2])
+    before, after = (d.model.network().state_dict() for d in (first, second))
+    assert {k for k in before if not torch.equal(before[k], after[k])} == {"readout.weight", "readout.bias"}
+
+
+def test_angles_of_feedback_alignment_are_written_down(folders, tmp_path):
+    plan = plan_of(network="mlp", options={"hidden": (8, 6), "rule": "feedback_alignment"})
+    done = follow(plan, folders, tmp_path, holdout=["p0", "p1"])
+    rows = read_rows(done.folder / "validation.csv")
+    columns = [name for name in rows[0] if name.startswith("angle_deg_")]
+    layers = [n for n, m in done.model.network().named_modules() if isinstance(m, Feedback)]
+    assert len(columns) == 2 and columns == [f"angle_deg_{name}" for name in layers]
+    assert [r["step"] for r in rows] == ["0", "1", "2", "3", "4"] and not rows[0][columns[0]]
+    assert all(0 < float(row[name]) < 180 for row in rows[1:] for name in columns)
 
 
 def test_a_killed_run_goes_on_the_same(folders, tmp_path, python):

@@ -52,7 +52,8 @@ class TrainingLog:
         path = self.folder / "validation.csv"
         rows = [r for r in read_rows(path) if int(r["step"]) != step]
         row = {"step": step, "elapsed_s": round(elapsed_s, 3), **{k: round(v, 6) for k, v in values.items()}}
-        write_text(path, _text([*rows, row], tuple(row)))
+        columns = dict.fromkeys((*(rows[-1] if rows else ()), *row))
+        write_text(path, _text([*rows, row], tuple(columns)))
         self._scalars(step, {f"validation/{k}": v for k, v in values.items()})
 
     def close(self) -> None:

@@ -7,19 +7,23 @@
     5. repeat, until the schedule is done
 
 Between the steps it writes down what happened, now and then validates, and keeps a checkpoint from which a killed run goes
-on bit for bit (on CPU): a batch is a pure function of (seed, step), and every other piece of state is in the checkpoint.
+on bit for bit (on CPU): a batch, and what dropout draws, are pure functions of (seed, step), and every other piece of state
+is in the checkpoint.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
+import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -28,6 +32,7 @@ from striate.core.errors import Interrupted
 from striate.core.progress import Progress, Silent
 from striate.data.loader import Loader
 from striate.data.patches import Batch
+from striate.networks.layers.feedback import Feedback, angles_deg
 from striate.networks.network import Network
 from striate.planning.plan import Plan
 from striate.training import checkpoint, distributed, losses, optimise
@@ -36,7 +41,7 @@ from striate.training.clock import Clock
 from striate.training.log import TrainingLog
 from striate.training.run import resuming
 from striate.training.start import start_from
-from striate.training.step import channels_last, device, to_device, train_step
+from striate.training.step import channels_last, device, to_device, total_error, train_step
 
 VALIDATIONS = 10
 """How often a run validates and keeps a checkpoint."""
@@ -133,7 +138,8 @@ def learn(
     progress
         Who listens.
     organise
-        Called once with the fresh network, for what is learned without a teacher (see ``Network.organise``).
+        Called once with the fresh network, for what is learned without a teacher (see ``Network.organise``); not where
+        the plan's encoder brings it.
 
     Raises
     ------
@@ -142,6 +148,7 @@ def learn(
     ModelError
         When the loss is not finite, or the checkpoint does not fit the plan.
     """
+    clock.start()
     torch.use_deterministic_algorithms(True, warn_only=True)
     state = _State(plan, folder / "checkpoint.safetensors", organise)  # step 1: random weights, or the checkpoint's
     loss = losses.create(plan.training.loss, plan.task.outputs)
@@ -160,7 +167,9 @@ def learn(
             step, batch = next(batches)
             rate = optimise.set_learning_rate(state.optimiser, plan.training, fraction)
             images, truth = on_device(batch, plan)
-            error = train_step(shared, state.optimiser, loss, plan.training, images, truth)  # steps 2, 3 and 4
+            torch.manual_seed(_drawn(plan.training.seed, step))
+            # steps 2, 3 and 4
+            error = train_step(shared, state.optimiser, loss, plan.training, images, truth, state.network)
             state.done(step + 1)
             look.write(step, fraction, rate, error, loader.wait_s - waited, time.monotonic() - tick)
             before, fraction = fraction, distributed.agree(clock.fraction(state.step))
@@ -171,9 +180,23 @@ def learn(
                 )
             if int(fraction * VALIDATIONS) > int(before * VALIDATIONS) or fraction >= 1:
                 if look.affordable(clock):
-                    look.at(state.step, state.average.network)
+                    look.at(state.step, state.average.network, angles(state.network, loss, images, truth))
                 state.keep(loader.wait_s)
         return Learned(state.average.network.cpu(), state.step, look.elapsed_s, state.waited_s + loader.wait_s)
+
+
+def angles(network: Network, loss: losses.Loss, images: Tensor, truth: Tensor) -> dict[str, float]:
+    """Return ``angle_deg_LAYER`` for each layer of `network` that learns by feedback alignment; it stays as it is."""
+    if not any(isinstance(layer, Feedback) for layer in network.modules()):
+        return {}
+    shown = copy.deepcopy(learner(network)).train()
+    found = angles_deg(shown, lambda: total_error(shown(images), truth, loss, weights=network.output_weights))
+    return {f"angle_deg_{name}": angle for name, angle in found.items() if math.isfinite(angle)}
+
+
+def _drawn(seed: int, step: int) -> int:
+    """Return the seed of what a step draws in this process, apart from its batch."""
+    return int(np.random.SeedSequence((seed, step, distributed.rank())).generate_state(1, np.uint64)[0] >> 1)
 
 
 class _State:
@@ -182,7 +205,7 @@ class _State:
     def __init__(self, plan: Plan, path: Path, organise: Organise) -> None:
         self.path = path
         self.network = initialise(plan)
-        if not path.exists():
+        if not path.exists() and plan.training.encoder is None:
             organise(self.network)
         self.average = WeightAverage(self.network, plan.training.ema)
         self.optimiser = optimise.create(self.network, plan.training)
@@ -234,8 +257,8 @@ class _Look:
         within = MOST_VALIDATING * max(self.elapsed_s, clock.seconds or 0.0)
         return clock.steps is not None or self.cost_s + self.last_s <= within
 
-    def at(self, step: int, network: nn.Module) -> None:
-        """Validate after `step` updates and write it down."""
+    def at(self, step: int, network: nn.Module, more: Mapping[str, float] | None = None) -> None:
+        """Validate after `step` updates and write it down, and `more` with it."""
         if self._log is None:
             return
         begin = time.monotonic()
@@ -245,7 +268,7 @@ class _Look:
         if values:
             shown = next((key for key in MAIN_MEASURES if key in values), None)
             self.main = (MAIN_MEASURES[shown], values[shown]) if shown else None
-            self._log.validation(step, self.elapsed_s, values)
+            self._log.validation(step, self.elapsed_s, {**values, **(more or {})})
 
     def write(self, step: int, fraction: float, rate: float, error: float, wait_s: float, step_s: float) -> None:
         """Write one step to the log and show it."""

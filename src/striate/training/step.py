@@ -97,8 +97,20 @@ def train_step(
     training: Training,
     images: Tensor,
     truth: Tensor,
+    whole: nn.Module | None = None,
 ) -> float:
     """Do one update and return the total error before it.
+
+    Parameters
+    ----------
+    network
+        What learns; a part of `whole`, where that is given.
+    optimiser, loss, training
+        How.
+    images, truth
+        A batch; `images` as `network` takes them.
+    whole
+        The network that knows the weights of the outputs; `network` where it is not given.
 
     Raises
     ------
@@ -108,7 +120,7 @@ def train_step(
         When the device's memory does not suffice.
     """
     try:
-        return _updated(network, optimiser, loss, training, images, truth)
+        return _updated(network, optimiser, loss, training, images, truth, whole)
     except RuntimeError as error:
         if not isinstance(error, torch.OutOfMemoryError) and NO_MEMORY not in str(error):
             raise
@@ -128,11 +140,12 @@ def _updated(
     training: Training,
     images: Tensor,
     truth: Tensor,
+    whole: nn.Module | None,
 ) -> float:
     optimiser.zero_grad(set_to_none=True)
     with torch.autocast(images.device.type, torch.bfloat16, enabled=training.precision == "bf16"):
         outputs = network(images)
-    form = network.module if isinstance(network, nn.parallel.DistributedDataParallel) else network
+    form = whole or (network.module if isinstance(network, nn.parallel.DistributedDataParallel) else network)
     weights, margin = (form.output_weights, form.margin) if isinstance(form, Network) else (None, ())
     error = total_error(outputs, truth, loss, weights=weights, margin=margin)
     value = float(error.detach())
