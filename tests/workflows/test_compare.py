@@ -338,6 +338,50 @@ def test_three_starts_with_an_encoder(compared, pictures, tmp_path):
     assert {r["label"] for r in found.result["networks"]} >= {"lenet5_modern (transfer)", "lenet5_modern (frozen)"}
 
 
+def test_an_encoder_that_has_seen_validation_subjects_is_refused(compared, pictures, tmp_path):
+    """By the content of the files, whatever they are called; also through a model that started from it."""
+    import shutil
+
+    from striate.model.model import Model
+    from striate.workflows.train import train
+
+    done, _ = compared
+    encoder = done.folder / "runs/lenet5_modern_data1_seed0"
+    split = Split.read(encoder / "split.json")
+    learned, held = sorted({n.split("_")[0] for n in split.train}), sorted({n.split("_")[0] for n in split.validation})
+    assert len(Model.open(encoder).facts["training_images"]) == len(split.train) == 20
+    again = tmp_path / "cohort"
+    shutil.copytree(pictures, again)
+    told = rf"it learned from 1 of the 2 validation subjects \({learned[0]}\).*--holdout"
+    options = {"network": "lenet5_modern", "steps": 1, "holdout": [learned[0], held[0]]}
+    with pytest.raises(DataError, match=told):
+        train(again, out=tmp_path / "a", encoder=str(encoder), **options)
+    assert not (tmp_path / "a").exists()
+    with pytest.raises(DataError, match=r"from 2 of the 4 validation subjects \(s6, s9\)"):  # seed 1 draws others
+        compare(again, ["lenet5_modern"], out=tmp_path / "b", steps=1, seeds=4, encoder=str(encoder))
+    assert not (tmp_path / "b").exists()
+    middle = train(again, out=tmp_path / "c", encoder=str(encoder), **{**options, "holdout": held})
+    with pytest.raises(DataError, match=told):
+        train(again, out=tmp_path / "d", encoder=str(middle.folder), **options)
+
+
+def test_an_encoder_that_does_not_say_what_it_has_seen(compared, pictures, tmp_path):
+    import shutil
+
+    from striate.workflows.train import train
+
+    done, _ = compared
+    old = tmp_path / "old"
+    shutil.copytree(done.folder / "runs/lenet5_modern_data1_seed0/model", old)
+    facts = json.loads((old / "model.json").read_text())
+    del facts["training_images"]
+    (old / "model.json").write_text(json.dumps(facts))
+    listener = Listener()
+    made = train(pictures, out=tmp_path / "run", network="lenet5_modern", steps=1, encoder=str(old), progress=listener)
+    assert any("does not say which images it learned from" in w for w in listener.warnings)
+    assert "training_images" not in made.model.facts
+
+
 def test_an_encoder_of_another_kind_and_frozen_without_one(compared, pictures, tmp_path):
     from striate.workflows.train import train
 

@@ -8,15 +8,16 @@ from typing import Any, cast
 from striate.comparing.asked import STARTS, Asked
 from striate.comparing.fits import planned
 from striate.comparing.row import size_of
-from striate.comparing.trial import Trial
+from striate.comparing.trial import Trial, trials
 from striate.core.progress import Progress
 from striate.data.cohort import Cohort
-from striate.data.split import Split
+from striate.data.split import Split, Truth
 from striate.model.model import Model
 from striate.planning.cost import seen_patch
 from striate.planning.fingerprint import Fingerprint
 from striate.planning.image_facts import measure_images
 from striate.planning.plan import Plan, Task
+from striate.workflows.encoder import refuse_taught
 from striate.workflows.options import Options, budget_of, checked, split_of, targets_of
 from striate.workflows.task import truth_for, whole_task
 
@@ -29,7 +30,8 @@ def fitting(asked: Asked, progress: Progress) -> tuple[dict[str, dict[str, Any]]
     UsageError
         When a network does not fit, with those that do; when a fold or a subject does not exist.
     DataError
-        When the cohort has not the truth that the task needs, or nobody validates.
+        When the cohort has not the truth that the task needs, nobody validates, or the encoder learned from validation
+        subjects.
     ModelError
         When the encoder is no model.
     """
@@ -40,14 +42,25 @@ def fitting(asked: Asked, progress: Progress) -> tuple[dict[str, dict[str, Any]]
         asked.networks[0], "random", 1.0, asked.seed, asked.fold or (asked.folds and f"1/{asked.folds}") or None
     )
     options = checked(cast("Options", first.options(asked, None)))
-    task = whole_task(cohort, asked.task, asked.regions)
+    task = whole_task(cohort, asked.task, asked.regions, asked.dims)
     split = split_of(cohort, options, truth_for(task))
     refuse_unmeasured(cohort, split)
     facts, task = _facts(cohort, task, split, options, progress)
     memory = budget_of({"steps": 1, "memory": asked.memory}).memory_bytes
     plans = planned(facts, task, asked.networks, memory, fast=torch.cuda.is_available(), dims=asked.dims)
     sizes = {name: {"size": _seen(plan), **size_of(plan)} for name, plan in plans.items()}
-    return sizes, _starts(asked, progress)
+    starts = _starts(asked, progress)
+    if asked.encoder is not None and set(starts) & set(asked.networks):
+        _refuse_taught(asked, cohort, truth_for(task), progress)
+    return sizes, starts
+
+
+def _refuse_taught(asked: Asked, cohort: Cohort, truth: Truth, progress: Progress) -> None:
+    """Refuse an encoder that learned from a validation subject of any repetition or fold."""
+    parts = trials(asked.model_copy(update={"networks": asked.networks[:1], "fractions": (1.0,)}), {})
+    splits = [split_of(cohort, cast("Options", t.options(asked, None)), truth) for t in parts]
+    names = dict.fromkeys(name for split in splits for name in split.validation)
+    refuse_taught(str(asked.encoder), [cohort.case(name) for name in names], progress)
 
 
 def refuse_unmeasured(cohort: Cohort, split: Split) -> None:

@@ -17,6 +17,7 @@ from striate.planning.plan import Plan
 from striate.training import distributed
 from striate.training.loop import Learned
 from striate.training.run import Run
+from striate.workflows.encoder import taught_by
 from striate.workflows.material import Material, Measured
 
 REPORT_S = 8.0
@@ -59,6 +60,7 @@ def finish(
         return Finished(run.folder, None, None, None, learned.waiting_share, learned.steps)
     cohort = Cohort.open(run.cohort)
     facts = _model_facts(run, plan, split, cohort, learned)
+    facts |= _training_images(plan, split, cohort, material)
     model = Model.save(run / "model", plan, learned.network.state_dict(), facts)
     evaluation = material.validate(model, progress) if split.validation else None
     if evaluation is not None:
@@ -86,6 +88,15 @@ def _model_facts(run: Run, plan: Plan, split: Split, cohort: Cohort, learned: Le
         "training_s": round(learned.training_s, 1),
         "reference_ranges": _ranges(list(seen.values())),
     }
+
+
+def _training_images(plan: Plan, split: Split, cohort: Cohort, material: Material) -> dict[str, list[str]]:
+    """Return the hashes of the images learned from, the encoder's among them; nothing where the encoder's are not known."""
+    files = {str(p) for name in split.train for p in cohort.case(name).channels.values()}
+    before = taught_by(plan.training.encoder) if plan.training.encoder else frozenset[str]()
+    if before is None:
+        return {}
+    return {"training_images": sorted(before | {digest for path, digest in material.inputs.items() if path in files})}
 
 
 def _ranges(facts: list[dict[str, Any]]) -> dict[str, dict[str, list[float]]]:

@@ -26,6 +26,7 @@ from striate.planning.image_facts import measure_images
 from striate.planning.plan import Plan, Task
 from striate.training import distributed, schedule
 from striate.training.run import Run, alone, resuming
+from striate.workflows.encoder import refuse_taught
 from striate.workflows.finish import REPORT_S, Finished, finish
 from striate.workflows.material import build, open_material
 from striate.workflows.options import DEFAULT_BUDGET, Options, checked, plain_options, split_of, targets_of
@@ -148,7 +149,7 @@ def _task(cohort: Cohort, made: Plan | None, options: Options) -> Task | None:
     """Return the task on whole images, as a given plan or the options say; None for masks."""
     if made is not None:
         return made.task if made.task.kind != "segmentation" else None
-    return whole_task(cohort, options.get("task"), options.get("regions"))
+    return whole_task(cohort, options.get("task"), options.get("regions"), options.get("dims"))
 
 
 def _expected_folder(cohort: Path | str | None, out: Path | str | None) -> Path:
@@ -200,6 +201,9 @@ def _prepare(run: Run, progress: Progress, began: float) -> None:
         split_of(cohort, options, truth_for(task)).write(run / "split.json")
     split = Split.read(run / "split.json")
     if not (run / "plan.yaml").exists():
+        encoder = options.get("encoder") if given is None else given.training.encoder
+        if encoder:
+            refuse_taught(encoder, [cohort.case(name) for name in split.validation], progress)
         if given is not None and path is not None:
             refuse_other_data(given, path, cohort)
             made, cases = given, [cohort.case(name) for name in split.train]
