@@ -114,6 +114,14 @@ def test_options_of_masks_are_refused_where_there_are_none(cohort, tmp_path, cap
     assert option in told and "masks" in told and not Path("table.csv").exists()
 
 
+@pytest.mark.parametrize("verb", [["plan"], ["train"], ["compare", "--networks", "mlp"]], ids=lambda v: v[0])
+@pytest.mark.parametrize("option", [["--dims", "2"], ["--regions", "all=1"]], ids=lambda o: o[0])
+def test_what_only_masks_can_be_learned_with_is_refused(cohort, tmp_path, capsys, monkeypatch, verb, option):
+    monkeypatch.chdir(tmp_path)
+    assert run([verb[0], str(cohort), *verb[1:], "--steps", "1", *option]) == 2
+    assert f"{option[0][2:]} {option[1]}: " in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
 def test_train_shows_how_well_it_reconstructs(cohort, tmp_path, capsys):
     plan_of("reconstruction").write(tmp_path / "plan.yaml")
     arguments = [

@@ -45,7 +45,7 @@ def plan(
     """
     checked(options)
     opened = cohort if isinstance(cohort, Cohort) else Cohort.open(Path(cohort))
-    task = whole_task(opened, options.get("task"), options.get("regions"))
+    task = whole_task(opened, options.get("task"), options.get("regions"), options.get("dims"))
     facts, made = plan_training(opened, task, split_of(opened, options, truth_for(task)), options, progress or Silent())
     if out is not None:
         made.write(Path(out))

@@ -19,7 +19,9 @@ OF_SLICES = {"contains": "classification", "sequence": "sequence"}
 """What may stand before ``:REGION``, and the kind of task that it means."""
 
 
-def whole_task(cohort: Cohort, asked: str | None, regions: Sequence[str] | None) -> Task | None:
+def whole_task(
+    cohort: Cohort, asked: str | None, regions: Sequence[str] | None, dims: int | None = None
+) -> Task | None:
     """Return a task on whole images, or None where masks are to be learned.
 
     Parameters
@@ -32,22 +34,29 @@ def whole_task(cohort: Cohort, asked: str | None, regions: Sequence[str] | None)
         name, or values such as ``1+2``.
     regions
         Unions of labels.
+    dims
+        Axes of the network that were asked for; only tasks of masks leave a choice.
 
     Raises
     ------
     UsageError
-        When the task is unknown, or the region is.
+        When the task is unknown, or the region is, or `regions` or `dims` mean nothing for the task.
     DataError
         When the cohort has not the truth that the task needs.
     """
     kind, _, region = (asked or _by_truth(cohort)).partition(":")
-    if region:
-        return _of_slices(cohort, kind, region, regions)
-    if kind not in KINDS:
+    if not region and kind not in KINDS:
         hint = did_you_mean(kind, [*KINDS, "contains:REGION", "sequence:REGION"])
         raise UsageError(f"task '{asked}': unknown. {hint}")
-    if kind == "segmentation":
+    if not region and kind == "segmentation":
         return None
+    if dims is not None:
+        raise UsageError(f"dims {dims}: whole images are learned with the axes that they have; leave it away.")
+    if region:
+        return _of_slices(cohort, kind, region, regions)
+    if regions:
+        what = f"{kind} learns no masks; leave it away, or ask for the slices that contain one: --task contains:REGION"
+        raise UsageError(f"regions {' '.join(regions)}: {what}.")
     if kind == "reconstruction":
         scans = _is_3d(cohort)
         return Task(kind="reconstruction", channels=cohort.channels, unit="slice" if scans else "case")
