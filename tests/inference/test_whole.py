@@ -148,6 +148,27 @@ def test_cases_from_files(tmp_path, count):
         assert one.probabilities[:, 1] == pytest.approx(special.expit([n / 10, n / 10 + 1]), abs=1e-6)
 
 
+def test_cases_are_read_as_they_are_needed():
+    """When the first case is told, no more were read than pass through the network together."""
+    read = []
+
+    def pairs():
+        for n in range(3 * AT_ONCE):
+            read.append(n)
+            yield case(f"c{n}"), samples(n)
+
+    told = predict_samples(plan_of(), Means(), pairs())
+    assert next(told).case.name == "c0" and len(read) == AT_ONCE
+    assert len(list(told)) == 3 * AT_ONCE - 1
+
+
+def test_images_are_let_go():
+    one = next(predict_samples(plan_of("reconstruction"), nn.Conv2d(1, 1, 1), [(case("a"), samples(1, 2))]))
+    light = one.without_images()
+    assert light.images.shape == light.reconstructions.shape == (0, 1, 6, 4) and light.images.base is None
+    assert light.case == one.case and light.probabilities is one.probabilities and light.slices == one.slices
+
+
 def test_windows_that_share_slices_are_averaged():
     """Windows 3 4 5 and 5 6 7: what both say of slice 5 counts by half."""
     windows = np.zeros((2, 3, 1, 6, 4), np.float32)
@@ -217,6 +238,35 @@ def test_measures_of_reconstructions_by_hand():
     found = whole_validator(plan_of("reconstruction"), store([0, 1, 3], [0] * 3), (0, 1, 2))(network)
     assert found["mse"] == pytest.approx(10 / 3)
     assert found["psnr_db"] == pytest.approx(10 * math.log10(9 / (10 / 3)))
+
+
+class FewAtATime:
+    """Stands for images on disk, and notes how many are read at once."""
+
+    def __init__(self, images):
+        self.images, self.read = images, []
+
+    def __getitem__(self, rows):
+        self.read.append(len(rows))
+        return self.images[rows]
+
+
+@pytest.mark.parametrize("kind", ["classification", "reconstruction"])
+def test_validation_reads_a_few_images_at_a_time(kind):
+    means = np.random.default_rng(0).normal(size=2 * AT_ONCE + 5).astype(np.float16)
+    held = store(means, np.arange(len(means)) % 2)
+    whole, held.images = held.images.astype(np.float64), FewAtATime(held.images)
+    network = Means() if kind == "classification" else nn.Conv2d(1, 1, 1, bias=False)
+    if kind == "reconstruction":
+        nn.init.constant_(network.weight, 0.5)
+    found = whole_validator(plan_of(kind), held, range(len(means)))(network)
+    assert max(held.images.read) == AT_ONCE and sum(held.images.read) == len(means)
+    if kind == "classification":
+        assert found["accuracy"] == np.mean((means > 0) == np.arange(len(means)) % 2)
+    else:
+        mse = (0.25 * whole**2).mean()
+        assert found["mse"] == pytest.approx(mse, rel=1e-6)
+        assert found["psnr_db"] == pytest.approx(10 * math.log10(np.ptp(whole) ** 2 / mse), rel=1e-6)
 
 
 def test_without_cases_nothing_is_measured():

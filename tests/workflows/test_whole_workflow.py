@@ -23,17 +23,21 @@ from striate.core.record import Record
 from striate.data.augment import Augmentation
 from striate.data.cohort import Cohort
 from striate.data.prepare import Preparation
+from striate.data.samples import prepare_samples
+from striate.inference.whole import form_of, predict_whole
 from striate.io.write import write_label
 from striate.measure.class_table import ClassTable
 from striate.model.model import Model
 from striate.networks.layers.feedback import Feedback
 from striate.planning.plan import Inference, NetworkChoice, Plan, Task, Training
+from striate.reporting.sample_panel import upright, write_samples, write_triples
 from striate.training.log import TrainingLog, read_rows
 from striate.workflows.evaluate import evaluate
 from striate.workflows.predict import predict
 from striate.workflows.predict_whole import truths_by_slice
 from striate.workflows.task import whole_task
 from striate.workflows.train import train
+from striate.workflows.whole import class_table, measure_case, write_gallery, write_reconstructions
 
 SIZE = 16
 CLASSES = ("left", "right")
@@ -186,6 +190,44 @@ def test_a_truth_of_fewer_slices_than_were_predicted(tiny_cohort, tmp_path):
         evaluate(tmp_path, tiny_cohort)
 
 
+@pytest.mark.parametrize(("kind", "name", "options"), [
+    ("classification", "lenet5_modern", {}), ("sequence", "cnn_rnn", {"features": [4, 4], "hidden": 4}),
+    ("reconstruction", "autoencoder", {"features": [4, 4]}),
+])  # fmt: skip
+def test_pictures_are_those_of_all_images_at_once(tiny_cohort, tmp_path, kind, name, options):
+    """Of 64 slices 48 are shown, or 16 with their reconstructions; a case that is shown is read again, once."""
+    torch.manual_seed(0)
+    classes = {"contains": "lesion", "regions": {"lesion": (1,)}, "classes": ("no lesion", "lesion")}
+    more, size = (classes, (16, 16)) if kind != "reconstruction" else ({"loss": "squared"}, (28, 28))
+    plan = plan_of(kind, name, options, size=size, channels=("flair",), unit="slice", **more)
+    network = networks.create(name, spatial_dims=2, in_channels=1, out_channels=plan.task.outputs.out_channels,
+                              **plan.network.options).eval()  # fmt: skip
+    cases, form, asked = Cohort.open(tiny_cohort).cases, form_of(plan), []
+    (tmp_path / "few").mkdir()
+
+    def samples_of(name):
+        asked.append(name)
+        return prepare_samples(next(c for c in cases if c.name == name), plan.preparation, form)
+
+    found = list(predict_whole(plan, network, cases))
+    light = [p.without_images() for p in found]
+    flat = [(upright(image[0], oriented=True), p, n) for p in found for n, image in enumerate(p.images)]
+    if kind != "reconstruction":
+        table = class_table(plan, light, lambda name, plane: ("lesion",) if plane < 9 else None)
+        write_samples(tmp_path / "all", [image for image, _, _ in flat], table)
+        write_gallery(tmp_path / "few", table, samples_of)
+    else:
+        made = [upright(p.reconstructions[n][0], oriented=True) for _, p, n in flat]
+        captions = [f"{p.case.name}, slice {p.slices[n]}" for _, p, n in flat]
+        write_triples(tmp_path / "all", [image for image, _, _ in flat], made, captions)
+        write_reconstructions(tmp_path / "few", [measure_case(p) for p in found], light, plan, network, samples_of)
+    one, other = (np.load(tmp_path / folder / "panels" / "samples.npz") for folder in ("all", "few"))
+    assert len(asked) == len(set(asked)) <= 4 and set(one.files) == set(other.files)
+    assert one["facts"] == other["facts"] and np.array_equal(one["images"], other["images"])
+    for part in {"reconstructions", "differences"} & set(one.files):  # in batches of another size: the last bit may differ
+        assert np.abs(one[part].astype(int) - other[part].astype(int)).max() <= 1
+
+
 def test_any_number_of_classes(table, tmp_path):
     plan = plan_of(multi_label=True)
     done = follow(plan, table, tmp_path, holdout=["s0", "s1", "s2", "s3"])
@@ -255,9 +297,10 @@ def test_reconstruction(folders, tmp_path):
     assert set(summary) == {"image"} and summary["image"]["mse"]["n"] == 2
     assert {"mse", "psnr_db"} <= set(read_rows(done.folder / "validation.csv")[-1])
     found = predict(done.folder, folders, tmp_path / "out")
-    assert len(found) == 12 and found[0].reconstructions.shape == (1, 1, 28, 28)
+    assert len(found) == 12 and found[0].reconstructions.shape == found[0].images.shape == (0, 1, 28, 28)
     assert found[0].probabilities.shape == (1, 0) and (tmp_path / "out" / "evaluation.json").exists()
-    values = {p.case.name: float(np.mean((p.images - p.reconstructions) ** 2)) for p in found}
+    anew = list(predict_whole(plan, done.model.network(), [p.case for p in found]))
+    values = {p.case.name: float(np.mean((p.images - p.reconstructions) ** 2)) for p in anew}
     again = json.loads((tmp_path / "out" / "evaluation.json").read_text())["cases"]
     assert {row["case"]: row["image"]["mse"] for row in again} == pytest.approx(values)
     assert "Image, reconstruction and difference" in sections(done.report), sections(done.report)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,8 @@ class WholePrediction:
     slices
         The axial slice of each row, counted from the lowest; empty where the row is the whole case.
     images, reconstructions
-        What the network saw (N, C, *size), and what it made of it; reconstructions are None for classes.
+        What the network saw (N, C, *size), and what it made of it; reconstructions are None for classes. N is 0 once they
+        were let go.
     """
 
     case: Case
@@ -43,6 +44,11 @@ class WholePrediction:
     slices: tuple[int, ...]
     images: NDArray[np.float32]
     reconstructions: NDArray[np.float32] | None = None
+
+    def without_images(self) -> WholePrediction:
+        """Return the same, images and reconstructions let go."""
+        made = self.reconstructions
+        return replace(self, images=self.images[:0].copy(), reconstructions=None if made is None else made[:0].copy())
 
 
 def form_of(plan: Plan) -> SampleForm:
@@ -91,27 +97,33 @@ def predict_whole(plan: Plan, network: nn.Module, cases: Sequence[Case]) -> Iter
     DataError
         When the files cannot be read or do not fit together.
     """
-    form, waiting = form_of(plan), list[tuple[Case, CaseSamples]]()
-    for case in cases:
-        waiting.append((case, prepare_samples(case, plan.preparation, form)))
-        if sum(len(samples.images) for _, samples in waiting) >= AT_ONCE:
-            yield from predict_samples(plan, network, waiting)
-            waiting = []
-    yield from predict_samples(plan, network, waiting)
+    form = form_of(plan)
+    yield from predict_samples(plan, network, ((case, prepare_samples(case, plan.preparation, form)) for case in cases))
 
 
 def predict_samples(
-    plan: Plan, network: nn.Module, pairs: Sequence[tuple[Case, CaseSamples]]
+    plan: Plan, network: nn.Module, pairs: Iterable[tuple[Case, CaseSamples]]
 ) -> Iterator[WholePrediction]:
-    """Predict the prepared samples of cases, all in one go."""
-    if not pairs:
-        return
-    outputs = through(network, np.concatenate([samples.images for _, samples in pairs]))
-    start = 0
-    for case, samples in pairs:
-        found = outputs[start : start + len(samples.images)]
-        start += len(found)
-        yield _told(plan, case, samples, found)
+    """Predict the prepared samples of cases as they come; those of small cases pass through the network together."""
+    for some in _together(pairs):
+        outputs = through(network, np.concatenate([samples.images for _, samples in some]))
+        start = 0
+        for case, samples in some:
+            found = outputs[start : start + len(samples.images)]
+            start += len(found)
+            yield _told(plan, case, samples, found)
+
+
+def _together(pairs: Iterable[tuple[Case, CaseSamples]]) -> Iterator[list[tuple[Case, CaseSamples]]]:
+    """Yield as many cases at a time as it takes to have `AT_ONCE` samples."""
+    waiting: list[tuple[Case, CaseSamples]] = []
+    for pair in pairs:
+        waiting.append(pair)
+        if sum(len(samples.images) for _, samples in waiting) >= AT_ONCE:
+            yield waiting
+            waiting = []
+    if waiting:
+        yield waiting
 
 
 def _told(plan: Plan, case: Case, samples: CaseSamples, found: NDArray[np.float32]) -> WholePrediction:
@@ -146,6 +158,7 @@ def whole_validator(plan: Plan, store: SampleStore, cases: Sequence[str]) -> Cal
     against the range of the images. `store` holds images, or fixed features that a read-out takes.
     """
     rows = store.of(cases)
+    parts = [rows[start : start + AT_ONCE] for start in range(0, len(rows), AT_ONCE)]
 
     def validate(network: nn.Module) -> dict[str, float]:
         if len(rows) == 0:
@@ -153,12 +166,9 @@ def whole_validator(plan: Plan, store: SampleStore, cases: Sequence[str]) -> Cal
         learned: nn.Module = network
         if isinstance(network, Network) and network.fixed_features:
             learned = network.readout
-        found = through(learned, store.images[rows])
         if plan.task.kind == "reconstruction":
-            images = np.asarray(store.images[rows], dtype=np.float32)
-            mse = float(np.mean((images - found) ** 2))
-            width = max(float(images.max() - images.min()), 1e-12)
-            return {"mse": mse, "psnr_db": float(10 * np.log10(width**2 / max(mse, 1e-12)))}
+            return _errors(learned, (np.asarray(store.images[part], dtype=np.float32) for part in parts))
+        found = np.concatenate([through(learned, store.images[part]) for part in parts])
         chances = probabilities_of(found, exclusive=not plan.task.multi_label)
         truth = store.truth[rows]
         if plan.task.kind == "sequence":
@@ -170,3 +180,14 @@ def whole_validator(plan: Plan, store: SampleStore, cases: Sequence[str]) -> Cal
         return {name: float(value) for name, value in values.items() if value is not None}
 
     return validate
+
+
+def _errors(network: nn.Module, parts: Iterable[NDArray[np.float32]]) -> dict[str, float]:
+    """Return ``mse`` and ``psnr_db`` over all images, which come in parts (N, C, *size)."""
+    squares, count, low, high = 0.0, 0, np.inf, -np.inf
+    for images in parts:
+        squares += float(np.sum((images - through(network, images)) ** 2, dtype=np.float64))
+        count += images.size
+        low, high = min(low, float(images.min())), max(high, float(images.max()))
+    mse, width = squares / count, max(high - low, 1e-12)
+    return {"mse": mse, "psnr_db": float(10 * np.log10(width**2 / max(mse, 1e-12)))}

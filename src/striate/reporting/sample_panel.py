@@ -177,6 +177,8 @@ def write_samples(
     images: Sequence[NDArray[Any]] | NDArray[Any],
     table: ClassTable,
     rows: Sequence[int] | NDArray[Any] | None = None,
+    *,
+    chosen: bool = False,
 ) -> None:
     """Store pictures with what was said of them, whole or not at all.
 
@@ -191,6 +193,8 @@ def write_samples(
     rows
         Which row of `table` each image belongs to; all of them where it is not given. They are shown in the order of
         `choose`, which keeps `MOST`.
+    chosen
+        True: `rows` are what `choose` gave, so that no other picture need be made.
 
     Raises
     ------
@@ -200,7 +204,7 @@ def write_samples(
     of = np.arange(len(table)) if rows is None else np.asarray(rows, dtype=np.intp)
     place = {int(row): n for n, row in enumerate(of)}
     _check(images, len(of))
-    kept = [int(row) for row in choose(table, of)]
+    kept = [int(row) for row in (of if chosen else choose(table, of))]
     samples = [_sample(table, row) for row in kept]
     tiles = _tiles([window(np.asarray(images[place[row]])) for row in kept])
     wrong = [row for row, truth in enumerate(table.truth) if truth is not None and not _right(table, row)]
@@ -212,6 +216,8 @@ def write_triples(
     images: Sequence[NDArray[Any]] | NDArray[Any],
     reconstructions: Sequence[NDArray[Any]] | NDArray[Any],
     captions: Sequence[str] = (),
+    *,
+    total: int | None = None,
 ) -> None:
     """Store images beside their reconstructions, whole or not at all; at most `MOST` / 3, evenly spread.
 
@@ -226,6 +232,8 @@ def write_triples(
         One (H, W) each, rows of pixels from top to bottom; any numeric type.
     captions
         Whose image it is; numbers from 1 where they are not given.
+    total
+        How many images there are, where those of `spread` alone are given.
 
     Raises
     ------
@@ -237,13 +245,18 @@ def write_triples(
     if shapes[0] != shapes[1]:
         got = f"images of {shapes[0][:3]} and reconstructions of {shapes[1][:3]}"
         raise DataError(expected("reconstructions", got, "one of the same size per image is needed"))
-    kept = np.unique(np.linspace(0, len(images) - 1, min(len(images), MOST // 3)).round().astype(int))
+    kept = spread(len(images)) if total is None else np.arange(len(images))
     shown: dict[str, list[Bytes]] = {"images": [], "reconstructions": [], "differences": []}
     for n in kept:
         for name, tile in zip(shown, _triple(np.asarray(images[n]), np.asarray(reconstructions[n])), strict=True):
             shown[name].append(tile)
     samples = [Sample(str(captions[n]) if len(captions) else str(n + 1)) for n in kept]
-    _write(path, "triples", samples, {name: _tiles(tiles) for name, tiles in shown.items()}, len(images), 0)
+    _write(path, "triples", samples, {name: _tiles(tiles) for name, tiles in shown.items()}, total or len(images), 0)
+
+
+def spread(total: int) -> NDArray[np.intp]:
+    """Return the numbers of at most `MOST` / 3 of `total` images, evenly spread."""
+    return np.unique(np.linspace(0, total - 1, min(total, MOST // 3)).round().astype(np.intp))
 
 
 def _triple(image: NDArray[Any], made: NDArray[Any]) -> tuple[Bytes, Bytes, Bytes]:

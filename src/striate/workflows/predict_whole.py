@@ -14,18 +14,20 @@ from striate.core.files import filling, hash_file
 from striate.core.machine import peak_rss_bytes
 from striate.core.progress import Progress
 from striate.core.record import Record, Stopwatch
-from striate.data.samples import CaseSamples, truths_of
+from striate.data.samples import CaseSamples, prepare_samples, truths_of
 from striate.inference.inputs import check_headers
 from striate.inference.whole import WholePrediction, form_of, predict_whole
 from striate.model.model import Model
 from striate.planning.plan import Plan
-from striate.workflows.whole import class_table, names_of, write_gallery, write_reconstructions
+from striate.workflows.whole import class_table, measure_case, names_of, write_gallery, write_reconstructions
 
 
 def predict_whole_cases(
     model: Model, cases: list[Case], out: Path, options: dict[str, Any], progress: Progress, watch: Stopwatch
 ) -> list[WholePrediction]:
     """Predict all cases and write ``predictions.csv`` (or the measures of reconstructions), pictures and the record.
+
+    What comes back is without images: they are let go case by case.
 
     Raises
     ------
@@ -41,19 +43,25 @@ def predict_whole_cases(
     for case in cases:
         check_headers(case, len(plan.preparation.spacing_mm))
     progress.note(f"{len(cases)} case{'s' if len(cases) > 1 else ''}, {_told(plan)}")
-    found = []
+    found, measured, by_name = [], [], {case.name: case for case in cases}
+
+    def samples_of(name: str) -> CaseSamples:
+        return prepare_samples(by_name[name], plan.preparation, form_of(plan))
+
     with filling(out) as folder:
         with progress.bar("predict", len(cases)) as bar:
             for done, prediction in enumerate(predict_whole(plan, network, cases), start=1):
-                found.append(prediction)
+                if plan.task.kind == "reconstruction":
+                    measured.append(measure_case(prediction))
+                found.append(prediction.without_images())
                 bar.update(done, case=prediction.case.name)
         if plan.task.kind == "reconstruction":
-            write_reconstructions(folder, found)
+            write_reconstructions(folder, measured, found, plan, network, samples_of)
         else:
             truths = {p.case.name: truths_by_slice(plan, p.case, p.slices, progress) for p in found}
             table = class_table(plan, found, lambda name, plane: truths[name].get(plane))
             table.write(folder)
-            write_gallery(folder, table, found)
+            write_gallery(folder, table, samples_of)
         _record(model, found, folder, options, progress, watch).write(folder / "record.json")
     return found
 

@@ -30,7 +30,7 @@ from striate.measure.reconstruction import CaseReconstruction, ReconstructionEva
 from striate.model.model import Model
 from striate.networks.network import Network
 from striate.planning.plan import Plan
-from striate.reporting.sample_panel import upright, write_samples, write_triples
+from striate.reporting.sample_panel import choose, spread, upright, write_samples, write_triples
 from striate.training import distributed
 from striate.training.features import feature_store, organise
 from striate.training.loop import initialise
@@ -86,18 +86,22 @@ class WholeImages:
     def validate(self, model: Model, progress: Progress) -> Measured:
         """Predict the validation cases from the prepared images and measure them."""
         network, cohort = model.network(), Cohort.open(self.run.cohort)
-        pairs = [(cohort.case(name), self._samples(name)) for name in self.split.validation]
-        told = each(progress, "Validation", predict_samples(self.plan, network, pairs), len(pairs))
-        found = list(told)
+        pairs = ((cohort.case(name), self._samples(name)) for name in self.split.validation)
+        told = predict_samples(self.plan, network, pairs)
+        found, measured = [], []
+        for prediction in each(progress, "Validation", told, len(self.split.validation)):
+            if self.plan.task.kind == "reconstruction":
+                measured.append(measure_case(prediction))
+            found.append(prediction.without_images())
         shutil.rmtree(self.run / "validation", ignore_errors=True)
         with filling(self.run / "validation") as folder:
             if self.plan.task.kind == "reconstruction":
-                return write_reconstructions(folder, found)
+                return write_reconstructions(folder, measured, found, self.plan, network, self._samples)
             table = class_table(self.plan, found, self._truth)
             table.write(folder)
             evaluation = table.evaluate(seed=self.plan.training.seed)
             evaluation.write(folder)
-            write_gallery(folder, table, found)
+            write_gallery(folder, table, self._samples)
         return evaluation
 
     def _samples(self, case: str) -> CaseSamples:
@@ -149,27 +153,68 @@ def class_table(
     )
 
 
-def write_gallery(folder: Path, table: ClassTable, found: list[WholePrediction]) -> None:
-    """Write the pictures that the report shows: mistakes and typical right ones."""
-    write_samples(folder, [_picture(image, prediction) for prediction in found for image in prediction.images], table)
+def write_gallery(folder: Path, table: ClassTable, samples_of: Callable[[str], CaseSamples]) -> None:
+    """Write the pictures that the report shows: mistakes and typical right ones.
+
+    Parameters
+    ----------
+    folder
+        Where they go.
+    table
+        What was said.
+    samples_of
+        Gives the prepared samples of a case by its name; those of the pictures are asked for, one case at a time.
+    """
+    rows = [int(row) for row in choose(table)]
+    pictures: dict[int, NDArray[np.float32]] = {}
+    for case in dict.fromkeys(table.cases[row] for row in rows):
+        samples = samples_of(case)
+        for row in rows:
+            if table.cases[row] == case:
+                pictures[row] = _picture(_image_of(samples, table.slices[row]), table.slices[row])
+    write_samples(folder, [pictures[row] for row in rows], table, rows, chosen=True)
 
 
-def write_reconstructions(folder: Path, found: list[WholePrediction]) -> ReconstructionEvaluation:
-    """Measure reconstructions and write the measures and pictures."""
-    evaluation = ReconstructionEvaluation.of([_measured(p) for p in found])
+def write_reconstructions(
+    folder: Path,
+    measured: list[CaseReconstruction],
+    found: list[WholePrediction],
+    plan: Plan,
+    network: nn.Module,
+    samples_of: Callable[[str], CaseSamples],
+) -> ReconstructionEvaluation:
+    """Write the measures of reconstructions, and pictures; the few cases that are shown are reconstructed again.
+
+    Parameters
+    ----------
+    folder
+        Where they go.
+    measured, found
+        One for each case; `found` may be without images.
+    plan, network
+        Of the model.
+    samples_of
+        Gives the prepared samples of a case by its name.
+    """
+    evaluation = ReconstructionEvaluation.of(measured)
     evaluation.write(folder)
-    pairs = [
-        (_picture(image, p), _picture(made, p), f"{p.case.name}{'' if plane is None else f', slice {plane}'}")
-        for p in found
-        if p.reconstructions is not None
-        for image, made, plane in zip(p.images, p.reconstructions, p.slices or (None,), strict=True)
-    ]
-    write_triples(folder, *(list(column) for column in zip(*pairs, strict=True)))
+    rows = [(p.case, place, plane) for p in found for place, plane in enumerate(p.slices or (None,))]
+    shown = [rows[row] for row in spread(len(rows))]
+    images, made, captions = [], [], []
+    for case in dict.fromkeys(case.name for case, _, _ in shown):
+        own = [row for row in shown if row[0].name == case]
+        again = next(predict_samples(plan, network, [(own[0][0], samples_of(case))]))
+        for _, place, plane in own:
+            images.append(_picture(again.images[place], plane))
+            if again.reconstructions is not None:
+                made.append(_picture(again.reconstructions[place], plane))
+            captions.append(f"{case}{'' if plane is None else f', slice {plane}'}")
+    write_triples(folder, images, made, captions, total=len(rows))
     return evaluation
 
 
-def _measured(prediction: WholePrediction) -> CaseReconstruction:
-    """Measure a case: the mean over its samples, for each channel."""
+def measure_case(prediction: WholePrediction) -> CaseReconstruction:
+    """Measure the reconstruction of a case: the mean over its samples, for each channel."""
     made = prediction.reconstructions
     channels = {}
     for index, name in enumerate(prediction.case.channels):
@@ -182,8 +227,17 @@ def _measured(prediction: WholePrediction) -> CaseReconstruction:
     return CaseReconstruction(prediction.case.name, channels, prediction.case.subject)
 
 
-def _picture(image: NDArray[np.float32], prediction: WholePrediction) -> NDArray[np.float32]:
+def _image_of(samples: CaseSamples, plane: int | None) -> NDArray[np.float32]:
+    """Return the image (C, *size) of a case, or of one of its slices; any window of a sequence that shows it will do."""
+    place = next(n for n, planes in enumerate(samples.slices) if plane is None or plane in planes)
+    image: NDArray[np.float32] = samples.images[place]
+    if plane is not None and image.ndim == 4:
+        image = image[samples.slices[place].index(plane)]
+    return image
+
+
+def _picture(image: NDArray[np.float32], plane: int | None) -> NDArray[np.float32]:
     """Return the first channel of (C, *S), upright; of a volume the middle axial slice."""
-    scan = bool(prediction.slices) or image.ndim == 4
-    plane = image[0] if image.ndim == 3 else image[0, ..., image.shape[3] // 2]
-    return np.asarray(upright(plane, oriented=scan), dtype=np.float32)
+    scan = plane is not None or image.ndim == 4
+    flat = image[0] if image.ndim == 3 else image[0, ..., image.shape[3] // 2]
+    return np.asarray(upright(flat, oriented=scan), dtype=np.float32)
