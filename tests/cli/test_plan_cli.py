@@ -39,6 +39,14 @@ def test_the_plan_is_written_with_its_reasons(shown):
     assert f"'{shown[1]}'" in shown[0]  # quoted, because the path has a space
 
 
+@pytest.mark.parametrize(("task", "sample"), [("contains:ball", "slice"), ("sequence:ball", "sequence")])
+def test_whole_images_are_no_patches_and_have_no_objects(tiny_cohort, capsys, task, sample):
+    assert run(["plan", str(tiny_cohort), "--task", task, "--regions", "ball=1", "--steps", "3"]) == 0
+    told = capsys.readouterr().err
+    assert f" {sample}s\n" in told and f"GMAC per {sample}" in told and "image        " in told
+    assert "patch" not in told and "objects" not in told
+
+
 def test_one_document(tiny_cohort, capsys):
     assert run(["plan", str(tiny_cohort), "--steps", "5", "--json", "--regions", "ball=1", "all=1"]) == 0
     captured = capsys.readouterr()

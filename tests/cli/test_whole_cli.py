@@ -137,3 +137,10 @@ def test_train_shows_how_well_it_reconstructs(cohort, tmp_path, capsys):
     assert run(["train", str(cohort), *arguments]) == 0
     told = reconstructed(capsys.readouterr().err)
     assert told["mse"][1] == 2 and told["mse"][0] > 0 and {"mae", "psnr db", "ssim"} <= told.keys()
+
+
+def test_too_little_memory_is_told_in_images(cohort, tmp_path, capsys):
+    plan_of("reconstruction").write(tmp_path / "plan.yaml")
+    out = tmp_path / "run"
+    assert run(["train", str(cohort), "--plan", str(tmp_path / "plan.yaml"), "--out", str(out), "--memory", "50M"]) == 5
+    assert "(now 2 images of 28×28 voxels)" in capsys.readouterr().err and not out.exists()

@@ -99,7 +99,7 @@ class Hungry(torch.nn.Module):
 def test_memory_that_ran_out_names_the_line_to_change(error):
     network, training = Hungry(error), Training(patch=(8, 8, 8), batch=2, steps=1)
     images, classes = torch.zeros(2, 1, 8, 8, 8), torch.zeros(2, 8, 8, 8, dtype=torch.uint8)
-    with pytest.raises(MemoryLimitError, match=r"a step of 2 patches of 8×8×8 voxels.*lower training\.batch") as caught:
+    with pytest.raises(MemoryLimitError, match=r"a step of 2 samples of 8×8×8 voxels.*lower training\.batch") as caught:
         train_step(network, optimise.create(network, training), mean_of, training, images, classes)
     assert caught.value.exit_code == 5
 

@@ -59,7 +59,7 @@ def show_plan(facts: Fingerprint, made: Plan) -> None:
     from striate.planning.cost import samples_sentence
     from striate.planning.make import subjects
 
-    training, told = made.training, made.expected
+    task, training, told = made.task, made.training, made.expected
     length = (
         f"{training.steps} steps"
         if training.steps
@@ -68,20 +68,21 @@ def show_plan(facts: Fingerprint, made: Plan) -> None:
     say(
         f"{facts.cohort}: {len(facts.cases)} training cases of {subjects(facts)} subjects, channels {', '.join(facts.channels)}"
     )
-    say(f"learns       {', '.join(made.task.outputs.names)}")
+    say(f"learns       {', '.join(task.outputs.names)}")
     for title, value, key in (
         ("spacing", f"{_times(made.preparation.spacing_mm)} mm", "preparation.spacing_mm"),
         ("intensities", ", ".join(made.preparation.normalisation), "preparation.normalisation"),
         ("network", f"{made.network.name} {made.network.spatial_dims}D", "network.name"),
-        ("patch", f"{_times(training.patch)} voxels", "training.patch"),
-        ("batch", f"{training.batch} patches", "training.batch"),
+        ("patch" if task.kind == "segmentation" else "image", f"{_times(training.patch)} voxels", "training.patch"),
+        ("batch", f"{training.batch} {task.samples}", "training.batch"),
         ("mirroring", f"axes {list(training.augmentation.mirror_axes)}", "training.augmentation.mirror_axes"),
         ("precision", training.precision, "training.precision"),
     ):
         say(f"{title:<12} {value}\n{'':<12}   because: {made.reasons.get(key, '')}")
     say(f"{'schedule':<12} {length}, {told.step_s or 0:.3g} s each (measured)")
-    say(f"{'sees':<12} {_times(told.receptive_field_mm or ())} mm; objects are {_times(told.object_mm or ())} mm")
-    say(f"{'parameters':<12} {told.parameters or 0:,}; {(told.macs_per_patch or 0) / 1e9:.3g} GMAC per patch")
+    objects = f"; objects are {_times(told.object_mm)} mm" if told.object_mm else ""
+    say(f"{'sees':<12} {_times(told.receptive_field_mm or ())} mm{objects}")
+    say(f"{'parameters':<12} {told.parameters or 0:,}; {(told.macs_per_patch or 0) / 1e9:.3g} GMAC per {task.sample}")
     say(f"{'samples':<12} {samples_sentence(told.samples_per_parameter or 0, subjects(facts))}")
     say(
         f"{'computing':<12} {told.training_flops_by_operations or 0:.2e} FLOP by operations,"

@@ -77,6 +77,20 @@ class Task(Config):
             return ClassSet(self.channels, exclusive=False)
         return ClassSet(self.classes, exclusive=not self.multi_label)
 
+    @property
+    def sample(self) -> str:
+        """What a network sees at once, in a word: ``patch``, ``image``, ``slice`` or ``sequence``."""
+        if self.kind == "segmentation":
+            return "patch"
+        if self.kind == "sequence":
+            return "sequence"
+        return "slice" if self.unit == "slice" else "image"
+
+    @property
+    def samples(self) -> str:
+        """`sample` in the plural."""
+        return "patches" if self.sample == "patch" else f"{self.sample}s"
+
 
 class NetworkChoice(Config):
     """Which network, with its options (see ``striate.networks``)."""

@@ -1,6 +1,6 @@
 """Several processes, one network: DistributedDataParallel under ``torchrun`` (gloo on CPU, NCCL on GPUs).
 
-Each process draws its own patches, gradients are averaged, and process 0 writes. Without ``torchrun`` nothing changes.
+Each process draws its own patches or images, gradients are averaged, and process 0 writes. Without ``torchrun`` nothing changes.
 """
 
 from __future__ import annotations

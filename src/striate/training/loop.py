@@ -1,7 +1,7 @@
 """The loop, top to bottom as the lecture's five steps.
 
     1. initialise all weights at random
-    2. forward: show a batch of training patches
+    2. forward: show a batch of training patches or images
     3. total error between output and truth
     4. backpropagate, and update each weight in proportion to its part in the error
     5. repeat, until the schedule is done

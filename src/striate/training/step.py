@@ -126,7 +126,7 @@ def train_step(
             raise
         patch = "×".join(str(n) for n in training.patch)
         raise MemoryLimitError(
-            expected("training", f"memory ran out in a step of {training.batch} patches of {patch} voxels"
+            expected("training", f"memory ran out in a step of {training.batch} samples of {patch} voxels"
                      f" ({' '.join(str(error).split())[:200]})", f"{show_bytes(memory_free_bytes())} are free",
                      "In plan.yaml lower training.batch or make training.patch and inference.patch smaller, or plan with"
                      " less --memory.")

@@ -90,5 +90,5 @@ def refuse_large(plan: Plan, path: Path, memory: str | None) -> None:
         smaller = "lower training.batch" if training.batch > 1 else "make training.patch and inference.patch smaller"
         raise MemoryLimitError(
             expected(path, f"training needs about {show_bytes(needed)}", f"{show_bytes(there)} may be used",
-                     f"In {path.name} {smaller} (now {training.batch} patches of {patch} voxels)."), path=path,
+                     f"In {path.name} {smaller} (now {training.batch} {plan.task.samples} of {patch} voxels)."), path=path,
         )  # fmt: skip
