@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from striate.comparing.fits import planned
-from striate.comparing.row import samples_of
+from striate.planning.cost import samples_of
 from striate.planning.fingerprint import CaseShape, Fingerprint, Intensity
 from striate.planning.plan import Task
 

@@ -31,8 +31,8 @@ class FakeTimer:
         self.macs_per_s, self.fast = macs_per_s, fast
 
     def step(self, task, choice, training):
-        images = training.batch * (training.length if task.kind == "sequence" else 1)
-        seconds = 3 * images * network_cost(task, choice, training.patch).macs / self.macs_per_s
+        macs = network_cost(task, choice, training.patch, training.length).macs
+        seconds = 3 * training.batch * macs / self.macs_per_s
         measured = {"fp32": seconds, "bf16": seconds / 2}
         return StepTime(measured["bf16"], "bf16", measured)
 

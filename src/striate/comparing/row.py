@@ -15,7 +15,7 @@ from striate.comparing.trial import Trial
 from striate.core.files import read_json
 from striate.data.split import Split
 from striate.networks.depth import depth
-from striate.planning.cost import flops_by_operations, network_cost, seen_patch
+from striate.planning.cost import samples_of, seen_patch, training_operations
 from striate.planning.fingerprint import Fingerprint
 from striate.planning.plan import Plan
 from striate.training.run import Run
@@ -105,17 +105,8 @@ def _size(
     )
 
 
-def samples_of(plan: Plan, seen: Fingerprint) -> int:
-    """Return the training images: cases, or the axial slices that preparation leaves of them."""
-    if plan.task.unit != "slice":
-        return len(seen.cases)
-    return sum((c.cropped if plan.preparation.crop else c.shape)[2] for c in seen.cases)
-
-
 def training_flops(plan: Plan, steps: int, training_s: float, samples: int) -> tuple[float, float | None]:
     """Return the FLOPs of training by counting and by time (arXiv 2202.05924).
-
-    Where all but the read-out is fixed, the features of the samples are computed once and the read-out alone is trained.
 
     Parameters
     ----------
@@ -126,13 +117,7 @@ def training_flops(plan: Plan, steps: int, training_s: float, samples: int) -> t
     samples
         Training images.
     """
-    cost, batch = network_cost(plan.task, plan.network, plan.training.patch), plan.training.batch
-    images = plan.training.length / networks.SEQUENCE_LENGTH if plan.task.kind == "sequence" else 1
-    if networks.load(plan.network.name).fixed_features:
-        learned = sum(layer.macs for layer in cost.layers if layer.name.split(".")[0] == "readout")
-        by_operations = flops_by_operations(learned, batch, steps) + 2.0 * cost.macs * samples
-    else:
-        by_operations = images * flops_by_operations(cost.macs, batch, steps)
+    by_operations = training_operations(plan, steps, samples)
     told = plan.expected
     expected_s = (told.steps or 0) * (told.step_s or 0)
     if not told.training_flops_by_time or not expected_s:

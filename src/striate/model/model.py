@@ -148,7 +148,7 @@ class Model:
 def _activations_per_voxel(plan: Plan) -> float:
     """Return how many numbers all layers put out per voxel of a patch; prediction judges its memory by it."""
     patch = plan.inference.patch
-    cost = network_cost(plan.task, plan.network, patch)
+    cost = network_cost(plan.task, plan.network, patch, plan.training.length)
     return round(cost.activations / math.prod(seen_patch(patch, plan.network.spatial_dims)), 3)
 
 

@@ -44,7 +44,7 @@ NETWORKS: dict[str, str] = {
 }
 
 SEQUENCE_LENGTH = 8
-"""Images of a sequence when its cost is counted; the count grows in proportion."""
+"""Images of a sequence when its cost is counted and no other number is asked for."""
 
 ARGUMENTS = ("name", "spatial_dims", "in_channels", "out_channels")
 """Arguments of `create`; no network may have an option of this name."""
@@ -114,6 +114,7 @@ def cost(
     in_channels: int = 1,
     out_channels: int = 10,
     training: bool = True,
+    length: int = SEQUENCE_LENGTH,
     **options: Any,
 ) -> Cost:
     """Count parameters, multiply-accumulates, activations and receptive field, per layer and in total.
@@ -125,11 +126,12 @@ def cost(
     name, in_channels, out_channels, **options
         As for `create`.
     input_size
-        Voxels along each spatial axis; its length decides between 2D and 3D. Sequences are counted with
-        `SEQUENCE_LENGTH` images.
+        Voxels along each spatial axis; its length decides between 2D and 3D.
     training
         Count what runs while training (all heads of deep supervision), as nnU-Net's published figures do; False
         counts what runs while predicting.
+    length
+        Images of a sequence; without meaning for networks of single images.
 
     Raises
     ------
@@ -149,7 +151,7 @@ def cost(
             out_channels=out_channels,
             **sized(name, size, options),
         )
-    time = (SEQUENCE_LENGTH,) if network.task == "sequence" else ()
+    time = (length,) if network.task == "sequence" else ()
     return count(network, (*time, in_channels, *size), training=training)
 
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from striate import networks
-from striate.planning.plan import NetworkChoice, Task
+from striate.planning.plan import NetworkChoice, Plan, Task
 
 if TYPE_CHECKING:
     from striate.networks.counting import Cost
+    from striate.planning.fingerprint import Fingerprint
 
 T = TypeVar("T", int, float)
 
@@ -25,17 +26,21 @@ COPIES = 2.6
 """Activations held per convolution output during a step (output, normalised output, gradient in flight); measured."""
 
 
-def network_cost(task: Task, choice: NetworkChoice, patch: tuple[int, ...]) -> Cost:
-    """Count the network of a plan on one patch."""
+def network_cost(
+    task: Task, choice: NetworkChoice, patch: tuple[int, ...], length: int = networks.SEQUENCE_LENGTH
+) -> Cost:
+    """Count the network of a plan on one patch, or on one sequence of `length` images."""
     size = seen_patch(patch, choice.spatial_dims)
-    return _counted(choice.name, size, len(task.channels), task.outputs.out_channels, json.dumps(choice.options))
+    return _counted(
+        choice.name, size, len(task.channels), task.outputs.out_channels, length, json.dumps(choice.options)
+    )
 
 
 @functools.lru_cache(maxsize=64)
-def _counted(name: str, size: tuple[int, ...], in_channels: int, out_channels: int, options: str) -> Cost:
+def _counted(name: str, size: tuple[int, ...], in_channels: int, out_channels: int, length: int, options: str) -> Cost:
     """Count once what planning asks for again and again."""
     given = {key: value for key, value in json.loads(options).items() if key != "input_size"}  # it is the patch
-    return networks.cost(name, size, in_channels=in_channels, out_channels=out_channels, **given)
+    return networks.cost(name, size, in_channels=in_channels, out_channels=out_channels, length=length, **given)
 
 
 def seen_patch(patch: tuple[int, ...], spatial_dims: int, values: tuple[T, ...] | None = None) -> tuple[T, ...]:
@@ -50,6 +55,35 @@ def seen_patch(patch: tuple[int, ...], spatial_dims: int, values: tuple[T, ...] 
 def flops_by_operations(macs_per_patch: int, batch: int, steps: int) -> float:
     """Training FLOPs by counting: 2 per MAC, three passes (forward 1, backward 2) per patch (arXiv 2202.05924, method 1)."""
     return 2.0 * macs_per_patch * 3.0 * batch * steps
+
+
+def training_operations(plan: Plan, steps: int, samples: int) -> float:
+    """Return the training FLOPs of `plan` by counting.
+
+    Where all but the read-out is fixed, the features of the samples are computed once and the read-out alone is trained.
+
+    Parameters
+    ----------
+    plan
+        What is followed.
+    steps
+        Updates.
+    samples
+        Training images; see `samples_of`.
+    """
+    cost = network_cost(plan.task, plan.network, plan.training.patch, plan.training.length)
+    batch = plan.training.batch
+    if not networks.load(plan.network.name).fixed_features:
+        return flops_by_operations(cost.macs, batch, steps)
+    learned = sum(layer.macs for layer in cost.layers if layer.name.split(".")[0] == "readout")
+    return flops_by_operations(learned, batch, steps) + 2.0 * cost.macs * samples
+
+
+def samples_of(plan: Plan, facts: Fingerprint) -> int:
+    """Return the training images: cases, or the axial slices that preparation leaves of them."""
+    if plan.task.unit != "slice":
+        return len(facts.cases)
+    return sum((c.cropped if plan.preparation.crop else c.shape)[2] for c in facts.cases)
 
 
 def flops_by_time(seconds: float, peak_flops: float) -> float:

@@ -12,11 +12,12 @@ from striate.data.augment import Augmentation
 from striate.data.prepare import Preparation
 from striate.planning.cost import (
     SampleCount,
-    flops_by_operations,
     flops_by_time,
     network_cost,
+    samples_of,
     seen_patch,
     training_bytes,
+    training_operations,
 )
 from striate.planning.fingerprint import Fingerprint
 from striate.planning.plan import Expected, Inference, Plan, Task, Training
@@ -244,7 +245,7 @@ def _training(budget: Budget, best: Candidate, time: StepTime, mirror: tuple[int
 def expectation(plan: Plan, facts: Fingerprint, time: StepTime, timer: Timer) -> Expected:
     """Compute what the plan expects of itself: cost, receptive field, time, memory."""
     training = plan.training
-    cost = network_cost(plan.task, plan.network, training.patch)
+    cost = network_cost(plan.task, plan.network, training.patch, training.length)
     steps = training.steps or max(1, int(LEARNING_SHARE * (training.budget_s or 0) / time.step_s))
     seconds = training.budget_s or steps * time.step_s / LEARNING_SHARE
     seen_mm = seen_patch(training.patch, plan.network.spatial_dims, plan.preparation.spacing_mm)
@@ -259,7 +260,7 @@ def expectation(plan: Plan, facts: Fingerprint, time: StepTime, timer: Timer) ->
         samples_per_parameter=round(SampleCount(voxels, cost.parameters, subjects(facts)).per_parameter, 4),
         step_s=round(time.step_s, 4),
         steps=steps,
-        training_flops_by_operations=flops_by_operations(cost.macs, training.batch, steps),
+        training_flops_by_operations=training_operations(plan, steps, samples_of(plan, facts)),
         training_flops_by_time=flops_by_time(steps * time.step_s, timer.peak_flops(training.precision)),
         peak_memory_bytes=training_bytes(cost, training.batch, training.precision),
         time_s=round(seconds, 1),

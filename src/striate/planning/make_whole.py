@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from striate import networks
 from striate.core.errors import MemoryLimitError, expected
 from striate.core.machine import show_bytes
 from striate.data.augment import Augmentation
@@ -54,7 +55,8 @@ def make_whole_plan(facts: Fingerprint, task: Task, budget: Budget, timer: Timer
     patch = (*seen.value.size, 1) if task.unit == "slice" else seen.value.size
     training = _training(task, budget, seen.value, patch, mirror, wishes.seed)
     time = timer.step(task, seen.value.choice, training)
-    batch = _affordable(training.batch, budget, time)
+    fixed = networks.load(seen.value.choice.name).fixed_features  # the read-out's updates take no time to speak of
+    batch = training.batch if fixed else _affordable(training.batch, budget, time)
     if batch < training.batch:
         training = training.changed(batch=batch)
         time = timer.step(task, seen.value.choice, training)
@@ -81,7 +83,7 @@ def _training(
     task: Task, budget: Budget, seen: Shown, patch: tuple[int, ...], mirror: tuple[int, ...], seed: int
 ) -> Training:
     """Return the settings, with the largest batch that fits into the memory."""
-    cost = network_cost(task, seen.choice, patch)
+    cost = network_cost(task, seen.choice, patch, SEQUENCE_LENGTH)
     images = SEQUENCE_LENGTH if task.kind == "sequence" else 1
     sizes = [b for b in BATCHES if b * images <= BATCHES[0]]
     fits = [b for b in sizes if training_bytes(cost, b, "fp32") <= budget.memory_bytes]

@@ -6,9 +6,10 @@ import time
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from striate import networks
+from striate.networks.network import Network
 from striate.planning.cost import seen_patch
 from striate.planning.plan import NetworkChoice, Task, Training
 from striate.planning.timer import StepTime
@@ -53,6 +54,7 @@ def time_step(
 ) -> StepTime:
     """Time full updates (forward, error, backward, update) on random data in each precision and return the faster.
 
+    Of a network with fixed features only the read-out is updated, from features that are computed once: that is timed.
     One step warms up, the fastest of `repeats` counts: the machine's other work can only slow a step down.
     """
     results = {}
@@ -65,9 +67,13 @@ def time_step(
             out_channels=task.outputs.out_channels,
             **choice.options,
         )
-        trained = to_device(network, choice.spatial_dims).train()
+        shape = _shape(task, choice, setting)
+        learned: nn.Module = network
+        if network.fixed_features:
+            shape, learned = (_features(network, shape),), network.readout
+        trained = to_device(learned, choice.spatial_dims).train()
         optimiser, loss = optimise.create(trained, setting), losses.create(setting.loss, task.outputs)
-        images, truth = _random_batch(task, choice, setting)
+        images, truth = _random_batch(task, choice, setting, shape)
         times = []
         for _ in range(repeats + 1):
             _synchronise()
@@ -80,13 +86,29 @@ def time_step(
     return StepTime(results[best], best, results)
 
 
-def _random_batch(task: Task, choice: NetworkChoice, training: Training) -> tuple[Tensor, Tensor]:
-    """Return images and truth of the shapes that the task has."""
+def _shape(task: Task, choice: NetworkChoice, training: Training) -> tuple[int, ...]:
+    """Return the shape of one sample."""
+    time = (training.length,) if task.kind == "sequence" else ()
+    return (*time, len(task.channels), *seen_patch(training.patch, choice.spatial_dims))
+
+
+def _features(network: Network, shape: tuple[int, ...]) -> int:
+    """Return how many features a read-out learns from."""
+    if isinstance(network.readout, nn.Linear):
+        return network.readout.in_features
+    with torch.inference_mode():
+        return network.features(torch.zeros((1, *shape))).shape[1]
+
+
+def _random_batch(
+    task: Task, choice: NetworkChoice, training: Training, shape: tuple[int, ...]
+) -> tuple[Tensor, Tensor]:
+    """Return samples of `shape`, and truth of the shape that the task has."""
     draw = torch.Generator().manual_seed(0)
     size = seen_patch(training.patch, choice.spatial_dims)
     time = (training.length,) if task.kind == "sequence" else ()
-    images = torch.randn((training.batch, *time, len(task.channels), *size), generator=draw).to(device())
-    if not time:
+    images = torch.randn((training.batch, *shape), generator=draw).to(device())
+    if len(shape) == choice.spatial_dims + 1:
         images = images.to(memory_format=channels_last(choice.spatial_dims))
     if task.kind == "reconstruction":
         return images, images

@@ -79,8 +79,8 @@ def refuse_large(plan: Plan, path: Path, memory: str | None) -> None:
     training = plan.training
     try:
         losses.create(training.loss, plan.task.outputs)
-        cost = network_cost(plan.task, plan.network, training.patch)
-        network_cost(plan.task, plan.network, plan.inference.patch)
+        cost = network_cost(plan.task, plan.network, training.patch, training.length)
+        network_cost(plan.task, plan.network, plan.inference.patch, training.length)
     except UsageError as error:
         raise PlanError(f"{path}: {error}", path=path) from error
     needed = training_bytes(cost, training.batch, training.precision)
