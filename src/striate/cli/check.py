@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
+from striate.cli.options import AsJson
 from striate.cli.screen import Screen, say, show_json
 
 
 def command(
     cohort: Annotated[Path, typer.Argument(help="Folder of a cohort in any known layout, or its CSV.")],
     out: Annotated[Path | None, typer.Option(help="Write the result as JSON to this file.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Check a cohort; returns 1 where an error or a warning was found."""
     from striate.workflows.check import check

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from striate.cli import options
 from striate.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -14,9 +15,7 @@ if TYPE_CHECKING:
 
 
 def command(
-    cohort: Annotated[
-        Path | None, typer.Argument(help="A folder in a known layout, or a CSV; not with --resume.")
-    ] = None,
+    cohort: options.NewCohort = None,
     networks: Annotated[str | None, typer.Option(help="Names joined by commas, for instance lenet5,hmax,mlp.")] = None,
     budget: Annotated[
         str | None, typer.Option(help="Time of all runs together, for instance 30m (the default).")
@@ -29,15 +28,10 @@ def command(
     out: Annotated[Path | None, typer.Option(help="Folder of the comparison; comparisons/COHORT by default.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the comparison in --out.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and run nothing.")] = False,
-    task: Annotated[
-        str | None,
-        typer.Option(
-            help="segmentation, classification, sequence, reconstruction, contains:REGION or sequence:REGION."
-        ),
-    ] = None,
-    regions: Annotated[list[str] | None, typer.Option(help="Unions of labels, for instance tumour=1+2+3+4.")] = None,
-    holdout: Annotated[list[str] | None, typer.Option(help="Subject or case kept for validation; repeatable.")] = None,
-    fold: Annotated[str | None, typer.Option(help="K/N: validate on part K of N, by subject.")] = None,
+    task: options.TaskName = None,
+    regions: options.Regions = None,
+    holdout: options.Holdout = None,
+    fold: options.Fold = None,
     folds: Annotated[int | None, typer.Option(help="N: validate on each part of N in turn.")] = None,
     encoder: Annotated[
         Path | None, typer.Option(help="A run or model whose weights networks of its kind also start from.")
@@ -45,10 +39,10 @@ def command(
     probe: Annotated[
         str | None, typer.Option(help="invariance: how outputs change with shift, scale, clutter.")
     ] = None,
-    memory: Annotated[str | None, typer.Option(help="Memory that training may use, for instance 6G.")] = None,
+    memory: options.Memory = None,
     dims: Annotated[int | None, typer.Option(help="2: 2D networks on slices of 3D scans.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the first repetition.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+    as_json: options.AsJson = False,
 ) -> int:
     """Train networks within one budget and compare them."""
     from striate.cli.screen import Screen, show_json

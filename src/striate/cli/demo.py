@@ -7,13 +7,15 @@ from typing import Annotated
 
 import typer
 
+from striate.cli.options import AsJson
+
 
 def command(
     out: Annotated[Path, typer.Option(help="Folder to be made.")] = Path("demo"),
     subjects: Annotated[int, typer.Option(help="Phantoms to learn from.")] = 12,
     budget: Annotated[str, typer.Option(help="Time for training.")] = "4m",
     seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run the whole path on a phantom cohort."""
     from striate.cli.screen import Screen, say, show_json

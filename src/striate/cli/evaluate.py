@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from striate.cli.options import AsJson
+
 if TYPE_CHECKING:
     from striate.measure.classification import ClassEvaluation
     from striate.measure.evaluation import Evaluation
@@ -32,7 +34,7 @@ def command(
     min_overlap: Annotated[float, typer.Option(help="Share of a lesion to cover to find it; 0: one voxel.")] = 0.0,
     min_lesion_ml: Annotated[float, typer.Option(help="Do not count lesions smaller than this, in mL.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Of the bootstrap intervals.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Compare predicted masks or classes with the truth."""
     from striate.cli.screen import Screen, show_json

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from striate.cli.options import AsJson
+
 if TYPE_CHECKING:
     from striate.networks.counting import Cost
     from striate.networks.network import Network
@@ -21,7 +23,7 @@ def command(
     option: Annotated[list[str] | None, typer.Option(help="KEY=VALUE of the network's options; repeatable.")] = None,
     training: Annotated[bool, typer.Option("--training", help="Count what runs while training.")] = False,
     draw: Annotated[Path | None, typer.Option(help="Draw the network: FILE.svg.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show the networks."""
     from striate.cli.screen import show_json

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from striate.cli.options import AsJson
+
 ROWS_SHOWN = 40
 
 
@@ -29,7 +31,7 @@ def command(
     save_probabilities: Annotated[
         bool, typer.Option("--save-probabilities", help="Also write a probability map per label or region.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Predict masks, or classes, with a trained model."""
     from striate.cli.screen import Screen, show_json

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from striate.cli.options import AsJson
 from striate.cli.screen import say, show_json
 
 
@@ -15,7 +16,7 @@ def command(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="The page; report.html in the folder by default.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write the page and say where it is."""
     from striate.workflows.report import report

@@ -8,38 +8,33 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from striate.cli import options
+
 if TYPE_CHECKING:
     from striate.workflows.finish import Finished
 
 
 def command(
-    cohort: Annotated[
-        Path | None, typer.Argument(help="A folder in a known layout, or a CSV; not with --resume.")
-    ] = None,
+    cohort: options.NewCohort = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; runs/COHORT by default.")] = None,
     plan: Annotated[Path | None, typer.Option(help="A plan.yaml to follow; else one is made.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run; --steps or --budget extend it.")] = None,
-    budget: Annotated[str | None, typer.Option(help="Time of the whole run, for instance 10m (the default).")] = None,
-    steps: Annotated[int | None, typer.Option(help="Number of updates instead of a time.")] = None,
-    memory: Annotated[str | None, typer.Option(help="Memory that training may use, for instance 6G.")] = None,
-    task: Annotated[
-        str | None,
-        typer.Option(
-            help="segmentation, classification, sequence, reconstruction, contains:REGION or sequence:REGION."
-        ),
-    ] = None,
-    regions: Annotated[list[str] | None, typer.Option(help="Unions of labels, for instance tumour=1+2+3+4.")] = None,
-    holdout: Annotated[list[str] | None, typer.Option(help="Subject or case kept for validation; repeatable.")] = None,
-    fold: Annotated[str | None, typer.Option(help="K/N: validate on part K of N, by subject.")] = None,
-    fraction: Annotated[float | None, typer.Option(help="Share of the training subjects that teach, by seed.")] = None,
+    budget: options.Budget = None,
+    steps: options.Steps = None,
+    memory: options.Memory = None,
+    task: options.TaskName = None,
+    regions: options.Regions = None,
+    holdout: options.Holdout = None,
+    fold: options.Fold = None,
+    fraction: options.Fraction = None,
     encoder: Annotated[
         Path | None, typer.Option(help="Start from the weights of this run or model, its last layer excepted.")
     ] = None,
     frozen: Annotated[bool, typer.Option("--frozen", help="What comes from the encoder does not learn.")] = False,
-    network: Annotated[str | None, typer.Option(help="Use this network.")] = None,
-    dims: Annotated[int | None, typer.Option(help="2: a 2D network on slices of 3D scans.")] = None,
+    network: options.NetworkName = None,
+    dims: options.Dims = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything that is drawn.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Train a model on a cohort; resumable."""
     from striate.cli.screen import Screen
