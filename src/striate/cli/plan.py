@@ -54,7 +54,7 @@ def show_plan(facts: Fingerprint, made: Plan) -> None:
     from striate.cli.screen import say
     from striate.core.machine import show_bytes, show_seconds
     from striate.planning.cost import samples_sentence
-    from striate.planning.make import subjects
+    from striate.planning.rules.network import subjects
 
     task, training, told = made.task, made.training, made.expected
     length = (

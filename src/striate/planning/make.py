@@ -31,6 +31,7 @@ from striate.planning.rules.network import (
     candidates,
     choose,
     image_voxels,
+    subjects,
 )
 from striate.planning.rules.normalisation import normalisation
 from striate.planning.rules.spacing import target_spacing
@@ -265,8 +266,3 @@ def expectation(plan: Plan, facts: Fingerprint, time: StepTime, timer: Timer) ->
         peak_memory_bytes=training_bytes(cost, training.batch, training.precision),
         time_s=round(seconds, 1),
     )
-
-
-def subjects(facts: Fingerprint) -> int:
-    """Return the number of different subjects."""
-    return len({c.subject for c in facts.cases})
