@@ -13,19 +13,22 @@ from striate.planning.plan import Task
 from striate.planning.timer import StepTime
 
 
-class SlowTimer:
-    """Every step takes ten seconds."""
+class FixedTimer:
+    """Every step takes the same time."""
 
     fast = False
 
+    def __init__(self, step_s):
+        self.step_s = step_s
+
     def step(self, task, choice, training):
-        return StepTime(10.0, "fp32", {"fp32": 10.0})
+        return StepTime(self.step_s, "fp32", {"fp32": self.step_s})
 
     def peak_flops(self, precision):
         return 1e11
 
 
-def plan_for(name, shape, *, kind="classification", unit="case", memory=64e9, time_s=None):
+def plan_for(name, shape, *, kind="classification", unit="case", memory=64e9, time_s=None, step_s=10.0):
     facts = Fingerprint(
         cohort="things", channels=("image",), label_names={}, spatial_dims=len(shape), objects={},
         cases=tuple(
@@ -36,7 +39,7 @@ def plan_for(name, shape, *, kind="classification", unit="case", memory=64e9, ti
     )  # fmt: skip
     task = Task(kind=kind, channels=("image",), unit=unit, classes=("a", "b", "c"))
     budget = Budget(time_s, 100 if time_s is None else None, int(memory))
-    return make_whole_plan(facts, task, budget, SlowTimer(), Wishes(name))
+    return make_whole_plan(facts, task, budget, FixedTimer(step_s), Wishes(name))
 
 
 def test_a_sequence_is_counted_with_the_images_that_are_shown():
@@ -64,3 +67,7 @@ def test_fixed_features_are_counted_once_and_the_batch_is_left(name):
     assert 0 < readout < counted.macs / 10
     once, learned = 2 * counted.macs * 5, 2 * 3 * readout * 64 * plan.expected.steps
     assert plan.expected.training_flops_by_operations == once + learned
+
+
+def test_the_time_of_a_quick_step_is_not_rounded_away():
+    assert plan_for("mlp", (32, 32), step_s=2.34567e-5).expected.step_s == 2.346e-5

@@ -259,7 +259,7 @@ def expectation(plan: Plan, facts: Fingerprint, time: StepTime, timer: Timer) ->
         receptive_field_mm=tuple(round(r * s, 1) for r, s in zip(cost.receptive_field, seen_mm, strict=True)),
         object_mm=largest_mm and seen_patch(training.patch, plan.network.spatial_dims, largest_mm),
         samples_per_parameter=round(SampleCount(voxels, cost.parameters, subjects(facts)).per_parameter, 4),
-        step_s=round(time.step_s, 4),
+        step_s=float(f"{time.step_s:.4g}"),
         steps=steps,
         training_flops_by_operations=training_operations(plan, steps, samples_of(plan, facts)),
         training_flops_by_time=flops_by_time(steps * time.step_s, timer.peak_flops(training.precision)),
