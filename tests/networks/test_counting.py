@@ -149,6 +149,17 @@ def test_receptive_field_of_a_network_is_the_support_of_its_gradient(name: str) 
     assert tuple(found) == want
 
 
+def test_deterministic_algorithms_do_not_change_what_is_counted() -> None:
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        network = nn.Sequential(nn.Upsample(scale_factor=(2, 1), mode="bilinear")).to("meta")
+        assert count(network, (1, 160, 1)).receptive_field == (2, 1)
+        assert torch.are_deterministic_algorithms_enabled()
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
 def test_axis_by_hand() -> None:
     down = Axis().convolved(3, 2, 1)  # voxel i sees 2i-1 … 2i+1
     assert down.at(5) == (9, 11)

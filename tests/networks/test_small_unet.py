@@ -19,7 +19,7 @@ def test_only_the_head_works_at_full_resolution() -> None:
 def answer_to_noise(name: str, amplitude: float) -> float:
     """Largest change of a logit when a blank tile gets noise; the weights look like trained ones."""
     torch.manual_seed(0)
-    network = networks.create(name, features=(16, 32, 64, 128)).eval()
+    network = networks.create(name, spatial_dims=3, out_channels=2, features=(16, 32, 64, 128)).eval()
     for key, p in network.named_parameters():
         if p.ndim == 1:
             torch.nn.init.normal_(p, 1.0 if key.endswith("weight") else 0.0, 0.3)
@@ -38,7 +38,7 @@ def test_a_blank_tile_stays_calm() -> None:
 @pytest.mark.parametrize("stem", [1, 2, (1, 2, 2), 4])
 def test_any_stem_gives_full_resolution(stem: int | tuple[int, ...]) -> None:
     with torch.device("meta"):
-        network = networks.create("small_unet", spatial_dims=3, stem=stem, deep_supervision=True)
+        network = networks.create("small_unet", spatial_dims=3, out_channels=2, stem=stem, deep_supervision=True)
         size = tuple(2 * d for d in network.divisor)
         outputs = network(torch.empty(1, 1, *size))
     assert outputs[0].shape == (1, 2, *size)

@@ -8,8 +8,9 @@ counted (the convention of nnU-Net's and torchvision's published figures). FLOPs
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -122,13 +123,27 @@ def count(network: nn.Module, input_shape: tuple[int, ...], *, training: bool = 
     was_training = network.training
     hooks = [hook for name, module in network.named_modules() for hook in _watch(module, name, counted)]
     try:
-        with torch.no_grad(), _Operations(counted):
+        with torch.no_grad(), _usual_algorithms(), _Operations(counted):
             out = network.train(training)(x)
     finally:
         for hook in hooks:
             hook.remove()
         network.train(was_training)
     return _total(network, counted, out[0] if isinstance(out, (list, tuple)) else out)
+
+
+@contextlib.contextmanager
+def _usual_algorithms() -> Iterator[None]:
+    """Count the operations of prediction: deterministic algorithms take some of them apart, so that none is recognised."""
+    before, warn_only = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    torch.use_deterministic_algorithms(False)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warn_only)
 
 
 def _watch(module: nn.Module, name: str, counted: _Count) -> Iterable[Any]:
