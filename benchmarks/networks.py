@@ -11,17 +11,13 @@ benchmarks/networks.jsonl (not committed). Real cases come from ../shared/data o
 
 from __future__ import annotations
 
-import json
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from spine import BRATS, ROOT, command
+from spine import BRATS, command, main
 
-from striate.core.machine import describe
-
-DIGITS = ("lenet5", "lenet5_modern", "hmax", "scattering", "neocognitron", "mlp", "inception_3d")
+DIGITS = ("lenet5", "lenet5_modern", "hmax", "scattering", "neocognitron")
 SLICES = (
     "mlp", "lenet5", "lenet5_modern", "hmax", "neocognitron", "scattering", "alexnet", "googlenet", "inception_3d",
     "inception_v3", "inception_v4", "inception_resnet_v2",
@@ -88,16 +84,5 @@ def crf(folder: Path, held_out: str = "brats0004") -> dict[str, object]:
 PARTS: dict[str, Callable[[Path], dict[str, object]]] = {"digits": digits, "slices": slices, "crf": crf}
 
 
-def main(wanted: list[str]) -> None:
-    """Run the wanted parts, or all."""
-    with tempfile.TemporaryDirectory(prefix="striate-bench-") as name:
-        for part in wanted or list(PARTS):
-            row = {"part": part, **PARTS[part](Path(name)), "machine": describe()}
-            line = json.dumps(row)
-            print(line, flush=True)
-            with (ROOT / "benchmarks" / "networks.jsonl").open("a") as stream:
-                stream.write(line + "\n")
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(sys.argv[1:], PARTS, "networks.jsonl")

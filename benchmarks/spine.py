@@ -146,16 +146,16 @@ PARTS: dict[str, Callable[[Path], dict[str, object]]] = {
 }
 
 
-def main(wanted: list[str]) -> None:
-    """Run the wanted parts, or all."""
+def main(wanted: list[str], parts: dict[str, Callable[[Path], dict[str, object]]], log: str) -> None:
+    """Run the wanted parts, or all; append each one's line to benchmarks/`log`."""
     with tempfile.TemporaryDirectory(prefix="striate-bench-") as name:
-        for part in wanted or list(PARTS):
-            row = {"part": part, **PARTS[part](Path(name)), "machine": describe()}
+        for part in wanted or list(parts):
+            row = {"part": part, **parts[part](Path(name)), "machine": describe()}
             line = json.dumps(row)
             print(line, flush=True)
-            with (ROOT / "benchmarks" / "spine.jsonl").open("a") as stream:
+            with (ROOT / "benchmarks" / log).open("a") as stream:
                 stream.write(line + "\n")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(sys.argv[1:], PARTS, "spine.jsonl")

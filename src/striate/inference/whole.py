@@ -64,9 +64,7 @@ def form_of(plan: Plan) -> SampleForm:
     )
 
 
-def through(
-    network: nn.Module, images: NDArray[Any], tell: Callable[[int], None] = lambda done: None
-) -> NDArray[np.float32]:
+def through(network: nn.Module, images: NDArray[Any]) -> NDArray[np.float32]:
     """Return what `network` gives for `images` (N, …), a few at a time; it is left in the mode that it came in."""
     was_training = network.training
     network.eval()
@@ -76,7 +74,6 @@ def through(
         for start in range(0, len(images), AT_ONCE):
             part = torch.from_numpy(np.asarray(images[start : start + AT_ONCE], dtype=np.float32)).to(device)
             parts.append(network(part).float().cpu().numpy())
-            tell(min(start + AT_ONCE, len(images)))
     network.train(was_training)
     return np.concatenate(parts)
 

@@ -12,6 +12,7 @@ Form
 
 from __future__ import annotations
 
+import abc
 import math
 from collections.abc import Callable
 from typing import Any, Literal
@@ -26,7 +27,7 @@ Rule = Literal["backpropagation", "feedback_alignment"]
 """How the error comes back to earlier layers."""
 
 
-class Feedback(nn.Module):
+class Feedback(nn.Module, abc.ABC):
     """What layers with feedback alignment share.
 
     Attributes
@@ -38,9 +39,9 @@ class Feedback(nn.Module):
     feedback: Tensor
     weight: Tensor
 
+    @abc.abstractmethod
     def through(self, x: Tensor, weight: Tensor) -> Tensor:
         """Return the layer's linear map of `x` with `weight` in place of its own, without bias."""
-        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the layer's output; the gradient with respect to `x` goes through `feedback`."""
@@ -49,9 +50,9 @@ class Feedback(nn.Module):
         back = self.through(x, self.feedback)
         return self.onward(x.detach()) + (back - back.detach())
 
+    @abc.abstractmethod
     def onward(self, x: Tensor) -> Tensor:
         """Return the plain layer's output."""
-        raise NotImplementedError
 
     def angle_deg(self, x: Tensor, error: Tensor) -> float:
         """Return the angle between the feedback signal B·e and the gradient Wᵀ·e, in degrees.

@@ -28,7 +28,7 @@ FOR_PROCESSORS: dict[str, dict[str, Any]] = {
     "hmax": {"upscale": 2, "bands": 4},
     "neocognitron": {"output": "all"},
 }
-"""What is chosen for few images and minutes instead of the papers' own, where their pages show that it pays."""
+"""What is chosen for few images and minutes instead of the papers' own options, which are slower or need more images."""
 
 
 @dataclass(frozen=True)
