@@ -19,6 +19,9 @@ def command(
     ] = (2.0, 2.0, 2.0),
     visits: Annotated[int, typer.Option(help="Examinations per subject; lesions change in between.")] = 1,
     artefacts: Annotated[str, typer.Option(help="none, mixed, motion, ghosting, spikes or low_snr.")] = "none",
+    sites: Annotated[
+        int, typer.Option(help="Simulated scanners; with two or more, subjects have an age and a sex too.")
+    ] = 1,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
 ) -> None:
     """Make a cohort of FLAIR-like scans with known lesions."""
@@ -31,6 +34,7 @@ def command(
         spacing_mm=spacing,
         visits=visits,
         artefacts=artefacts,
+        sites=sites,
         progress=Screen(quiet=json),
     )
     if json:

@@ -20,11 +20,13 @@ Complex = NDArray[np.complex64]
 PHASE_AXIS = 1
 
 
-def _spectrum(signal: Array) -> Complex:
+def k_space(signal: Array) -> Complex:
+    """Return the Fourier transform of a signal (I, J, K), its centre in the middle."""
     return np.asarray(fft.fftshift(fft.fftn(signal.astype(np.complex64))), dtype=np.complex64)
 
 
-def _image(spectrum: Complex) -> Complex:
+def image_of(spectrum: Complex) -> Complex:
+    """Return the complex image that a scanner reconstructs of a k-space (I, J, K)."""
     return np.asarray(fft.ifftn(fft.ifftshift(spectrum)), dtype=np.complex64)
 
 
@@ -36,45 +38,56 @@ def none(signal: Array, rng: np.random.Generator) -> Complex:
 def motion(signal: Array, rng: np.random.Generator) -> Complex:
     """The head moves two or three times during the scan: later lines of k-space see it rotated and shifted."""
     lines = signal.shape[PHASE_AXIS]
-    spectrum = _spectrum(signal)
+    spectrum = k_space(signal)
     middle = lines // 2
     for _ in range(int(rng.integers(2, 4))):
         # the centre of k-space stays with the first pose, so that the lesion mask stays true
         start = int(rng.integers(middle + lines // 25, lines - lines // 8))
         mirrored = bool(rng.integers(2))
-        moved = _spectrum(_posed(signal, rng.normal(0, 4.0, size=3), rng.normal(0, 2.5, size=3)))
+        moved = k_space(posed(signal, rng.normal(0, 4.0, size=3), rng.normal(0, 2.5, size=3)))
         late = slice(0, lines - start) if mirrored else slice(start, lines)
         spectrum[:, late] = moved[:, late]
-    return _image(spectrum)
+    return image_of(spectrum)
 
 
-def _posed(signal: Array, degrees: NDArray[np.float64], shift_voxels: NDArray[np.float64]) -> Array:
+def posed(
+    signal: Array,
+    degrees: NDArray[np.float64],
+    shift_mm: NDArray[np.float64],
+    spacing_mm: tuple[float, ...] = (1.0, 1.0, 1.0),
+) -> Array:
+    """Return the signal (I, J, K) of a head that is turned by a few `degrees` about each axis and shifted.
+
+    Without `spacing_mm` everything is in voxels.
+    """
     a, b, c = np.deg2rad(degrees)
     turn = np.array([[1, -c, b], [c, 1, -a], [-b, a, 1]])  # small angles
+    size = np.array(spacing_mm, dtype=np.float64)
+    turn = turn * size[None, :] / size[:, None]
     middle = (np.array(signal.shape) - 1) / 2
-    offset = middle - turn @ middle + shift_voxels
+    offset = middle - turn @ middle + shift_mm / size
     return np.asarray(ndimage.affine_transform(signal, turn, offset, order=1), dtype=np.float32)
 
 
 def ghosting(signal: Array, rng: np.random.Generator) -> Complex:
     """Every second to fourth phase-encoding line is weaker: faint copies of the head, shifted along axis 1."""
-    spectrum = _spectrum(signal)
+    spectrum = k_space(signal)
     lines = spectrum.shape[PHASE_AXIS]
     every = int(rng.integers(2, 5))
     weaker = np.ones(lines, dtype=np.float32)
     weaker[int(rng.integers(every)) :: every] -= np.float32(rng.uniform(0.35, 0.65))
     weaker[lines // 2 - 1 : lines // 2 + 2] = 1
-    return _image(spectrum * weaker[None, :, None])
+    return image_of(spectrum * weaker[None, :, None])
 
 
 def spikes(signal: Array, rng: np.random.Generator) -> Complex:
     """One to three points of k-space are far too strong: stripes over the whole image (herringbone)."""
-    spectrum = _spectrum(signal)
+    spectrum = k_space(signal)
     strongest = float(np.abs(spectrum).max())
     for _ in range(int(rng.integers(1, 4))):
         at = tuple(int(n // 2 + rng.choice((-1, 1)) * rng.integers(n // 8, n // 3)) for n in spectrum.shape)
         spectrum[at] += strongest * rng.uniform(0.10, 0.25) * np.exp(1j * rng.uniform(0, 2 * np.pi))
-    return _image(spectrum)
+    return image_of(spectrum)
 
 
 ARTEFACTS: dict[str, Callable[[Array, np.random.Generator], Complex]] = {

@@ -118,9 +118,12 @@ class Sites:
 KINDS = {"periventricular": 0.45, "deep": 0.40, "juxtacortical": 0.15}
 
 
-def draw_lesions(rng: np.random.Generator, sites: Sites) -> list[Lesion]:
-    """Draw the lesions of one subject: between `FEWEST` and `MOST`, volumes log-normal, largest placed first."""
-    number = int(np.clip(np.round(np.exp(rng.normal(np.log(14), 0.55))), FEWEST, MOST))
+def draw_lesions(rng: np.random.Generator, sites: Sites, load: float = 1.0) -> list[Lesion]:
+    """Draw the lesions of one subject: between `FEWEST` and `MOST`, volumes log-normal, largest placed first.
+
+    `load` is how many there are over the usual.
+    """
+    number = int(np.clip(np.round(np.exp(rng.normal(np.log(14 * load), 0.55))), FEWEST, MOST))
     volumes = np.sort(draw_volumes_ml(rng, number))[::-1]
     volumes[0] = max(volumes[0], LOAD_ML)
     lesions: list[Lesion] = []

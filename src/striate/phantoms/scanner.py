@@ -75,27 +75,38 @@ class Raster:
         return np.asarray(fine / np.float32(a * b * c), dtype=np.float32)
 
 
-def scan(signal: Array, raster: Raster, artefact: str, rng: np.random.Generator) -> NDArray[np.int16]:
+def scan(
+    signal: Array,
+    raster: Raster,
+    artefact: str,
+    rng: np.random.Generator,
+    *,
+    noise: float = 1.0,
+    bias: float = 1.0,
+    unit: float = 1.0,
+) -> NDArray[np.int16]:
     """Return what the scanner stores of a noise-free `signal` (white matter is 1).
 
     The sum of the coil's sensitivity, the artefact and complex Gaussian noise; its magnitude is Rician (Gudbjartsson
-    and Patz, Magnetic Resonance in Medicine 34(6), 1995). Units are arbitrary and differ between scans.
+    and Patz, Magnetic Resonance in Medicine 34(6), 1995). Units are arbitrary and differ between scans. `noise`, `bias`
+    and `unit` are how strong noise and coil field and how large the unit are, over the usual.
     """
-    bias = sensitivity(raster.shape, rng)
+    field = sensitivity(raster.shape, rng, bias)
     texture = 1.0 + 0.035 * _smooth(raster, 7.0, rng)
-    noise = float(rng.uniform(*NOISE_AT_2MM)) * (8.0 / float(np.prod(raster.spacing_mm))) ** (1 / 3)
-    unit = float(rng.uniform(250.0, 600.0))
-    complex_image = ARTEFACTS[artefact](np.asarray(signal * bias * texture, dtype=np.float32), rng)
-    sigma = np.float32(noise * noise_factor(artefact))
+    level = noise * float(rng.uniform(*NOISE_AT_2MM)) * (8.0 / float(np.prod(raster.spacing_mm))) ** (1 / 3)
+    brightness = unit * float(rng.uniform(250.0, 600.0))
+    complex_image = ARTEFACTS[artefact](np.asarray(signal * field * texture, dtype=np.float32), rng)
+    sigma = np.float32(level * noise_factor(artefact))
     real = complex_image.real + sigma * rng.standard_normal(raster.shape, dtype=np.float32)
     imaginary = complex_image.imag + sigma * rng.standard_normal(raster.shape, dtype=np.float32)
-    return np.clip(np.round(unit * np.hypot(real, imaginary)), 0, 32767).astype(np.int16)
+    return np.clip(np.round(brightness * np.hypot(real, imaginary)), 0, 32767).astype(np.int16)
 
 
-def sensitivity(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-    """Draw a smooth positive field around 1 (bias field): exponential of a quadratic polynomial, about ± 25 %."""
+def sensitivity(shape: tuple[int, ...], rng: np.random.Generator, strength: float = 1.0) -> Array:
+    """Draw a smooth positive field around 1 (bias field): exponential of a quadratic polynomial, about ± 25 % · `strength`."""
     x, y, z = np.meshgrid(*(np.linspace(-1, 1, n, dtype=np.float32) for n in shape), indexing="ij", sparse=True)
-    a = rng.normal(0, [0.12, 0.12, 0.12, 0.09, 0.09, 0.09, 0.12, 0.12, 0.12]).astype(np.float32)
+    spread = strength * np.array([0.12, 0.12, 0.12, 0.09, 0.09, 0.09, 0.12, 0.12, 0.12])
+    a = rng.normal(0, spread).astype(np.float32)
     poly = a[0] * x + a[1] * y + a[2] * z + a[3] * x * y + a[4] * y * z + a[5] * x * z
     poly = poly + a[6] * (x * x - 1 / 3) + a[7] * (y * y - 1 / 3) + a[8] * (z * z - 1 / 3)
     return np.asarray(np.exp(poly), dtype=np.float32)

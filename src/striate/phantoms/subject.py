@@ -14,8 +14,10 @@ from striate.phantoms import artefacts as kinds
 from striate.phantoms.anatomy import CSF, GREY, WHITE, Array, Template, template
 from striate.phantoms.contrast import Contrast, draw_contrast
 from striate.phantoms.lesions import Change, Lesion, Sites, draw_lesions, evolve
+from striate.phantoms.person import Person, draw_person
 from striate.phantoms.scanner import Raster, scan, stretched
 from striate.phantoms.shape import WARP_MM, Warp, draw_shape, warp, warp_axes
+from striate.phantoms.site import USUAL, Site, draw_site
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,6 +38,10 @@ class Visit:
         Volume of the mask in mL.
     change
         Lesions that are new, grown or vanished since the visit before.
+    site
+        Where it was scanned.
+    person
+        Who was scanned; None in cohorts of one site, which have neither age nor sex.
     """
 
     time: int
@@ -45,6 +51,8 @@ class Visit:
     lesions: int
     lesion_ml: float
     change: Change
+    site: Site = USUAL
+    person: Person | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +83,13 @@ def stream(seed: int, subject: int, *key: int) -> np.random.Generator:
 
 
 def visits(
-    seed: int, subject: int, *, spacing_mm: tuple[float, ...], count: int = 1, artefacts: str = "none"
+    seed: int,
+    subject: int,
+    *,
+    spacing_mm: tuple[float, ...],
+    count: int = 1,
+    artefacts: str = "none",
+    sites: int = 1,
 ) -> Iterator[Visit]:
     """Yield the visits of subject number `subject` (0, 1, …), one at a time.
 
@@ -91,19 +105,26 @@ def visits(
         Number of visits.
     artefacts
         A name of `striate.phantoms.artefacts.ARTEFACTS`, or ``mixed``.
+    sites
+        Number of scanners; subjects go to them in turn. With one, subjects have neither age nor sex.
 
     Raises
     ------
     UsageError
         When the spacing is outside its range or the artefact is unknown.
     """
-    raster = Raster.of(spacing_mm)
-    warped, contrast = warp(draw_shape(stream(seed, subject, 0)), template()), draw_contrast(stream(seed, subject, 1))
-    sites = lesion_sites(warped, template())
-    lesions, change = draw_lesions(stream(seed, subject, 2), sites), Change()
+    raster, site, person = Raster.of(spacing_mm), USUAL, None
+    shape, contrast, load = draw_shape(stream(seed, subject, 0)), draw_contrast(stream(seed, subject, 1)), 1.0
+    if sites > 1:
+        site, person = draw_site(seed, subject % sites), draw_person(stream(seed, subject, 5))
+        raster = site.raster(spacing_mm, stream(seed, subject, 6))
+        shape, contrast, load = person.shaped(shape), site.shown(person.shown(contrast)), person.load
+    warped = warp(shape, template())
+    places = lesion_sites(warped, template())
+    lesions, change = draw_lesions(stream(seed, subject, 2), places, load), Change()
     for time in range(1, count + 1):
         if time > 1:
-            lesions, change = evolve(stream(seed, subject, 2, time), sites, lesions)
+            lesions, change = evolve(stream(seed, subject, 2, time), places, lesions)
         rng = stream(seed, subject, 3, time)
         pose = draw_pose(rng)
         artefact = kinds.choose(artefacts, stream(seed, subject, 4, time))
@@ -111,8 +132,9 @@ def visits(
         label = LabelMap((fraction >= 0.5).astype(np.uint8), raster.affine)
         number = components(label.array)[1]
         volume = float(label.array.sum() * label.grid.voxel_volume_ml)
-        flair = Image(scan(signal, raster, artefact, rng)[None], raster.affine)
-        yield Visit(time, flair, label, artefact, number, volume, change)
+        stored = scan(signal, raster, artefact, rng, noise=site.noise, bias=site.bias, unit=site.unit)
+        flair = Image(stored[None], raster.affine)
+        yield Visit(time, flair, label, artefact, number, volume, change, site, person)
 
 
 def lesion_sites(warped: Warp, anatomy: Template) -> Sites:

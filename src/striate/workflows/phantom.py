@@ -18,6 +18,7 @@ def phantom(
     spacing_mm: tuple[float, ...] | None = None,
     visits: int = 1,
     artefacts: str = "none",
+    sites: int = 1,
     progress: Progress | None = None,
 ) -> Path:
     """Make a phantom cohort and return the path of its ``cohort.csv``.
@@ -36,6 +37,9 @@ def phantom(
         Examinations per subject; from the second on lesions have grown, vanished or are new.
     artefacts
         ``none``, ``mixed``, or one of ``motion``, ``ghosting``, ``spikes``, ``low_snr``.
+    sites
+        Number of simulated scanners, each with voxels, noise, coil, units and contrast of its own. With two or more, subjects
+        also have an age and a sex, and the table the columns ``site``, ``tesla``, ``age``, ``sex``.
     progress
         Who is told of the progress.
 
@@ -49,17 +53,21 @@ def phantom(
         When the disk is full or `out` cannot be written; nothing is left.
     """
     spacing = spacing_mm or (2.0, 2.0, 2.0)
-    validate(subjects, seed, spacing, visits, artefacts)
+    validate(subjects, seed, spacing, visits, artefacts, sites)
     watch = Stopwatch()
     progress = progress or Silent()
     with filling(Path(out)) as folder:
         rows: list[Row] = []
         made = write_subjects(
-            folder, subjects=subjects, seed=seed, spacing_mm=spacing, count=visits, artefacts=artefacts
+            folder, subjects=subjects, seed=seed, spacing_mm=spacing, count=visits, artefacts=artefacts, sites=sites
         )
         for visited in each(progress, "phantom", made, subjects):
             rows += visited
         write_table(folder, rows)
-        options = {"subjects": subjects, "spacing_mm": spacing, "visits": visits, "artefacts": artefacts}
+        options: dict[str, object] = {
+            "subjects": subjects, "spacing_mm": spacing, "visits": visits, "artefacts": artefacts,
+        }  # fmt: skip
+        if sites > 1:
+            options["sites"] = sites
         Record("phantom", options, seed, **watch.fields()).write(folder / "record.json")
     return Path(out) / "cohort.csv"
