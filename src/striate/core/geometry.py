@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from striate.core.errors import GeometryError, expected
 
 Affine = NDArray[np.float64]
+LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""From RAS+ to LPS+ (ITK, DICOM), and back."""
 AXIS_NAMES = ("L", "R"), ("P", "A"), ("I", "S")
 
 
