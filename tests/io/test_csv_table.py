@@ -61,6 +61,12 @@ def test_a_folder_with_cohort_csv(table):
     assert recognise(path.parent).name == "csv"
 
 
+def test_numbered_labels_are_further_raters(table):
+    text = "subject,flair,label,label_2,label_3\nP1,P1_flair.nii.gz,P1_mask.nii.gz,P1_mask.nii.gz,\n"
+    case = recognise(table(text)).cases[0]
+    assert case.label is not None and list(case.raters) == ["2"]
+
+
 def test_visits_raters_synonyms_and_backslashes(table):
     text = (
         "patient,time,flair,mask,rater_anna\nP1,1,P1_flair.nii.gz,P1_mask.nii.gz,P1_mask.nii.gz\n"

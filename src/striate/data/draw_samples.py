@@ -91,11 +91,16 @@ class SampleSampling:
 
 @functools.lru_cache(maxsize=8)
 def _by_class(store: SampleStore, cases: tuple[str, ...], *, one: bool = False) -> list[NDArray[np.int64]]:
-    """Return the samples of `cases` of each class that occurs (of a sequence: its largest), or (`one`) all together."""
+    """Return the samples of `cases` of each class that occurs, or (`one`) all together.
+
+    Of a sequence of slices the largest class counts, of one of examinations the last.
+    """
     known = store.of(cases)
     if one:
         return [known]
     truth = store.truth[known]
+    if store.form.times:
+        truth = truth[:, -1]
     largest = truth if truth.ndim == 1 else truth.max(axis=tuple(range(1, truth.ndim)))
     return [known[largest == value] for value in np.unique(largest)]
 

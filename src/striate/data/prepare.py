@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import PositiveFloat, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 
 from striate.core.case import Case
 from striate.core.config import Config
@@ -20,7 +20,7 @@ from striate.core.targets import Targets
 from striate.data.background import background_value, bounding_box
 from striate.data.resample import coarse_axis, new_shape, resample, resample_classes
 
-NORMALISATIONS = ("zscore", "zscore_nonzero", "ct", "rescale", "none")
+NORMALISATIONS = ("zscore", "zscore_nonzero", "zscore_inside", "ct", "rescale", "rgb", "none")
 
 
 class Intensities(Config):
@@ -43,18 +43,28 @@ class Preparation(Config):
         One of `NORMALISATIONS` for each channel, in channel order. ``zscore``: mean 0, standard deviation 1 over the
         cropped image. ``zscore_nonzero``: the same over voxels that are not background, which becomes 0. ``ct``:
         clipped to p005 … p995 of the training foreground, then z-scored with its mean and standard deviation.
-        ``rescale``: smallest value 0, largest 1. ``none``: as stored.
+        ``rescale``: smallest value 0, largest 1. ``rgb``: divided by 255. ``none``: as stored. ``zscore_inside`` (only
+        with `rules` ``nnunet``): over voxels inside the outline of all that is not 0 in some channel, holes filled.
     intensities
         One per channel; None where the scheme does not need it.
     crop
         True: cut to the bounding box of voxels that are not background in some channel. Background is 0, or the
         constant that fills the image instead (`striate.data.background`).
+    rules
+        ``striate``, or ``nnunet`` for a model that nnU-Net v2 trained (`striate.data.prepare_nnunet`).
+    turned
+        True: to RAS+ first. False: the stored order of axes is kept (only with `rules` ``nnunet``).
+    native_axis
+        The axis that keeps its voxel size, across the slices of a 2D network (only with `rules` ``nnunet``).
     """
 
     spacing_mm: tuple[PositiveFloat, ...]
     normalisation: tuple[str, ...]
     intensities: tuple[Intensities | None, ...]
     crop: bool = True
+    rules: Literal["striate", "nnunet"] = "striate"
+    turned: bool = True
+    native_axis: int | None = Field(default=None, ge=0, le=2)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Preparation:
@@ -67,6 +77,9 @@ class Preparation(Config):
                 raise ValueError(f"normalisation {name!r} is not known. {did_you_mean(name, NORMALISATIONS)}")
             if name == "ct" and intensities is None:
                 raise ValueError("normalisation 'ct' needs mean, std, p005 and p995 under intensities, it has none")
+        special = "zscore_inside" in self.normalisation or not self.turned or self.native_axis is not None
+        if special and self.rules != "nnunet":
+            raise ValueError("zscore_inside, turned = false and native_axis need rules = nnunet")
         return self
 
 
@@ -158,6 +171,10 @@ def prepare_images(
     source = images[0].grid
     schemes = _schemes(images, preparation, case_name)
     _check_grids(images, label, preparation, case_name)
+    if preparation.rules == "nnunet":
+        from striate.data.prepare_nnunet import prepare_as_nnunet
+
+        return prepare_as_nnunet(images, preparation, case_name, label, targets)
     reorientation, turned = to_ras(source)
     channels, notes = [], []
     for index, channel in enumerate(c for image in images for c in image.array):
@@ -302,6 +319,8 @@ def normalise(
         low, high = float(result.min()), float(result.max())
         result -= np.float32(low)
         result /= np.float32(max(high - low, 1e-30))
+    elif scheme == "rgb":
+        result /= np.float32(255)
     elif scheme != "none":
         raise ModelError(f"normalisation {scheme!r} is not known; one of {', '.join(NORMALISATIONS)} is needed.")
     return result

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,8 @@ class SampleForm(Config):
     slices
         True: each axial slice of a 3D scan is a sample of its own.
     length
-        Images of a sequence (consecutive axial slices); 0 where samples are single images.
+        Images of a sequence: consecutive axial slices or, without `slices`, the examinations of a subject up to a case; 0
+        where samples are single images.
     classes, exclusive
         Names of the classes, see `ClassSet`; no names where nothing but the image is learned.
     contains
@@ -54,6 +56,11 @@ class SampleForm(Config):
     classes: tuple[str, ...] = ()
     exclusive: bool = True
     contains: tuple[int, ...] = ()
+
+    @property
+    def times(self) -> bool:
+        """Whether a sample is the sequence of a subject's examinations up to one case, the last of which is asked about."""
+        return bool(self.length) and not self.slices
 
     @property
     def class_set(self) -> ClassSet | None:
@@ -87,8 +94,18 @@ class CaseSamples:
     slices: tuple[tuple[int, ...], ...]
 
 
-def prepare_samples(case: Case, preparation: Preparation, form: SampleForm) -> CaseSamples:
+def prepare_samples(
+    case: Case, preparation: Preparation, form: SampleForm, history: Sequence[Case] = ()
+) -> CaseSamples:
     """Read a case and cut it into samples.
+
+    Parameters
+    ----------
+    case, preparation, form
+        What is read, and how.
+    history
+        The examinations of its subject up to the case (`striate.data.time_points.histories`), for a form of `times`. The
+        latest that fit are taken; where there are fewer, the oldest stands for what was before.
 
     Slices keep the scan's own distance; within the slice, `preparation` decides. What lies outside of the size is cut
     off, what is missing is filled with the value at the border.
@@ -100,6 +117,11 @@ def prepare_samples(case: Case, preparation: Preparation, form: SampleForm) -> C
     """
     from striate.io.read import read_channels
 
+    if form.times:
+        single = form.changed(length=0)
+        seen = {c.name: prepare_samples(c, preparation, single).images for c in _latest(case, history, form.length)}
+        order = [c.name for c in _filled(case, history, form.length)]
+        return CaseSamples(np.stack([seen[name][0] for name in order])[None], ((),))
     images = list(read_channels(case).values())
     _, turned = to_ras(images[0].grid)
     if form.slices and len(turned.shape) == 3:
@@ -109,6 +131,17 @@ def prepare_samples(case: Case, preparation: Preparation, form: SampleForm) -> C
     if not form.slices:
         return CaseSamples(fit(prepared.array, form.size)[None], ((),))
     return _slices(prepared, form)
+
+
+def _latest(case: Case, history: Sequence[Case], length: int) -> list[Case]:
+    """Return the examinations that a sequence shows, oldest first."""
+    return [*(history or (case,))][-length:]
+
+
+def _filled(case: Case, history: Sequence[Case], length: int) -> list[Case]:
+    """Return as many examinations as a sequence has, the oldest repeated."""
+    latest = _latest(case, history, length)
+    return [latest[0]] * (length - len(latest)) + latest
 
 
 def _slices(prepared: Prepared, form: SampleForm) -> CaseSamples:
@@ -147,8 +180,10 @@ def fit(array: NDArray[np.float32], size: Sequence[int]) -> NDArray[np.float32]:
     return np.pad(array[tuple(cut)], pads, mode="edge")
 
 
-def truths_of(case: Case, samples: CaseSamples, form: SampleForm) -> NDArray[np.uint8]:
+def truths_of(case: Case, samples: CaseSamples, form: SampleForm, history: Sequence[Case] = ()) -> NDArray[np.uint8]:
     """Return the truth of each sample (N, *form.truth_shape); zeros where nothing but the image is learned.
+
+    In a sequence of examinations one without a class has that of the next: a subject's class may stand at its last only.
 
     Raises
     ------
@@ -169,6 +204,12 @@ def truths_of(case: Case, samples: CaseSamples, form: SampleForm) -> NDArray[np.
             expected(f"case {case.name}", "no class", "one is needed to learn from", "Add it in the column class."),
             case=case.name,
         )
+    if form.times:
+        later = case
+        for place, seen in reversed(list(enumerate(_filled(case, history, form.length)))):
+            later = seen if seen.classes is not None else later
+            result[:, place] = truths_of(later, samples, form.changed(length=0))
+        return result
     try:
         encoded = known.encode(case.classes)
     except UsageError as error:
@@ -290,8 +331,11 @@ class SampleStore:
         form: SampleForm,
         folder: Path,
         progress: Progress | None = None,
+        histories: Mapping[str, Sequence[Case]] = MappingProxyType({}),
     ) -> SampleStore:
         """Prepare `cases` into `folder`, whole or not at all; a store made of the same files in the same way is kept.
+
+        `histories` tells the examinations before each case, for a form of `times`.
 
         Raises
         ------
@@ -301,8 +345,9 @@ class SampleStore:
             When the disk is full.
         """
         folder = Path(folder)
-        inputs = {str(p): hash_file(p) for case in cases for p in _files(case, form)}
-        key = _key(cases, preparation, form, inputs)
+        seen = {c.name: c for case in cases for c in (*histories.get(case.name, ()), case)}
+        inputs = {str(p): hash_file(p) for case in seen.values() for p in _files(case, form)}
+        key = _key(cases, preparation, form, inputs, histories)
         with suppress(FormatError):
             there = cls.open(folder)
             if there.key == key:
@@ -313,8 +358,8 @@ class SampleStore:
             truths, planes = [], {}
             with (beside / IMAGES).open("wb") as stream:
                 for case in each(progress or Silent(), "prepare", cases, len(cases)):
-                    samples = prepare_samples(case, preparation, form)
-                    truths.append(truths_of(case, samples, form))
+                    samples = prepare_samples(case, preparation, form, histories.get(case.name, ()))
+                    truths.append(truths_of(case, samples, form, histories.get(case.name, ())))
                     planes[case.name] = samples.slices
                     np.clip(samples.images, -6e4, 6e4).astype(np.float16).tofile(stream)
             np.save(beside / TRUTH, np.concatenate(truths))
@@ -338,8 +383,14 @@ def _files(case: Case, form: SampleForm) -> Iterator[Path]:
         yield case.label
 
 
-def _key(cases: Sequence[Case], preparation: Preparation, form: SampleForm, inputs: Mapping[str, str]) -> str:
-    document = {
+def _key(
+    cases: Sequence[Case],
+    preparation: Preparation,
+    form: SampleForm,
+    inputs: Mapping[str, str],
+    histories: Mapping[str, Sequence[Case]],
+) -> str:
+    document: dict[str, Any] = {
         "version": VERSION,
         "preparation": preparation.model_dump(mode="json"),
         "form": form.model_dump(mode="json"),
@@ -347,4 +398,12 @@ def _key(cases: Sequence[Case], preparation: Preparation, form: SampleForm, inpu
             [case.name, list(case.classes or ()), *(inputs[str(p)] for p in _files(case, form))] for case in cases
         ],
     }
+    if histories:
+        document["histories"] = [
+            [
+                [name, seen.name, list(seen.classes or ()), *(inputs[str(p)] for p in _files(seen, form))]
+                for seen in histories[name]
+            ]
+            for name in (case.name for case in cases)
+        ]
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()

@@ -192,10 +192,20 @@ def _filled(mask: Mask) -> Mask:
     """Fill holes slice by slice along every axis that has at least three slices, which also closes sinuses and lungs."""
     if mask.shape[2] < 3:
         return np.asarray(ndimage.binary_fill_holes(mask[..., 0]))[..., None] if mask.shape[2] == 1 else mask
-    filled = np.asarray(ndimage.binary_fill_holes(mask))
-    for k in range(mask.shape[2]):
-        filled[:, :, k] = ndimage.binary_fill_holes(filled[:, :, k])
-    return filled
+    inner = np.zeros((3, 3, 3), dtype=bool)
+    inner[1, :, 1] = inner[:, 1, 1] = True
+    return _closed(_closed(mask, ndimage.generate_binary_structure(3, 1)), inner)
+
+
+def _closed(mask: Mask, neighbours: Mask) -> Mask:
+    """Return `mask` and what outside of it is not connected with the border across which `neighbours` (3, 3, 3) reach."""
+    parts, count = ndimage.label(~mask, neighbours)
+    outside = np.zeros(count + 1, dtype=bool)
+    for axis in range(3):
+        if np.take(neighbours, (0, 2), axis=axis).any():
+            outside[np.unique(parts.take((0, -1), axis=axis))] = True
+    outside[0] = False
+    return ~outside[parts]
 
 
 def _ball(radius_mm: float, steps: tuple[float, ...]) -> Mask:

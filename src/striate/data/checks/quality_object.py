@@ -91,10 +91,12 @@ def bias_strength(tissues: Tissues) -> float:
     if values.size < 200:
         return float("nan")
     powers = [p for p in product(range(4), repeat=3) if 0 < sum(p) <= 3 and _varies(p, places)]
-    basis = np.stack([np.prod(places.astype(np.float64) ** p, axis=1) for p in powers], axis=1)
+    x = places.astype(np.float64)
+    raised = np.stack([np.ones_like(x), x, x * x, x * x * x])
+    basis = np.stack([raised[a, :, 0] * raised[b, :, 1] * raised[c, :, 2] for a, b, c in powers], axis=1)
     basis -= basis.mean(axis=0)
     log = np.log(values.astype(np.float64))
-    fit = np.linalg.pinv(basis)
+    fit = np.linalg.pinv(basis.T @ basis, hermitian=True) @ basis.T
     field = np.zeros_like(log)
     bright = tissues.classes[keep][::step] > 1
     for _ in range(BIAS_ROUNDS):

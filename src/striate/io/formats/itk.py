@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from striate.core.errors import FormatError, StriateError, UsageError, expected
-from striate.core.geometry import Affine, valid_affine
+from striate.core.geometry import LPS, Affine, valid_affine
 from striate.core.image import Grid, Image
 from striate.core.optional import require
 from striate.io.formats.content import head_of, kind_of, refuse_axes, refuse_impossible
 from striate.io.formats.format import Header
 
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _STARTS = {
     ".nrrd": (b"NRRD",),
     ".nhdr": (b"NRRD",),
@@ -67,7 +66,7 @@ class Itk:
         planes = stored.transpose(range(stored.ndim - 1, -1, -1))
         volume = sitk.GetImageFromArray(np.ascontiguousarray(planes if vector else planes[..., 0]), isVector=vector)
         dims = stored.ndim - 1
-        place = (_LPS_TO_RAS @ affine)[:, [*range(dims), 3]]
+        place = (LPS @ affine)[:, [*range(dims), 3]]
         if dims == 2 and (place[:2, :2] == 0).all(axis=0).any():
             raise FormatError(
                 expected(path, f"2D affine {np.asarray(affine).tolist()}", "a picture in the plane x, y is needed"),
@@ -123,7 +122,7 @@ def _header(path: Path, stack: bool) -> tuple[Header, Any]:
     direction = np.array(reader.GetDirection()).reshape(dims, dims)
     affine[:dims, :dims] = direction * np.array(reader.GetSpacing())
     affine[:dims, 3] = reader.GetOrigin()
-    grid = Grid(shape, valid_affine(_LPS_TO_RAS @ affine, path))
+    grid = Grid(shape, valid_affine(LPS @ affine, path))
     return Header(grid, channels, _name(dtype), "itk", size), reader
 
 

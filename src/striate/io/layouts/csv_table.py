@@ -1,6 +1,7 @@
 """A CSV, one row per case: the layout that settles everything.
 
-Columns: ``subject`` (needed), ``label``, ``class``, ``case``, ``split``, ``rater_NAME``; every column whose cells are image
+Columns: ``subject`` (needed), ``label``, ``class``, ``case``, ``split``, ``rater_NAME`` or ``label_2``, ``label_3`` … (masks of
+further raters, ``2``, ``3`` …); every column whose cells are image
 files is a channel of its name; all others are metadata. Paths count from the CSV's folder. Several channels that name the
 same file are its channels in order. Names of labels stand in ``labels.json`` (or ``NAME.labels.json``) beside it:
 ``{"1": "lesion"}``. A cell of ``class`` holds one name, several joined by ``;``, ``none`` for none of them, or nothing.
@@ -9,6 +10,7 @@ same file are its channels in order. Names of labels stand in ``labels.json`` (o
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from io import StringIO
@@ -32,6 +34,7 @@ _SYNONYMS = {
     "class": ("classes",),
     "split": (),
 }
+_SECOND = re.compile(r"label_[2-9]")
 _SPLITS = {**SPLIT_WORDS, "": None}
 
 
@@ -199,6 +202,8 @@ def _path_columns(
             continue
         if column.startswith(("rater_", "rater:")):
             raters[column[6:] or "2"] = column
+        elif _SECOND.fullmatch(column) and "label" in roles and column[6:] not in raters:
+            raters[column[6:]] = column
         elif column.startswith("label") or column in _SYNONYMS["label"]:
             raise LayoutError(
                 expected(file, f"columns '{roles.get('label', 'label')}' and '{column}' both look like label maps",

@@ -1,0 +1,145 @@
+"""A case prepared as nnU-Net v2 prepares it, so that a network that it trained sees the images that it was trained on.
+
+Rules (F. Isensee et al., Nat Methods 18:203, 2021, supplement; behaviour of nnU-Net 2.8): the image is cut to the box of
+voxels that are not 0 in some channel; normalised; resampled by splines of order 3 whose ends repeat the border, to
+``round(n · spacing / wanted)`` voxels, without smoothing; where the longest edge of a voxel exceeds three times its
+shortest, and only one axis is that long, slices are resampled by themselves and then taken by the nearest neighbour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from striate.core.image import Grid, Image, LabelMap, Reorientation, to_ras
+from striate.core.targets import Targets
+from striate.data.background import bounding_box
+from striate.data.prepare import Intensities, Preparation, Prepared, normalise
+from striate.data.resample import resample_classes
+
+ANISOTROPIC = 3.0
+LEAST_STD = 1e-8
+
+
+def prepare_as_nnunet(
+    images: Sequence[Image],
+    preparation: Preparation,
+    case_name: str,
+    label: LabelMap | None = None,
+    targets: Targets | None = None,
+) -> Prepared:
+    """Prepare images that are in memory; the caller has checked that they fit together and to `preparation`.
+
+    Label maps are resampled by Striate's rules; they serve validation only.
+    """
+    source = images[0].grid
+    unturned = Reorientation(tuple(range(len(source.shape))), ())
+    reorientation, turned = to_ras(source) if preparation.turned else (unturned, source)
+    channels = [reorientation.apply(c).astype(np.float32) for image in images for c in image.array]
+    wrong = sum(int(np.count_nonzero(~np.isfinite(channel))) for channel in channels)
+    for channel in channels:
+        np.nan_to_num(channel, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    inside = np.zeros(turned.shape, dtype=bool)
+    for channel in channels:
+        inside |= channel != 0
+    box = bounding_box(inside) if preparation.crop else tuple(slice(0, n) for n in turned.shape)
+    mask = None
+    if "zscore_inside" in preparation.normalisation:
+        from scipy.ndimage import binary_fill_holes
+
+        mask = binary_fill_holes(inside)[box]
+    cropped = _moved(turned, box)
+    wanted = list(preparation.spacing_mm)
+    if preparation.native_axis is not None:
+        wanted[preparation.native_axis] = cropped.spacing_mm[preparation.native_axis]
+    shape = wanted_shape(cropped.shape, cropped.spacing_mm, wanted)
+    coarse = apart(cropped.spacing_mm, wanted)
+    pairs = zip(preparation.normalisation, preparation.intensities, strict=True)
+    array = np.stack([
+        zoom(_normal(channel[box], scheme, intensities, mask), shape, 3, coarse)
+        for channel, (scheme, intensities) in zip(channels, pairs, strict=True)
+    ])  # fmt: skip
+    grid, classes = _scaled(cropped, shape), None
+    if label is not None and targets is not None:
+        classes = targets.classes(np.ascontiguousarray(reorientation.apply(label.array)[box]))
+        classes = resample_classes(classes, grid.shape, coarse)
+    notes = (f"case {case_name}: {wrong} voxels are not finite; they are taken as 0.",) if wrong else ()
+    return Prepared(array, classes, grid, source, cropped, reorientation, box, case_name, notes)
+
+
+def wanted_shape(shape: Sequence[int], spacing_mm: Sequence[float], wanted_mm: Sequence[float]) -> tuple[int, ...]:
+    """Return the voxels along each axis after resampling; at least one."""
+    return tuple(max(1, round(s / w * n)) for n, s, w in zip(shape, spacing_mm, wanted_mm, strict=True))
+
+
+def apart(spacing_mm: Sequence[float], wanted_mm: Sequence[float]) -> int | None:
+    """Return the axis along which the nearest slice is taken; None where all axes are interpolated together."""
+    for spacing in (np.asarray(spacing_mm), np.asarray(wanted_mm)):
+        if len(spacing) > 2 and spacing.max() / spacing.min() > ANISOTROPIC:
+            longest = np.flatnonzero(spacing.max() / spacing == 1)
+            return int(longest[0]) if len(longest) == 1 else None
+    return None
+
+
+def zoom(array: NDArray[Any], shape: Sequence[int], order: Literal[1, 3], coarse: int | None) -> NDArray[np.float32]:
+    """Resample (*spatial) to `shape` by splines of `order`, within the range of the values, nearest along `coarse`."""
+    shape = tuple(shape)
+    if array.shape == shape:
+        return np.asarray(array, dtype=np.float32)
+    values = np.asarray(array, dtype=np.float64)
+    if coarse is None:
+        return _spline(values, shape, order).astype(np.float32)
+    across = shape[:coarse] + shape[coarse + 1 :]
+    slices = np.stack([_spline(part, across, order) for part in np.moveaxis(values, coarse, 0)], axis=coarse)
+    before, after = slices.shape[coarse], shape[coarse]
+    places = before / after * (np.arange(after) + 0.5) - 0.5
+    taken = np.clip(np.floor(places + 0.5).astype(int), 0, before - 1)
+    return np.asarray(np.take(slices, taken, axis=coarse), dtype=np.float32)
+
+
+def _spline(values: NDArray[np.float64], shape: tuple[int, ...], order: Literal[1, 3]) -> NDArray[np.float64]:
+    from scipy import ndimage
+
+    if values.shape == shape:
+        return values
+    factors = [float(after / before) for after, before in zip(shape, values.shape, strict=True)]
+    found = ndimage.zoom(values, factors, order=order, mode="nearest", grid_mode=True)
+    return np.asarray(np.clip(found, values.min(), values.max()))
+
+
+def _normal(
+    channel: NDArray[np.float32], scheme: str, intensities: Intensities | None, mask: NDArray[np.bool_] | None
+) -> NDArray[np.float32]:
+    """Return one channel normalised."""
+    if scheme not in ("zscore", "zscore_inside"):
+        return normalise(channel, scheme, intensities)
+    result = np.array(channel)
+    where = mask if scheme == "zscore_inside" and mask is not None else np.ones(channel.shape, dtype=bool)
+    values = result[where]
+    if values.size:
+        mean, std = values.mean(dtype=np.float64), values.std(dtype=np.float64)
+        result[where] = (values - np.float32(mean)) / np.float32(max(std, LEAST_STD))
+    return result
+
+
+def _moved(grid: Grid, box: tuple[slice, ...]) -> Grid:
+    affine = np.array(grid.affine)
+    start = np.zeros(3)
+    start[: len(box)] = [s.start for s in box]
+    affine[:3, 3] += affine[:3, :3] @ start
+    return Grid(tuple(s.stop - s.start for s in box), affine)
+
+
+def _scaled(cropped: Grid, shape: tuple[int, ...]) -> Grid:
+    """Return the grid of `shape` voxels that has the extent of `cropped`."""
+    if shape == cropped.shape:
+        return cropped
+    scale = np.ones(3)
+    scale[: len(shape)] = [n / m for n, m in zip(cropped.shape, shape, strict=True)]
+    affine = np.array(cropped.affine)
+    affine[:3, 3] += affine[:3, :3] @ ((scale - 1) / 2)
+    affine[:3, :3] *= scale
+    return Grid(shape, affine)
