@@ -83,6 +83,8 @@ class Fingerprint(Config):
         Label or region → its sizes; empty where no masks are learned.
     classes
         Class → number of cases; empty where no classes of cases are learned.
+    examinations
+        Most cases of one subject in the cohort, those without a class too; counted where no masks are learned.
     """
 
     schema_version: Literal[1] = 1
@@ -96,6 +98,7 @@ class Fingerprint(Config):
     zero_background: bool
     objects: dict[str, ObjectFacts]
     classes: dict[str, int] = Field(default_factory=dict)
+    examinations: int = 1
 
     @classmethod
     def measure(

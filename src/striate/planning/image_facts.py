@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -49,6 +50,7 @@ def measure_images(cohort: Cohort, cases: Sequence[Case], progress: Progress | N
         cohort=cohort.name, channels=cohort.channels, label_names=cohort.label_names, spatial_dims=dims.pop(),
         cases=tuple(shapes), intensities=tuple(pooled), zero_background=float(np.median(zero)) > 0.25, objects={},
         classes={name: counts[name] for name in cohort.class_names if name in counts},
+        examinations=max(Counter(c.subject for c in cohort.cases).values()),
     )  # fmt: skip
 
 

@@ -53,7 +53,7 @@ def make_whole_plan(facts: Fingerprint, task: Task, budget: Budget, timer: Timer
         "training.augmentation.mirror_axes": why_mirror,
     }
     patch = (*seen.value.size, 1) if task.unit == "slice" else seen.value.size
-    training = _training(task, budget, seen.value, patch, mirror, wishes.seed)
+    training = _training(task, budget, seen.value, patch, mirror, wishes.seed, _length(facts, task))
     time = timer.step(task, seen.value.choice, training)
     fixed = networks.load(seen.value.choice.name).fixed_features  # the read-out's updates take no time to speak of
     batch = training.batch if fixed else _affordable(training.batch, budget, time)
@@ -80,11 +80,11 @@ def make_whole_plan(facts: Fingerprint, task: Task, budget: Budget, timer: Timer
 
 
 def _training(
-    task: Task, budget: Budget, seen: Shown, patch: tuple[int, ...], mirror: tuple[int, ...], seed: int
+    task: Task, budget: Budget, seen: Shown, patch: tuple[int, ...], mirror: tuple[int, ...], seed: int, length: int
 ) -> Training:
     """Return the settings, with the largest batch that fits into the memory."""
-    cost = network_cost(task, seen.choice, patch, SEQUENCE_LENGTH)
-    images = SEQUENCE_LENGTH if task.kind == "sequence" else 1
+    cost = network_cost(task, seen.choice, patch, length)
+    images = length if task.kind == "sequence" else 1
     sizes = [b for b in BATCHES if b * images <= BATCHES[0]]
     fits = [b for b in sizes if training_bytes(cost, b, "fp32") <= budget.memory_bytes]
     if not fits:
@@ -96,13 +96,20 @@ def _training(
     learned = task.kind != "reconstruction"
     return Training(
         patch=patch, batch=fits[0], steps=budget.steps, budget_s=budget.time_s if budget.steps is None else None,
-        seed=seed, loss=LOSSES[task.kind], learning_rate=1e-3, weight_decay=1e-2, length=SEQUENCE_LENGTH,
+        seed=seed, loss=LOSSES[task.kind], learning_rate=1e-3, weight_decay=1e-2, length=length,
         augmentation=Augmentation(
             affine=0.5 if learned else 0.0, rotation_degrees=15.0, scale=(0.85, 1.2), elastic=0.0, mirror_axes=mirror,
             noise=0.1 if learned else 0.0, blur=0.0, brightness=0.15 if learned else 0.0,
             contrast=0.15 if learned else 0.0, gamma=0.15 if learned else 0.0, low_resolution=0.0, bias_field=0.0,
         ),
     )  # fmt: skip
+
+
+def _length(facts: Fingerprint, task: Task) -> int:
+    """Return the images of a sequence: of examinations as many as a subject has, at most `SEQUENCE_LENGTH`."""
+    if task.kind != "sequence" or task.unit == "slice":
+        return SEQUENCE_LENGTH
+    return min(SEQUENCE_LENGTH, facts.examinations)
 
 
 def _affordable(batch: int, budget: Budget, time: StepTime) -> int:

@@ -108,6 +108,28 @@ class NetworkChoice(Config):
         return self
 
 
+class Adversarial(Config):
+    """Some of the patches are changed by an attack before the network learns from them (``striate.training.adversarial``).
+
+    Attributes
+    ----------
+    epsilon
+        Largest change, as a fraction of the tissue contrast.
+    contrast
+        Tissue contrast of each channel after preparation (5th to 95th percentile of the object); measured on training cases
+        by `plan` and `train` where None.
+    steps
+        Steps of the attack; 1 is the fast variant.
+    share
+        Of the patches that are attacked.
+    """
+
+    epsilon: PositiveFloat
+    contrast: tuple[PositiveFloat, ...] | None = None
+    steps: PositiveInt = 2
+    share: float = Field(default=0.5, gt=0, le=1)
+
+
 class Training(Config):
     """How the network is trained.
 
@@ -135,6 +157,10 @@ class Training(Config):
         Folder of a trained model of the same network, whose weights are the start; None: random weights.
     frozen
         What was taken from the encoder stays as it is.
+    snapshots
+        Number of earlier moments whose weights are kept with the model, for ``striate predict --uncertainty ensemble``.
+    adversarial
+        How patches are attacked, so that the network becomes harder to mislead; None: they are not.
     """
 
     patch: tuple[PositiveInt, ...]
@@ -158,6 +184,8 @@ class Training(Config):
     workers: int = Field(default=1, ge=0, le=64)
     encoder: str | None = None
     frozen: bool = False
+    snapshots: int = Field(default=0, ge=0, le=16)
+    adversarial: Adversarial | None = None
     augmentation: Augmentation = Augmentation()
 
     @model_validator(mode="after")
@@ -221,6 +249,13 @@ class Plan(Config):
             raise ValueError(
                 f"preparation.normalisation has {len(self.preparation.normalisation)} entries for"
                 f" {len(self.task.channels)} channels {self.task.channels}"
+            )
+        attack = self.training.adversarial
+        if attack is not None and self.task.kind != "segmentation":
+            raise ValueError(f"training.adversarial attacks patches with masks, the task is {self.task.kind}")
+        if attack is not None and attack.contrast is not None and len(attack.contrast) != len(self.task.channels):
+            raise ValueError(
+                f"training.adversarial.contrast has {len(attack.contrast)} entries for {len(self.task.channels)} channels"
             )
         unknown = [n for n in self.preparation.normalisation if n not in NORMALISATIONS]
         if unknown:

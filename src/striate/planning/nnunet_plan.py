@@ -1,0 +1,237 @@
+"""The plan of a model that nnU-Net v2 trained, in Striate's terms.
+
+Axes: nnU-Net's arrays are (z, y, x) of the file, then permuted by ``transpose_forward``; Striate's are (x, y, z). `axes_of`
+says which is which; strides, kernels, patch and spacing are given in Striate's order here, weights by
+`striate.model.nnunet_weights.translate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from striate.core.errors import FormatError, PlanError, expected
+from striate.data.prepare import Intensities, Preparation
+from striate.io.nnunet_results import NnunetResults
+from striate.planning.plan import Inference, NetworkChoice, Plan, Task, Training
+
+NETWORKS = {"PlainConvUNet": "unet", "ResidualEncoderUNet": "residual_unet"}
+"""nnU-Net's name → Striate's."""
+NORMALISATIONS = {
+    "ZScoreNormalization": "zscore",
+    "CTNormalization": "ct",
+    "NoNormalization": "none",
+    "RescaleTo01Normalization": "rescale",
+    "RGBTo01Normalization": "rgb",
+}
+READERS = {"SimpleITKIO": False, "NibabelIO": False, "NibabelIOWithReorient": True}
+"""Reader → whether it turns images to RAS+."""
+RESAMPLING = "resample_data_or_seg_to_shape"
+
+
+def axes_of(results: NnunetResults) -> tuple[int, ...]:
+    """Return, per axis of nnU-Net's arrays, the axis (0 x, 1 y, 2 z) of Striate's."""
+    forward = results.plans.get("transpose_forward", [0, 1, 2])
+    if sorted(forward) != [0, 1, 2]:
+        raise _refused(results, f"transpose_forward is {forward}", "a permutation of 0, 1, 2 is needed")
+    return tuple(2 - int(axis) for axis in forward)
+
+
+def network_axes(results: NnunetResults) -> tuple[int, ...]:
+    """Return, per spatial axis of Striate's network, the axis of nnU-Net's network."""
+    dims = len(results.settings["patch_size"])
+    return tuple(int(a) for a in np.argsort(axes_of(results)[3 - dims :]))
+
+
+def nnunet_plan(results: NnunetResults, mirror_axes: Sequence[int] | None) -> Plan:
+    """Return the plan.
+
+    Parameters
+    ----------
+    results
+        Plans and dataset.
+    mirror_axes
+        Axes of nnU-Net's network that predictions may be mirrored along, from the checkpoint.
+
+    Raises
+    ------
+    PlanError
+        When the plans ask for something that Striate has not: another network, resampling or reader, or a cascade.
+    FormatError
+        When a key is missing or of another kind.
+    """
+    try:
+        return _plan(results, tuple(mirror_axes or ()))
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        problem = " ".join(str(error).split())
+        raise FormatError(
+            expected(results.folder, f"plans.json or dataset.json: {type(error).__name__} {problem}",
+                     "the files as nnU-Net v2 wrote them are needed"), path=results.folder,
+        ) from error  # fmt: skip
+
+
+def _plan(results: NnunetResults, mirror_axes: tuple[int, ...]) -> Plan:
+    plans, settings = results.plans, results.settings
+    _refuse(results, settings)
+    axes, patch = axes_of(results), [int(n) for n in settings["patch_size"]]
+    dims = len(patch)
+    spacing = [float(v) for v in settings["spacing"]]
+    ours = axes[3 - dims :]
+    whole_patch, whole_spacing = [1] * 3, [0.0] * 3
+    for axis, n, s in zip(ours, patch, spacing, strict=True):
+        whole_patch[axis], whole_spacing[axis] = n, s
+    native = None
+    if dims == 2:
+        native = axes[0]
+        whole_spacing[native] = float(plans["original_median_spacing_after_transp"][0])
+    labels, regions = _targets(results)
+    schemes, intensities = _normalisation(results, settings)
+    order = network_axes(results)
+    channels = results.dataset.get("channel_names") or results.dataset["modality"]
+    training = Training(patch=tuple(whole_patch), batch=int(settings.get("batch_size", 2)), steps=250_000)
+    return Plan(
+        task=Task(
+            channels=tuple(str(channels[key]) for key in sorted(channels, key=int)), label_names=labels, regions=regions
+        ),
+        preparation=Preparation(
+            spacing_mm=tuple(whole_spacing), normalisation=schemes, intensities=intensities, rules="nnunet",
+            turned=READERS[str(plans["image_reader_writer"])], native_axis=native,
+        ),
+        network=_network(results, settings, dims, order),
+        training=training,
+        inference=Inference(
+            patch=tuple(whole_patch), overlap=0.5, mirror_axes=tuple(sorted(ours[a] for a in mirror_axes))
+        ),
+        reasons={
+            "preparation.rules": "nnU-Net trained the network on images prepared so",
+            "network.name": f"nnU-Net's {_architecture(results, settings)[0]}",
+            "inference.patch": f"nnU-Net's configuration {results.configuration}",
+            "training.steps": "nnU-Net's 1000 epochs of 250; the other figures of training are Striate's, not those of nnU-Net",
+        },
+    )  # fmt: skip
+
+
+def _refuse(results: NnunetResults, settings: dict[str, Any]) -> None:
+    """Refuse what would be predicted in another way than nnU-Net does."""
+    if settings.get("previous_stage") or results.configuration.endswith("cascade_fullres"):
+        raise _refused(
+            results, f"configuration {results.configuration} is the second stage of a cascade",
+            "a network that sees the image alone is needed", "Import its 3d_fullres or 3d_lowres instead.",
+        )  # fmt: skip
+    reader = str(results.plans["image_reader_writer"])
+    if reader not in READERS:
+        raise _refused(results, f"images are read by {reader}", f"one of {', '.join(READERS)} is needed")
+    preprocessor = settings.get("preprocessor_name", "DefaultPreprocessor")
+    if preprocessor != "DefaultPreprocessor":
+        raise _refused(results, f"images are prepared by {preprocessor}", "DefaultPreprocessor is needed")
+    for key, order in (("resampling_fn_data", 3), ("resampling_fn_probabilities", 1)):
+        options = settings.get(f"{key}_kwargs", {})
+        wanted = {"order": order, "order_z": 0, "force_separate_z": None}
+        other = {k: v for k, v in options.items() if k in wanted and v != wanted[k]}
+        if settings.get(key, RESAMPLING) != RESAMPLING or other:
+            raise _refused(
+                results, f"{key} is {settings.get(key)} {other or ''}".rstrip(), f"{RESAMPLING} with {wanted} is needed"
+            )
+
+
+def _targets(results: NnunetResults) -> tuple[dict[int, str], dict[str, tuple[int, ...]] | None]:
+    """Return value → name of the labels, and the regions; the label ``ignore`` is never predicted."""
+    given = {str(name): value for name, value in results.dataset["labels"].items() if name != "ignore"}
+    foreground = {n: v for n, v in given.items() if n != "background"}
+    if not any(isinstance(v, (list, tuple)) for v in given.values()):
+        labels = {int(v): n for n, v in given.items()}
+        return dict(sorted(labels.items())), None
+    order = [int(v) for v in results.dataset["regions_class_order"]]
+    if len(order) != len(foreground):
+        raise ValueError(f"regions_class_order has {len(order)} entries for {len(foreground)} regions")
+    regions = {n: tuple(int(x) for x in (v if isinstance(v, (list, tuple)) else [v])) for n, v in foreground.items()}
+    values = sorted({x for values in regions.values() for x in values})
+    single = {v[0]: n for n, v in regions.items() if len(v) == 1}
+    return {0: "background", **{v: single.get(v, f"label_{v}") for v in values}}, regions
+
+
+def _normalisation(
+    results: NnunetResults, settings: dict[str, Any]
+) -> tuple[tuple[str, ...], tuple[Intensities | None, ...]]:
+    schemes, intensities = list[str](), list[Intensities | None]()
+    measured = results.plans.get("foreground_intensity_properties_per_channel") or results.plans.get(
+        "foreground_intensity_properties_by_modality", {}
+    )
+    for index, (name, masked) in enumerate(
+        zip(settings["normalization_schemes"], settings["use_mask_for_norm"], strict=True)
+    ):
+        if name not in NORMALISATIONS:
+            raise _refused(results, f"normalisation {name}", f"one of {', '.join(NORMALISATIONS)} is needed")
+        scheme = NORMALISATIONS[name]
+        schemes.append("zscore_inside" if scheme == "zscore" and masked else scheme)
+        known = measured.get(str(index))
+        intensities.append(
+            None if known is None or scheme != "ct"
+            else Intensities(mean=known["mean"], std=known["std"], p005=known["percentile_00_5"], p995=known["percentile_99_5"])
+        )  # fmt: skip
+    return tuple(schemes), tuple(intensities)
+
+
+def _architecture(results: NnunetResults, settings: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return nnU-Net's name of the network and its arguments, from plans of either form (before and since 2.4)."""
+    if "architecture" in settings:
+        name = str(settings["architecture"]["network_class_name"]).split(".")[-1]
+        return name, dict(settings["architecture"]["arch_kwargs"])
+    name = str(settings["UNet_class_name"])
+    strides, base = settings["pool_op_kernel_sizes"], int(settings["UNet_base_num_features"])
+    encoder = settings["n_conv_per_stage_encoder"]
+    return name, {
+        "features_per_stage": [min(base * 2**i, int(settings["unet_max_num_features"])) for i in range(len(strides))],
+        "strides": strides, "kernel_sizes": settings["conv_kernel_sizes"],
+        "n_conv_per_stage": encoder, "n_blocks_per_stage": encoder,
+        "n_conv_per_stage_decoder": settings["n_conv_per_stage_decoder"],
+    }  # fmt: skip
+
+
+def _network(results: NnunetResults, settings: dict[str, Any], dims: int, order: Sequence[int]) -> NetworkChoice:
+    name, given = _architecture(results, settings)
+    if name not in NETWORKS:
+        raise _refused(results, f"network {name}", f"Striate has {' and '.join(NETWORKS)} of nnU-Net's")
+    usual = {
+        "conv_bias": True, "norm_op": f"torch.nn.modules.instancenorm.InstanceNorm{dims}d", "nonlin": "torch.nn.LeakyReLU",
+        "dropout_op": None, "conv_op": f"torch.nn.modules.conv.Conv{dims}d", "nonlin_first": False,
+    }  # fmt: skip
+    for key, value in usual.items():
+        if given.get(key, value) != value:
+            raise _refused(results, f"network {name} with {key} {given[key]}", f"{value} is needed")
+    features = [int(f) for f in given["features_per_stage"]]
+    stages = len(features)
+    options: dict[str, Any] = {
+        "features": features,
+        "strides": [_moved(v, dims, order) for v in given["strides"]],
+        "kernels": [_moved(v, dims, order) for v in given["kernel_sizes"]],
+        "norm_eps": float((given.get("norm_op_kwargs") or {}).get("eps", 1e-5)),
+        "negative_slope": float((given.get("nonlin_kwargs") or {}).get("negative_slope", 0.01)),
+    }
+    decoder = _counts(given["n_conv_per_stage_decoder"], stages - 1)
+    if NETWORKS[name] == "residual_unet":
+        options["blocks"] = _counts(given["n_blocks_per_stage"], stages)
+        convs = decoder
+    else:
+        convs = decoder + _counts(given["n_conv_per_stage"], stages)
+    if len(set(convs)) > 1:
+        raise _refused(results, f"network {name} with {convs} convolutions per stage", "one number for all is needed")
+    options["convs_per_stage"] = convs[0]
+    return NetworkChoice(name=NETWORKS[name], spatial_dims=3 if dims == 3 else 2, options=options)
+
+
+def _moved(value: Any, dims: int, order: Sequence[int]) -> list[int]:
+    """Return a number per axis in Striate's order."""
+    each = [int(value)] * dims if isinstance(value, (int, float)) else [int(v) for v in value]
+    return [each[a] for a in order]
+
+
+def _counts(value: Any, stages: int) -> list[int]:
+    return [int(value)] * stages if isinstance(value, (int, float)) else [int(v) for v in value]
+
+
+def _refused(results: NnunetResults, got: str, want: str, hint: str = "") -> PlanError:
+    where = results.folder / "plans.json"
+    return PlanError(expected(where, got, want, hint), path=where)
