@@ -105,8 +105,8 @@ def test_thick_slices_constant_images_and_empty_masks_are_said(model_of, tmp_pat
     path = tmp_path / "a.nii.gz"
     write_image(path, Image(np.full((1, 8, 8, 3), 4.0, dtype=np.float32), np.diag([1, 1, 6.0, 1])))
     found = predict_case(model, Case("a", "a", {"flair": path}))
-    assert any("voxels of 6 mm along axis z, the model works at 1 mm" in text for text in found.warnings)
-    assert any("the image is constant" in text for text in found.warnings)
+    assert any("voxels of 6 mm along axis z, the model works at 1 mm" in str(text) for text in found.warnings)
+    assert any("the image is constant" in str(text) for text in found.warnings)
     assert not found.label.array.any()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,13 @@ import torch
 from numpy.typing import NDArray
 
 from striate.core.case import Case
+from striate.core.caution import Caution
 from striate.core.errors import UsageError
 from striate.core.image import LabelMap
 from striate.data.prepare import Prepared, prepare
-from striate.inference.engines import Engine, open_engine
+from striate.inference.engines import Engine, network_in, open_engine
+from striate.inference.features import pooling
+from striate.inference.observe import Observer
 from striate.inference.prediction import Prediction
 from striate.inference.probabilities import ProbabilityWriter
 from striate.inference.refined import refined
@@ -38,6 +42,8 @@ def predict_case(
     save_probabilities: Path | None = None,
     tell: Callable[[int, int], None] = lambda done, total: None,
     prepared: Prepared | None = None,
+    observe: bool = False,
+    truth: LabelMap | None = None,
 ) -> Prediction:
     """Predict one case on its own grid.
 
@@ -59,6 +65,10 @@ def predict_case(
         Called with the windows done and their number.
     prepared
         The case as prepared by ``plan.preparation``, where it is in memory already.
+    observe
+        Fill `Prediction.observed`.
+    truth
+        On the grid of the files; what is observed is counted against it too. Not looked at without `observe`.
 
     Raises
     ------
@@ -72,14 +82,18 @@ def predict_case(
     seconds: dict[str, float] = {}
     with _timed(seconds, "prepare"):
         ready = prepare(case, plan.preparation) if prepared is None else prepared
-    with _timed(seconds, "network"):
+    observer = Observer(ready, plan.targets, truth) if observe else None
+    with _timed(seconds, "network"), _features(engine, asked=observe) as features:
         label, written, facts = predict_prepared(
-            plan, engine, ready, tta=tta, crf=crf, save_probabilities=save_probabilities, tell=tell
+            plan, engine, ready, tta=tta, crf=crf, save_probabilities=save_probabilities, tell=tell, observer=observer
         )
     facts = {**facts, "engine": engine.name, "precision": engine.precision, "tta": tta, "crf": crf, "seconds": seconds}
     known = {} if isinstance(model, Plan) else model.facts
-    doubts = (*ready.notes, *reasons_for_doubt(plan, known, ready, label))
-    return Prediction(case, plan.targets, held=label, probabilities=written, warnings=doubts, facts=facts)
+    doubts = (*(Caution("prepared", text) for text in ready.notes), *reasons_for_doubt(plan, known, ready, label))
+    observed = None if observer is None else replace(observer.finish(), features=features())
+    return Prediction(
+        case, plan.targets, held=label, probabilities=written, warnings=doubts, observed=observed, facts=facts
+    )
 
 
 def predict_prepared(
@@ -91,15 +105,19 @@ def predict_prepared(
     crf: bool = False,
     save_probabilities: Path | None = None,
     tell: Callable[[int, int], None] = lambda done, total: None,
+    observer: Observer | None = None,
 ) -> tuple[LabelMap, dict[str, Path], dict[str, Any]]:
-    """Predict a prepared case; returns its mask on the grid of the files, probability files, and facts."""
+    """Predict a prepared case; returns its mask on the grid of the files, probability files, and facts.
+
+    An `observer` of the same case counts what the network says of it; ask it afterwards.
+    """
     window = window_of(plan, engine, prepared.array.shape[1:], tta=tta)
     axis, written = window.tiling.rolling_axis, dict[str, Path]()
     with contextlib.ExitStack() as stack:
         writer = None
         if save_probabilities is not None:
             writer = stack.enter_context(ProbabilityWriter(save_probabilities, prepared.case, plan.targets))
-        restorer = Restorer(prepared, plan.targets, axis, writer)
+        restorer = Restorer(prepared, plan.targets, axis, writer, observer)
         slid = window.slide(prepared.array, lambda done: tell(done, window.tiling.count))
         for start, rows in refined(slid, prepared, plan.targets, axis) if crf else slid:
             restorer.push(start, rows)
@@ -148,6 +166,17 @@ def engine_of(model: Model | Plan, network: torch.nn.Module | Engine | None = No
         plan = model if isinstance(model, Plan) else model.plan
         return open_engine(network, exclusive=plan.targets.exclusive)
     return network
+
+
+@contextlib.contextmanager
+def _features(engine: Engine, *, asked: bool) -> Iterator[Callable[[], NDArray[np.float32]]]:
+    """Listen to the deepest layer, and give a function that returns its pooled answer; empty where nothing listens."""
+    network = network_in(engine) if asked else None
+    if network is None:
+        yield lambda: np.zeros(0, np.float32)
+    else:
+        with pooling(network) as pooled:
+            yield pooled.take
 
 
 @contextlib.contextmanager

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from striate.core.case import Case
+from striate.core.caution import Caution
 from striate.core.errors import UsageError
 from striate.core.image import LabelMap
 from striate.core.targets import Targets
+from striate.inference.observed import Observed
 from striate.io.read import read_label
 
 
@@ -27,7 +29,9 @@ class Prediction:
     probabilities
         Name of label or region → file with its probability on the grid of the input; empty where not asked for.
     warnings
-        Reasons not to trust it, as sentences.
+        Reasons not to trust it.
+    observed
+        What the network said beyond its mask; None where it was not asked for.
     facts
         Measured facts: ``windows``, ``windows_skipped``, ``precision``, seconds of each stage.
     path
@@ -39,7 +43,8 @@ class Prediction:
     held: LabelMap | None = None
     path: Path | None = None
     probabilities: Mapping[str, Path] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Caution, ...] = ()
+    observed: Observed | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -20,6 +20,7 @@ from striate.core.image import LabelMap
 from striate.core.targets import Targets
 from striate.data.prepare import Prepared
 from striate.data.resample import matrix
+from striate.inference.observe import Observer
 from striate.inference.probabilities import ProbabilityWriter
 
 ROWS_BYTES = 64_000_000
@@ -75,12 +76,22 @@ class Restorer:
         The axis along which rows come.
     writer
         Takes the restored probabilities, where they are wanted.
+    observer
+        Counts them, where that is wanted.
     """
 
     def __init__(
-        self, prepared: Prepared, targets: Targets, axis: int, writer: ProbabilityWriter | None = None
+        self,
+        prepared: Prepared,
+        targets: Targets,
+        axis: int,
+        writer: ProbabilityWriter | None = None,
+        observer: Observer | None = None,
     ) -> None:
-        self.prepared, self.targets, self.axis, self.writer = prepared, targets, axis, writer
+        self.prepared, self.targets, self.axis = prepared, targets, axis
+        self.writer, self.observer = writer, observer
+        if observer is not None:
+            observer.begin(axis)
         before, after = prepared.grid.shape, prepared.cropped.shape
         order = [axis, *(a for a in range(len(after)) if a != axis)]
         self._lines = [Line.of(before[a], after[a]) for a in order]
@@ -115,18 +126,22 @@ class Restorer:
 
     def _decide(self, rows: Tensor, low: int, high: int, start: int) -> Tensor:
         """Return the class of the restored rows low … high."""
+        best: Tensor | None
         if self.targets.exclusive:
             best = self._restored(rows, 0, low, high, start)
             found = torch.zeros(best.shape, dtype=torch.int16)
             for k in range(1, rows.shape[0]):
                 share = self._restored(rows, k, low, high, start)
-                self._write(k - 1, share)
+                self._show(k - 1, low, share)
                 _keep_larger(best, found, share, k)
-            return found
-        shares = [self._restored(rows, r, low, high, start) for r in range(rows.shape[0])]
-        for r, share in enumerate(shares):
-            self._write(r, share)
-        return decide_regions(shares, self.targets)
+        else:
+            shares = [self._restored(rows, r, low, high, start) for r in range(rows.shape[0])]
+            for r, share in enumerate(shares):
+                self._show(r, low, share)
+            best, found = None, decide_regions(shares, self.targets)
+        if self.observer is not None:
+            self.observer.decide(low, found, best)
+        return found
 
     def _restored(self, rows: Tensor, k: int, low: int, high: int, start: int) -> Tensor:
         """Return the restored rows low … high of one channel, float32."""
@@ -141,9 +156,12 @@ class Restorer:
             values = across.apply(values, axis)
         return values
 
-    def _write(self, target: int, share: Tensor) -> None:
+    def _show(self, target: int, low: int, share: Tensor) -> None:
+        """Hand the restored rows of one target, from `low` on, to whoever wants them."""
         if self.writer is not None:
             self.writer.push(target, share.numpy())
+        if self.observer is not None:
+            self.observer.take(target, low, share)
 
 
 def decide_regions(shares: list[Tensor], targets: Targets) -> Tensor:

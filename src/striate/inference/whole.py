@@ -13,6 +13,7 @@ from torch import nn
 
 from striate.core.case import Case
 from striate.data.samples import CaseSamples, SampleForm, SampleStore, prepare_samples
+from striate.data.time_points import histories
 from striate.measure.classification import ClassEvaluation
 from striate.networks.network import Network
 from striate.planning.cost import seen_patch
@@ -89,13 +90,17 @@ def probabilities_of(logits: NDArray[np.float32], *, exclusive: bool) -> NDArray
 def predict_whole(plan: Plan, network: nn.Module, cases: Sequence[Case]) -> Iterator[WholePrediction]:
     """Predict cases from their files, in order; small ones pass through the network together.
 
+    Where the model reads the examinations of a subject in order, each case is seen after those before it among `cases`.
+
     Raises
     ------
     DataError
         When the files cannot be read or do not fit together.
     """
     form = form_of(plan)
-    yield from predict_samples(plan, network, ((case, prepare_samples(case, plan.preparation, form)) for case in cases))
+    before = histories(cases) if form.times else {}
+    pairs = ((case, prepare_samples(case, plan.preparation, form, before.get(case.name, ()))) for case in cases)
+    yield from predict_samples(plan, network, pairs)
 
 
 def predict_samples(
@@ -129,6 +134,8 @@ def _told(plan: Plan, case: Case, samples: CaseSamples, found: NDArray[np.float3
     if plan.task.kind == "reconstruction":
         return WholePrediction(case, np.zeros((len(found), 0), np.float32), planes, images, found)
     chances = probabilities_of(found, exclusive=not plan.task.multi_label)
+    if plan.task.kind == "sequence" and plan.task.unit == "case":  # examinations: the last is the case
+        return WholePrediction(case, chances[:, -1], (), images[:, -1])
     if plan.task.kind == "sequence":
         images, chances, planes = _merged(images, chances, samples.slices)
     return WholePrediction(case, chances, planes, images)
@@ -168,7 +175,9 @@ def whole_validator(plan: Plan, store: SampleStore, cases: Sequence[str]) -> Cal
         found = np.concatenate([through(learned, store.images[part]) for part in parts])
         chances = probabilities_of(found, exclusive=not plan.task.multi_label)
         truth = store.truth[rows]
-        if plan.task.kind == "sequence":
+        if plan.task.kind == "sequence" and plan.task.unit == "case":
+            chances, truth = chances[:, -1], truth[:, -1]
+        elif plan.task.kind == "sequence":
             chances, truth = chances.reshape(-1, chances.shape[-1]), truth.reshape(-1, *truth.shape[2:])
         wanted = truth.astype(bool) if plan.task.multi_label else truth
         measured = ClassEvaluation.of(plan.task.classes, wanted, chances, ["all"] * len(truth), draws=0)

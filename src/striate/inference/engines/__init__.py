@@ -18,7 +18,7 @@ ENGINES: dict[str, str] = {
     "torch": "striate.inference.engines.pytorch:TorchEngine",
 }
 
-__all__ = ["ENGINES", "Engine", "open_engine"]
+__all__ = ["ENGINES", "Engine", "network_in", "open_engine"]
 
 
 class Engine(Protocol):
@@ -54,3 +54,9 @@ def open_engine(network: nn.Module, *, exclusive: bool, name: str = "torch", pre
     home, _, noun = lookup("engine", name, ENGINES).partition(":")
     made: Engine = getattr(importlib.import_module(home), noun)(network, exclusive, precision)
     return made
+
+
+def network_in(engine: Engine) -> nn.Module | None:
+    """Return the network whose layers can be listened to while `engine` computes; None where there is none."""
+    network: nn.Module | None = getattr(engine, "network", None)
+    return network

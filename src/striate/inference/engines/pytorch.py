@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from striate.core.errors import UsageError
-from striate.core.machine import processor
+from striate.core.machine import computes_in_bf16
 
 PRECISIONS = ("bf16", "fp32")
 
 
 def native_precision() -> str:
     """Return ``bf16`` where the processor has instructions for it, else ``fp32``."""
-    return "bf16" if any(flag in processor() for flag in ("avx512_bf16", "amx_bf16")) else "fp32"
+    return "bf16" if computes_in_bf16() else "fp32"
 
 
 class TorchEngine:
@@ -42,7 +42,7 @@ class TorchEngine:
         """Return probabilities (B, K, *patch) float32 of `tiles` (B, C, *patch) float32."""
         layout = torch.channels_last_3d if tiles.ndim == 5 else torch.channels_last
         was_training = self._network.training
-        self._network.eval()
+        self._settle()
         try:
             with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16, self.precision == "bf16"):
                 logits = self._network(tiles.to(self._device).contiguous(memory_format=layout)).float()
@@ -50,3 +50,12 @@ class TorchEngine:
         finally:
             self._network.train(was_training)
         return torch.as_tensor(shares, device=tiles.device)
+
+    @property
+    def network(self) -> nn.Module:
+        """The network that is computed; `striate.inference.features` listens to its layers."""
+        return self._network
+
+    def _settle(self) -> None:
+        """Put the network into the mode that it predicts in."""
+        self._network.eval()

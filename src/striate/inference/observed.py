@@ -1,0 +1,51 @@
+"""`Observed`: what a network said of a case beyond its mask, small enough to keep beside it.
+
+Probabilities are kept as logits in `BINS` bins of equal width from −`REACH` to `REACH`, one byte each: every calibration
+curve, expected volume and expected Dice is a sum over such bins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+BINS = 256
+REACH = 12.0
+LOGITS: NDArray[np.float64] = np.linspace(-REACH, REACH, BINS)
+"""The logit that each bin stands for."""
+
+
+def quantise(share: Tensor) -> Tensor:
+    """Return the bin (uint8) of each probability, same shape; beyond ±`REACH` the outermost."""
+    logit = torch.logit(share.float(), eps=1e-7)
+    return logit.add_(REACH).mul_((BINS - 1) / (2 * REACH)).round_().clamp_(0, BINS - 1).to(torch.uint8)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Observed:
+    """What was observed while one case was predicted.
+
+    Attributes
+    ----------
+    counts
+        Label or region → (2, BINS) int64: voxels of the part that the network saw (the cropped grid) by the bin of the
+        probability of that label; row 0 outside of its predicted mask, row 1 inside.
+    true_counts
+        The same of the voxels that truly belong to it; empty where no truth was given.
+    certainty
+        Label or region → bin (uint8) on the grid of the files: for regions of that region's probability, for exclusive
+        labels of the probability of the class that was written (one map that all labels share). What lies outside of
+        the part that the network saw has bin 0 for regions and BINS − 1 for exclusive labels.
+    features
+        (F,) float32, what the deepest layer answered, pooled over the case; empty where it was not asked.
+    """
+
+    counts: Mapping[str, NDArray[np.int64]]
+    certainty: Mapping[str, NDArray[np.uint8]]
+    true_counts: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    features: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
