@@ -1,7 +1,7 @@
-"""`Findings`: numbers in units about masks: volumes in mL, counts, and one row per lesion.
+"""`Findings`: numbers in units about masks: volumes in mL, counts, lesions, changes, and how far each can be trusted.
 
-On disk: ``findings.json`` (kind ``striate-findings``) and ``findings.csv`` (one row per label total, then one per
-lesion). Both read back to equal findings.
+On disk: ``findings.json`` (kind ``striate-findings``) and ``findings.csv`` (one row per case, then one per label total
+and one per lesion). Both read back to equal findings. Schema 2; files of schema 1 are read (see `CaseFindings`).
 """
 
 from __future__ import annotations
@@ -9,45 +9,60 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from scipy import ndimage
 
+from striate.core.caution import Caution
 from striate.core.errors import DataError, FormatError, expected
 from striate.core.files import read_json, write_json, write_text
 from striate.core.geometry import closest_axes
 from striate.core.image import Grid, LabelMap
 from striate.core.targets import Targets
 from striate.measure.box import bounding_box
+from striate.measure.change import Change
 from striate.measure.components import components
 from striate.measure.finding import CaseFindings, LabelFindings, Lesion, Quantity
 from striate.measure.findings_table import from_csv, to_csv
 from striate.measure.volume import volume_ml
 
-KIND, VERSION = "striate-findings", 1
+T = TypeVar("T")
+
+KIND, VERSION = "striate-findings", 2
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
     """Findings of one or several cases, in the order in which they were examined.
 
+    Attributes
+    ----------
+    cases
+        One entry per case.
+    changes
+        One entry per pair of examinations of a subject that were compared.
+
     Raises
     ------
     DataError
-        When two cases have one name.
+        When two cases have one name, or a pair is there twice.
     """
 
     cases: tuple[CaseFindings, ...] = field(default=())
+    changes: tuple[Change, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        names = [case.case for case in self.cases]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise DataError(expected("findings", f"case '{twice[0]}' twice", "each case is needed once"), case=twice[0])
+        name = _repeated(case.case for case in self.cases)
+        if name is not None:
+            raise DataError(expected("findings", f"case '{name}' twice", "each case is needed once"), case=name)
+        pair = _repeated((change.subject, change.before, change.after) for change in self.changes)
+        if pair is not None:
+            told = "the change of subject '{}' from '{}' to '{}' twice".format(*pair)
+            raise DataError(expected("findings", told, "each pair is needed once"), case=pair[2])
 
     @classmethod
-    def of(cls, case_name: str, label: LabelMap, targets: Targets, warnings: Iterable[str] = ()) -> Findings:
+    def of(cls, case_name: str, label: LabelMap, targets: Targets, warnings: Iterable[Caution] = ()) -> Findings:
         """Measure one label map.
 
         Parameters
@@ -59,24 +74,30 @@ class Findings:
         targets
             Which values make which label or region; each is measured on its own.
         warnings
-            Sentences that the reader of the numbers must see.
+            Reasons for doubt that the reader of the numbers must see.
         """
         labels = {name: _label_findings(label, targets, name) for name in targets.names}
         return cls((CaseFindings(case_name, labels, tuple(warnings)),))
 
     @classmethod
     def join(cls, parts: Iterable[Findings]) -> Findings:
-        """Put the cases of several findings behind each other."""
-        return cls(tuple(case for part in parts for case in part.cases))
+        """Put the cases and the changes of several findings behind each other."""
+        held = list(parts)
+        return cls(tuple(c for part in held for c in part.cases), tuple(c for part in held for c in part.changes))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON document."""
-        return {"kind": KIND, "schema_version": VERSION, "cases": [case.to_dict() for case in self.cases]}
+        """Return the JSON document; ``changes`` only where there are any."""
+        cases = [case.to_dict() for case in self.cases]
+        document: dict[str, Any] = {"kind": KIND, "schema_version": VERSION, "cases": cases}
+        if self.changes:
+            document["changes"] = [change.to_dict() for change in self.changes]
+        return document
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Findings:
         """Read the JSON document."""
-        return cls(tuple(CaseFindings.from_dict(case) for case in document["cases"]))
+        cases = tuple(CaseFindings.from_dict(case) for case in document["cases"])
+        return cls(cases, tuple(Change.from_dict(change) for change in document.get("changes") or ()))
 
     def write(self, path: Path) -> None:
         """Write ``.json`` or, where the name ends so, ``.csv``; whole or not at all.
@@ -88,7 +109,7 @@ class Findings:
             self.write(path / "findings.json")
             self.write(path / "findings.csv")
         elif path.suffix.lower() == ".csv":
-            write_text(path, to_csv(self.cases))
+            write_text(path, to_csv(self.cases, self.changes))
         else:
             write_json(path, self.to_dict())
 
@@ -105,17 +126,27 @@ class Findings:
         if path.is_dir():
             path = path / "findings.json"
         if path.suffix.lower() == ".csv":
-            return cls(from_csv(path))
+            return cls(*from_csv(path))
         document = read_json(path, KIND, VERSION)
         try:
             return cls.from_dict(document)
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise FormatError(
                 expected(
                     path, f"a finding cannot be read ({error!r})", f"the form of schema version {VERSION} is needed"
                 ),
                 path=path,
             ) from error
+
+
+def _repeated(names: Iterable[T]) -> T | None:
+    """Return the first name that comes a second time, or None."""
+    seen = set[T]()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
 
 
 def _label_findings(label: LabelMap, targets: Targets, name: str) -> LabelFindings:

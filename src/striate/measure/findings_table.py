@@ -1,47 +1,71 @@
-"""Findings as a table: one row per label total and one per lesion, units in the column names."""
+"""Findings as a table: one row per case, per label total and per lesion, units in the column names.
+
+Where examinations were compared, more columns and rows follow: one row per pair, per label's change and per lesion's.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
+from striate.core.caution import Caution
 from striate.core.errors import FormatError, expected
-from striate.measure.finding import CaseFindings, LabelFindings, Lesion, Quantity
+from striate.measure.change import Change, LabelChange, LesionChange, LesionKind
+from striate.measure.finding import EARLIER, CaseFindings, LabelFindings, Lesion, Ood, Quantity, Review
 
 AXES = ("x", "y", "z")
 INDICES = ("i", "j", "k")
+_BOX = tuple(f"bbox_{i}_{end}" for i in INDICES for end in ("start", "stop"))
+_SIZES = ("voxels", *(f"centroid_{a}_mm" for a in AXES), *(f"extent_{a}_mm" for a in AXES), *_BOX)
 COLUMNS = (
-    "case", "label", "row", "lesion", "volume_ml", "volume_low_ml", "volume_high_ml", "volume_level",
-    "count", "count_low", "count_high", "count_level", "voxels",
-    *(f"centroid_{a}_mm" for a in AXES), *(f"extent_{a}_mm" for a in AXES),
-    *(f"bbox_{i}_{end}" for i in INDICES for end in ("start", "stop")), "warnings",
+    "case", "label", "row", "lesion", "volume_ml", "volume_low_ml", "volume_high_ml", "volume_coverage",
+    "count", "count_low", "count_high", "count_coverage", "probability", *_SIZES,
+    "review_needed", "review_reason", "expected_dice", "ood_score", "ood_threshold", "warnings",
 )  # fmt: skip
+CHANGES = (
+    "subject", "before", "change_ml", "change_low_ml", "change_high_ml", "change_coverage", "change_percent",
+    "smallest_detectable_ml", "noise", "kind", "before_ml", "after_ml",
+)  # fmt: skip
+"""Further columns where examinations were compared; ``case`` is then the later one."""
+EARLIER_COLUMNS = (
+    "case", "label", "row", "lesion", "volume_ml", "volume_low_ml", "volume_high_ml", "volume_level",
+    "count", "count_low", "count_high", "count_level", *_SIZES, "warnings",
+)  # fmt: skip
+"""The columns of schema 1, which had no row per case: warnings stood in its first row."""
+
+OF_CASES = ("case", "total", "lesion")
+OF_CHANGES = ("pair", "change", "lesion-change")
+"""What ``row`` says: what opens a group, one of its labels, one of the label's lesions."""
+
+Row = Mapping[str, str]
+Cells = dict[str, object]
+Labels = dict[str, tuple[Row, list[Row]]]
+"""Label → its row and the rows of its lesions."""
 
 
-def to_csv(cases: Iterable[CaseFindings]) -> str:
-    """Write the table; a ``total`` row opens each label, ``lesion`` rows follow, largest first.
+def to_csv(cases: Iterable[CaseFindings], changes: Sequence[Change] = ()) -> str:
+    """Write the table.
 
-    Numbers are written so that they read back bit for bit. The warnings of a case stand in its first row, one a line.
+    A ``case`` row opens each case, a ``total`` row each of its labels, ``lesion`` rows follow, largest first. After all
+    cases a ``pair`` row opens each change, a ``change`` row each of its labels, ``lesion-change`` rows follow. Numbers
+    are written so that they read back bit for bit; warnings stand one a line, as ``code: message``.
     """
     stream = io.StringIO(newline="")
-    writer = csv.DictWriter(stream, COLUMNS, restval="", lineterminator="\n")
+    columns = (*COLUMNS, *CHANGES) if changes else COLUMNS
+    writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
     writer.writeheader()
     for case in cases:
-        warnings = "\n".join(case.warnings)
-        for name, found in case.labels.items():
-            start = {"case": case.case, "label": name}
-            total = {**_quantity("volume", found.volume_ml, "_ml"), **_quantity("count", found.count, "")}
-            writer.writerow({**start, "row": "total", **total, "warnings": warnings})
-            warnings = ""
-            for number, lesion in enumerate(found.lesions, start=1):
-                writer.writerow({**start, "row": "lesion", "lesion": number, **_lesion(lesion)})
+        writer.writerows(_case_rows(case))
+    for change in changes:
+        writer.writerows(_change_rows(change))
     return stream.getvalue()
 
 
-def from_csv(path: Path) -> tuple[CaseFindings, ...]:
-    """Read the table back.
+def from_csv(path: Path) -> tuple[tuple[CaseFindings, ...], tuple[Change, ...]]:
+    """Read the cases and the changes of the table back.
 
     Raises
     ------
@@ -51,14 +75,18 @@ def from_csv(path: Path) -> tuple[CaseFindings, ...]:
     try:
         with Path(path).open(encoding="utf-8", newline="") as stream:
             reader = csv.DictReader(stream, restval="")
-            if tuple(reader.fieldnames or ()) != COLUMNS:
-                raise FormatError(
-                    expected(
-                        path, f"columns {list(reader.fieldnames or ())}", f"the columns {', '.join(COLUMNS)} are needed"
-                    ),
-                    path=path,
-                )
-            return tuple(_cases(reader))
+            columns = tuple(reader.fieldnames or ())
+            if columns not in (COLUMNS, (*COLUMNS, *CHANGES), EARLIER_COLUMNS):
+                needed = f"the columns {', '.join(COLUMNS)} are needed"
+                raise FormatError(expected(path, f"columns {list(columns)}", needed), path=path)
+            rows = list(_renewed(reader) if columns == EARLIER_COLUMNS else reader)
+        known = set(OF_CASES) | set(OF_CHANGES)
+        foreign = next((row["row"] for row in rows if row["row"] not in known), None)
+        if foreign is not None:
+            raise ValueError(f"row is '{foreign}'; known: {', '.join((*OF_CASES, *OF_CHANGES))}")
+        cases = _grouped(rows, OF_CASES, lambda row: (row["case"],))
+        changes = _grouped(rows, OF_CHANGES, lambda row: (row["subject"], row["before"], row["case"]))
+        return tuple(_read_case(*case) for case in cases), tuple(_read_change(*change) for change in changes)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise FormatError(
             expected(path, f"not readable as CSV ({error})", "a table of findings is needed"), path=path
@@ -69,42 +97,143 @@ def from_csv(path: Path) -> tuple[CaseFindings, ...]:
         ) from error
 
 
-def _quantity(name: str, quantity: Quantity, unit: str) -> dict[str, object]:
+def _case_rows(case: CaseFindings) -> Iterable[Cells]:
+    review, dice = case.review, (case.review and case.review.expected_dice) or {}
+    first: Cells = {"case": case.case, "row": "case", "warnings": _lines(case.warnings)}
+    if review is not None:
+        said = {"review_needed": "yes" if review.needed else "no", "review_reason": review.reason}
+        first |= {**said, "expected_dice": _cell(review.lowest)}
+    if case.ood is not None:
+        first |= {"ood_score": _cell(case.ood.score), "ood_threshold": _cell(case.ood.threshold)}
+    yield first
+    for name, found in case.labels.items():
+        start: Cells = {"case": case.case, "label": name}
+        total = {**_quantity("volume", found.volume_ml, "_ml"), **_quantity("count", found.count, "")}
+        yield {**start, "row": "total", **total, "expected_dice": _cell(dice.get(name))}
+        for number, lesion in enumerate(found.lesions, start=1):
+            yield {**start, "row": "lesion", "lesion": number, **_lesion(lesion)}
+
+
+def _change_rows(change: Change) -> Iterable[Cells]:
+    pair: Cells = {"case": change.after, "before": change.before, "subject": change.subject}
+    yield {**pair, "row": "pair", "warnings": _lines(change.warnings)}
+    for name, of_label in change.labels.items():
+        start: Cells = {**pair, "label": name}
+        more = {
+            "change_percent": of_label.volume_change_percent,
+            "smallest_detectable_ml": of_label.smallest_detectable_ml,
+        }
+        cells: Cells = {key: _cell(value) for key, value in more.items()}
+        cells["noise"] = of_label.noise
+        yield {**start, "row": "change", **_quantity("change", of_label.volume_change_ml, "_ml"), **cells}
+        for number, lesion in enumerate(of_label.lesions, start=1):
+            sizes = {"before_ml": _cell(lesion.before_ml), "after_ml": _cell(lesion.after_ml)}
+            place = {f"centroid_{a}_mm": _cell(v) for a, v in zip(AXES, lesion.centroid_mm, strict=False)}
+            yield {**start, "row": "lesion-change", "lesion": number, "kind": lesion.kind, **sizes, **place}
+
+
+def _quantity(name: str, quantity: Quantity, unit: str) -> Cells:
     parts = {"": quantity.value, "_low": quantity.low, "_high": quantity.high}
-    cells: dict[str, object] = {f"{name}{part}{unit}": "" if v is None else repr(v) for part, v in parts.items()}
-    return {**cells, f"{name}_level": "" if quantity.level is None else repr(quantity.level)}
+    cells: Cells = {f"{name}{part}{unit}": _cell(value) for part, value in parts.items()}
+    return {**cells, f"{name}_coverage": _cell(quantity.coverage)}
 
 
-def _lesion(lesion: Lesion) -> dict[str, object]:
-    cells: dict[str, object] = {"volume_ml": repr(lesion.volume_ml), "voxels": lesion.voxels}
-    cells |= {f"centroid_{a}_mm": repr(v) for a, v in zip(AXES, lesion.centroid_mm, strict=False)}
-    cells |= {f"extent_{a}_mm": repr(v) for a, v in zip(AXES, lesion.extent_mm, strict=False)}
+def _lesion(lesion: Lesion) -> Cells:
+    cells: Cells = {"volume_ml": _cell(lesion.volume_ml), "voxels": lesion.voxels}
+    cells |= {"probability": _cell(lesion.probability)}
+    cells |= {f"centroid_{a}_mm": _cell(v) for a, v in zip(AXES, lesion.centroid_mm, strict=False)}
+    cells |= {f"extent_{a}_mm": _cell(v) for a, v in zip(AXES, lesion.extent_mm, strict=False)}
     for index, (start, stop) in zip(INDICES, lesion.bbox, strict=False):
         cells |= {f"bbox_{index}_start": start, f"bbox_{index}_stop": stop}
     return cells
 
 
-def _cases(rows: Iterable[Mapping[str, str]]) -> list[CaseFindings]:
-    labels: dict[str, dict[str, LabelFindings]] = {}
-    warnings: dict[str, tuple[str, ...]] = {}
+def _cell(value: float | None) -> str:
+    """Write a number so that it reads back bit for bit; nothing for None."""
+    if value is None:
+        return ""
+    return str(int(value)) if isinstance(value, int) else repr(float(value))
+
+
+def _lines(warnings: Iterable[Caution]) -> str:
+    return "\n".join(f"{caution.code}: {caution.message}" for caution in warnings)
+
+
+def _renewed(rows: Iterable[Row]) -> Iterable[Row]:
+    """Give rows of schema 1 as schema 2 has them."""
+    opened = set[str]()
     for row in rows:
-        case = labels.setdefault(row["case"], {})
-        if row["row"] == "total":
-            case[row["label"]] = LabelFindings(_read_quantity(row, "volume", "_ml"), _read_quantity(row, "count", ""))
-            warnings.setdefault(row["case"], tuple(row["warnings"].split("\n")) if row["warnings"] else ())
-        else:
-            total = case[row["label"]]
-            lesions = (*total.lesions, _read_lesion(row))
-            case[row["label"]] = LabelFindings(total.volume_ml, total.count, lesions)
-    return [CaseFindings(name, found, warnings[name]) for name, found in labels.items()]
+        if row["case"] not in opened:
+            opened.add(row["case"])
+            warnings = "\n".join(f"{EARLIER}: {line}" for line in row["warnings"].split("\n") if line)
+            yield {**dict.fromkeys(COLUMNS, ""), "case": row["case"], "row": "case", "warnings": warnings}
+        levels = {f"{name}_coverage": row[f"{name}_level"] for name in ("volume", "count")}
+        yield {**dict.fromkeys(COLUMNS, ""), **row, **levels}
 
 
-def _read_quantity(row: Mapping[str, str], name: str, unit: str) -> Quantity:
-    cells = [row[f"{name}{part}{unit}"] for part in ("", "_low", "_high")] + [row[f"{name}_level"]]
-    value, low, high, level = (_number(cell) for cell in cells)
+def _grouped(
+    rows: Iterable[Row], names: tuple[str, str, str], key: Callable[[Row], tuple[str, ...]]
+) -> list[tuple[Row, Labels]]:
+    """Gather the rows of each group: the one that opens it, and its labels with their lesions."""
+    opening, of_label, of_lesion = names
+    found: dict[tuple[str, ...], tuple[Row, Labels]] = {}
+    for row in rows:
+        if row["row"] == opening:
+            if key(row) in found:
+                raise ValueError(f"{opening} {key(row)} is there twice")
+            found[key(row)] = (row, {})
+        elif row["row"] == of_label:
+            found[key(row)][1][row["label"]] = (row, [])
+        elif row["row"] == of_lesion:
+            found[key(row)][1][row["label"]][1].append(row)
+    return list(found.values())
+
+
+def _read_case(first: Row, labels: Labels) -> CaseFindings:
+    found = {
+        name: LabelFindings(
+            _read_quantity(total, "volume", "_ml"),
+            _read_quantity(total, "count", ""),
+            tuple(map(_read_lesion, lesions)),
+        )
+        for name, (total, lesions) in labels.items()
+    }
+    ood = None
+    if first["ood_score"] != "":
+        ood = Ood(float(first["ood_score"]), float(first["ood_threshold"]))
+    review = None
+    if first["review_needed"] != "":
+        said = {name: total["expected_dice"] for name, (total, _) in labels.items()}
+        dice = {name: float(cell) for name, cell in said.items() if cell != ""}
+        review = Review({"yes": True, "no": False}[first["review_needed"]], first["review_reason"], dice)
+    return CaseFindings(first["case"], found, _read_warnings(first), ood, review)
+
+
+def _read_change(first: Row, labels: Labels) -> Change:
+    found = {
+        name: LabelChange(
+            _read_quantity(row, "change", "_ml"),
+            _number(row["change_percent"]),
+            _number(row["smallest_detectable_ml"]),
+            tuple(map(_read_lesion_change, lesions)),
+            row["noise"],
+        )
+        for name, (row, lesions) in labels.items()
+    }
+    return Change(first["subject"], first["before"], first["case"], found, _read_warnings(first))
+
+
+def _read_warnings(row: Row) -> tuple[Caution, ...]:
+    lines = (line.partition(": ") for line in row["warnings"].split("\n") if line)
+    return tuple(Caution(code, message) for code, _, message in lines)
+
+
+def _read_quantity(row: Row, name: str, unit: str) -> Quantity:
+    cells = [row[f"{name}{part}{unit}"] for part in ("", "_low", "_high")] + [row[f"{name}_coverage"]]
+    value, low, high, coverage = (_number(cell) for cell in cells)
     if value is None:
         raise ValueError(f"{name} of label {row['label']} is empty")
-    return Quantity(value, low, high, level)
+    return Quantity(value, low, high, coverage)
 
 
 def _number(cell: str) -> float | None:
@@ -113,7 +242,7 @@ def _number(cell: str) -> float | None:
     return int(cell) if cell.lstrip("-").isdigit() else float(cell)
 
 
-def _read_lesion(row: Mapping[str, str]) -> Lesion:
+def _read_lesion(row: Row) -> Lesion:
     dims = sum(1 for a in AXES if row[f"centroid_{a}_mm"] != "")
     return Lesion(
         volume_ml=float(row["volume_ml"]),
@@ -121,4 +250,10 @@ def _read_lesion(row: Mapping[str, str]) -> Lesion:
         centroid_mm=tuple(float(row[f"centroid_{a}_mm"]) for a in AXES[:dims]),
         extent_mm=tuple(float(row[f"extent_{a}_mm"]) for a in AXES[:dims]),
         bbox=tuple((int(row[f"bbox_{i}_start"]), int(row[f"bbox_{i}_stop"])) for i in INDICES[:dims]),
+        probability=_number(row["probability"]),
     )
+
+
+def _read_lesion_change(row: Row) -> LesionChange:
+    centre = tuple(float(row[f"centroid_{a}_mm"]) for a in AXES if row[f"centroid_{a}_mm"] != "")
+    return LesionChange(cast("LesionKind", row["kind"]), float(row["before_ml"]), float(row["after_ml"]), centre)

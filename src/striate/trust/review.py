@@ -1,0 +1,251 @@
+"""`ReviewRule`: which masks must be looked at before their numbers are used.
+
+A case is bad where the lowest real Dice of its labels is below `bad` (0.6). It is flagged where the lowest expected
+Dice of its labels (`striate.trust.expected_dice`) is below that too, or at most a limit. The limit is chosen by
+conformal risk control (Angelopoulos et al., "Conformal risk control", ICLR 2024) so that a bad case of a new subject
+goes unflagged with a probability of at most `miss` (0.1): the ⌈(n + 1) (1 − miss)⌉-th smallest left-out expected Dice
+of the n subjects with bad cases, each weighing the same. That takes 9 such subjects; with fewer there is no limit and
+no guarantee, and the reason says so.
+
+Whatever the expected Dice, a case is flagged that is out of distribution, has a caution that makes numbers meaningless,
+or has an empty mask. This only adds flags, so the guarantee stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from striate.core.caution import Caution
+from striate.core.errors import UsageError
+from striate.measure.finding import Ood, Review
+from striate.measure.roc import auc
+from striate.trust.conformal import ROUNDING, bound, subject_weights, subjects_needed
+from striate.trust.evidence import CaseEvidence
+from striate.trust.expected import Tables, tables_for
+from striate.trust.expected_dice import DiceModel, see
+
+BAD = 0.6
+MISS = 0.1
+SEVERE = frozenset({"wrong-channel", "flipped-axis", "stripped", "not-stripped", "motion", "constant-image"})
+"""Codes of cautions of the input gate under which no number of a mask means anything."""
+EMPTY = -1.0
+"""Score of a case whose masks are all empty: below any Dice, always flagged."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewRule:
+    """The rule, and how it did on subjects that were left out.
+
+    Attributes
+    ----------
+    models
+        Label or region → its expected Dice.
+    bad
+        Real Dice below which a case is bad.
+    miss
+        Share of bad cases that may go unflagged.
+    limit
+        Expected Dice up to which a case is flagged beside those below `bad`; None where nothing can be guaranteed.
+    n_subjects, n_cases
+        With known truth that is not empty on both sides.
+    n_bad_subjects, n_bad_cases
+        Those of them that are bad.
+    missed
+        Share of the bad cases that the left-out expected Dice did not flag, each subject weighing the same; None without any.
+    flagged
+        Share of all cases that it flagged; None without any.
+    auroc
+        Of the left-out expected Dice for bad cases; None without bad or without good ones.
+    """
+
+    models: Mapping[str, DiceModel]
+    bad: float = BAD
+    miss: float = MISS
+    limit: float | None = None
+    n_subjects: int = 0
+    n_cases: int = 0
+    n_bad_subjects: int = 0
+    n_bad_cases: int = 0
+    missed: float | None = None
+    flagged: float | None = None
+    auroc: float | None = None
+
+    @classmethod
+    def fit(
+        cls,
+        cases: Sequence[CaseEvidence],
+        tables: Tables,
+        *,
+        left_out: Mapping[str, Tables] | None = None,
+        unlikeness: Mapping[str, float] | None = None,
+        bad: float = BAD,
+        miss: float = MISS,
+    ) -> ReviewRule:
+        """Fit to cases with known truth.
+
+        Parameters
+        ----------
+        cases
+            Of subjects that the network has not learned from.
+        tables
+            Calibrated probabilities.
+        left_out
+            Subject → tables fitted without it.
+        unlikeness
+            Case → its out-of-distribution score divided by the threshold.
+        bad, miss
+            See the attributes.
+
+        Raises
+        ------
+        UsageError
+            When `bad` or `miss` is not a share between 0 and 1.
+        """
+        for name, share in (("bad Dice", bad), ("share of missed cases", miss)):
+            if not 0 < share < 1:
+                raise UsageError(f"{name} {share}: a number between 0 and 1 is needed.")
+        models, expected = dict[str, DiceModel](), dict[str, list[float | None]]()
+        for name, table in tables.items():
+            seen = [
+                see(c.subject, c.labels[name], tables_for(c.subject, tables, left_out)[name], (unlikeness or {}).get(c.case))
+                if name in c.labels
+                else None
+                for c in cases
+            ]  # fmt: skip
+            models[name], expected[name] = DiceModel.fit(seen, table)
+        rows = [_row(case, i, expected) for i, case in enumerate(cases)]
+        return cls(models, bad, miss, **_judged([row for row in rows if row is not None], bad, miss))
+
+    @property
+    def needed(self) -> int:
+        """Number of subjects with bad cases that the guarantee needs."""
+        return subjects_needed(1 - self.miss)
+
+    def expected_dice(self, case: CaseEvidence, unlikeness: float | None = None) -> dict[str, float]:
+        """Return label or region → expected Dice; empty masks have none.
+
+        Parameters
+        ----------
+        case
+            Its truth need not be known.
+        unlikeness
+            Its out-of-distribution score divided by the threshold.
+        """
+        found = {}
+        for name, model in self.models.items():
+            if name in case.labels:
+                seen = see(case.subject, case.labels[name], np.array(model.table), unlikeness)
+                if seen is not None:
+                    found[name] = model.expect(seen)
+        return found
+
+    def judge(
+        self,
+        case: CaseEvidence,
+        *,
+        ood: Ood | None = None,
+        cautions: Sequence[Caution] = (),
+        severe: Collection[str] = SEVERE,
+    ) -> Review | None:
+        """Return whether a case must be looked at, and why; None where nothing is known that could tell.
+
+        Parameters
+        ----------
+        case
+            Its truth need not be known.
+        ood
+            Its likeness to the training data.
+        cautions
+            Of the input gate.
+        severe
+            Codes of cautions that need a review by themselves.
+        """
+        unlikeness = ood.score / ood.threshold if ood is not None and ood.threshold > 0 else None
+        expected = self.expected_dice(case, unlikeness)
+        causes = [f"{caution.code}: {caution.message.rstrip('.')}" for caution in cautions if caution.code in severe]
+        if ood is not None and ood.outside:
+            causes.append(f"it is unlike the training data (score {ood.score:.3g}, threshold {ood.threshold:.3g})")
+        if all(found.predicted_lesions == 0 for found in case.labels.values()):
+            causes.append("nothing was found, so whether something was missed cannot be told from the mask")
+        name = min(expected, key=expected.__getitem__) if expected else None
+        if name is not None and self.flags(expected[name]):
+            causes.append(f"{self._told(name, expected[name])}, too low")
+        if causes:
+            return Review(True, f"{_sentence('; '.join(causes))} {self.guarantee}", expected)
+        if name is None:
+            return None
+        return Review(False, f"{_sentence(self._told(name, expected[name]))} {self.guarantee}", expected)
+
+    def flags(self, expected: float) -> bool:
+        """Tell whether an expected Dice is too low."""
+        return expected < self.bad or (self.limit is not None and expected <= self.limit + ROUNDING)
+
+    @property
+    def guarantee(self) -> str:
+        """What is known of how many bad cases go unflagged, in one sentence."""
+        n = self.n_bad_subjects
+        if self.limit is not None:
+            return (
+                f"At most {self.miss:.0%} of the cases with a Dice below {self.bad:g} go unflagged "
+                f"(from {n} subjects with such cases among {self.n_subjects})."
+            )
+        return (
+            f"How many cases with a Dice below {self.bad:g} go unflagged is not known: {n} of {self.n_subjects} subjects "
+            f"had one; {self.needed} are needed."
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        document = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {**document, "models": {name: model.to_dict() for name, model in self.models.items()}}
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> ReviewRule:
+        """Read the JSON form."""
+        models = {str(name): DiceModel.from_dict(model) for name, model in document["models"].items()}
+        return cls(**{**document, "models": models})
+
+    def _told(self, name: str, expected: float) -> str:
+        limit = self.bad if self.limit is None else max(self.bad, self.limit)
+        return f"the expected Dice of '{name}' is {expected:.2f} (limit {limit:.2f})"
+
+
+def _row(
+    case: CaseEvidence, index: int, expected: Mapping[str, Sequence[float | None]]
+) -> tuple[str, float, float] | None:
+    """Return subject, lowest left-out expected Dice and lowest real Dice; None where one of them does not exist."""
+    real = [found.dice for name, found in case.labels.items() if name in expected and found.dice is not None]
+    values = [found[index] for found in expected.values()]
+    known = [value for value in values if value is not None]
+    if not real or (not known and any(found.predicted_lesions for found in case.labels.values())):
+        return None
+    return case.subject, min(known, default=EMPTY), min(real)
+
+
+def _judged(rows: Sequence[tuple[str, float, float]], bad: float, miss: float) -> dict[str, Any]:
+    """Return the limit, and how the rule did."""
+    subjects = [subject for subject, _, _ in rows]
+    scores = np.array([score for _, score, _ in rows])
+    failed = np.array([real < bad for _, _, real in rows], dtype=bool)
+    failing = [subject for subject, is_bad in zip(subjects, failed, strict=True) if is_bad]
+    weights = subject_weights(failing)
+    limit = bound(scores[failed], weights, 1 - miss)
+    flags = (scores < bad) | (scores <= (EMPTY if limit is None else limit) + ROUNDING)
+    return {
+        "limit": limit,
+        "n_subjects": len(set(subjects)),
+        "n_cases": len(rows),
+        "n_bad_subjects": len(set(failing)),
+        "n_bad_cases": len(failing),
+        "missed": float(np.average(~flags[failed], weights=weights)) if failing else None,
+        "flagged": float(np.average(flags, weights=subject_weights(subjects))) if rows else None,
+        "auroc": auc(-scores, failed) if rows else None,
+    }
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."

@@ -1,0 +1,301 @@
+"""`Trust`: what a model knows of its own limits, fitted to subjects that it did not learn from; ``trust.json`` of a model.
+
+The document holds no name of a subject or case: they are numbered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from striate.core.errors import FormatError, ModelError, expected
+from striate.core.files import read_json, write_json
+from striate.inference.engines.uncertainty import made_by as way
+from striate.inference.observed import BINS
+from striate.measure.finding import Ood
+from striate.trust.calibration import Calibration
+from striate.trust.evidence import CaseEvidence
+from striate.trust.gate import Gate
+from striate.trust.intervals import COVERAGE, Intervals
+from striate.trust.lesions import LesionModel
+from striate.trust.likeness import Likeness, likeness_features
+from striate.trust.review import ReviewRule
+
+KIND, VERSION, FILE = "striate-trust", 1, "trust.json"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trust:
+    """The limits of one model.
+
+    Attributes
+    ----------
+    calibration
+        From raw to calibrated probability, label by label.
+    lesions
+        Probability that a lesion is real.
+    intervals
+        Of volumes and numbers of lesions.
+    review
+        Which masks must be looked at.
+    gate, likeness
+        What the images that the model learned from were like; None with fewer than 3 subjects.
+    n_subjects
+        With known truth that calibration, lesions, intervals and review rest on.
+    n_reference_subjects
+        That gate and likeness rest on.
+    weights_sha256
+        Of the weights that were judged.
+    made_by
+        How their masks were made: ``uncertainty`` (``none``, ``tta``, ``dropout``, ``ensemble``), ``crf`` and, of an ensemble
+        with other models, the hashes of their weights as ``others``.
+    """
+
+    calibration: Calibration
+    lesions: LesionModel
+    intervals: Intervals
+    review: ReviewRule
+    gate: Gate | None
+    likeness: Likeness | None
+    n_subjects: int
+    n_reference_subjects: int
+    weights_sha256: str = ""
+    made_by: Mapping[str, Any] = field(default_factory=lambda: way("none"))
+
+    @classmethod
+    def fit(
+        cls,
+        cases: Sequence[CaseEvidence],
+        reference: Sequence[CaseEvidence] = (),
+        *,
+        coverage: float = COVERAGE,
+        weights_sha256: str = "",
+        made_by: Mapping[str, Any] | None = None,
+        known: Trust | None = None,
+    ) -> Trust:
+        """Fit everything; what has too few subjects gives no number and says why.
+
+        Parameters
+        ----------
+        cases
+            Of subjects that the network has not learned from, with known truth.
+        reference
+            Of cases that it learned from (`striate.trust.reference`); their truth is not looked at.
+        coverage
+            Of the intervals.
+        weights_sha256, made_by
+            See the attributes.
+        known
+            Earlier limits of the same weights, whose gate and likeness are kept where there is no `reference`.
+
+        Raises
+        ------
+        UsageError
+            When the coverage lies outside 0.5 to 1.
+        """
+        cases, reference = _numbered(cases), _numbered(reference)
+        gate, likeness = (None, None) if known is None else (known.gate, known.likeness)
+        n_reference = 0 if known is None else known.n_reference_subjects
+        if reference:
+            subjects = [case.subject for case in reference]
+            gate = Gate.fit([case.facts for case in reference], subjects)
+            likeness = _likeness(reference)
+            n_reference = len(set(subjects))
+        calibration, left_out = Calibration.fit_left_out(cases)
+        tables = {name: calibration.table(name) for name in calibration.labels}
+        unlike = {}
+        for case in cases:
+            found = ood_of(likeness, case)
+            if found is not None and found.threshold > 0:
+                unlike[case.case] = found.score / found.threshold
+        return cls(
+            calibration,
+            LesionModel.fit(cases),
+            Intervals.fit(cases, tables, coverage, left_out=left_out),
+            ReviewRule.fit(cases, tables, left_out=left_out, unlikeness=unlike),
+            gate,
+            likeness,
+            len({case.subject for case in cases}),
+            n_reference,
+            weights_sha256,
+            way("none") if made_by is None else dict(made_by),
+        )
+
+    def ood(self, case: CaseEvidence) -> Ood | None:
+        """Return how unlike the training data a case is; None where that is not known."""
+        return ood_of(self.likeness, case)
+
+    def holds_for(self, made_by: Mapping[str, Any]) -> bool:
+        """Tell whether probabilities of masks made in this way are those that were calibrated."""
+        return dict(self.made_by) == dict(made_by)
+
+    @property
+    def limits(self) -> list[str]:
+        """What is not known or not guaranteed, in sentences, each with the number of subjects that it rests on."""
+        labels = list(self.calibration.labels)
+        told: list[str | None] = []
+        if not labels:
+            told.append("No case was held out: no probability was calibrated, there are no intervals.")
+        told += [
+            f"Probabilities of '{name}' are not calibrated: none of {found.n_subjects} subjects has it."
+            for name, found in self.calibration.labels.items()
+            if not found.n_present
+        ]
+        told += [self.intervals.reason(name) for name in labels] + [self.lesions.reason(name) for name in labels]
+        if self.gate is None:
+            told.append(f"No input gate: {self.n_reference_subjects} training subjects; 3 are needed.")
+        if self.likeness is None or self.likeness.threshold is None:
+            told.append(
+                f"No out-of-distribution threshold: {self.n_reference_subjects} training subjects; 19 are needed."
+            )
+        return [*(text for text in told if text), self.review.guarantee]
+
+    def summary(self) -> dict[str, Any]:
+        """Return what the model card says, in numbers."""
+        intervals = {
+            name: {"volume_ml": found.volume_ml.coverage, "count": found.count.coverage, "n_subjects": found.n_subjects}
+            for name, found in self.intervals.labels.items()
+            if found.reach is not None
+        }  # of as few subjects as an interval needs, none can be left out: None
+        lesions = {
+            name: {
+                "auroc": found.auroc,
+                "brier": found.brier,
+                "n_lesions": found.n_lesions,
+                "n_subjects": found.n_subjects,
+            }
+            for name, found in self.lesions.labels.items()
+            if found.model is not None
+        }
+        return {
+            "n_subjects": self.n_subjects,
+            "n_reference_subjects": self.n_reference_subjects,
+            "calibration": self.calibration.summary,
+            "reliability_is_calibrated": {
+                name: bool(found.reliability_after) for name, found in self.calibration.labels.items()
+            },
+            "reliability": {
+                name: [[b.said, b.true, b.count] for b in found.reliability_after or found.reliability_before]
+                for name, found in self.calibration.labels.items()
+            },
+            "coverage": self.intervals.coverage,
+            "intervals": intervals,
+            "lesions": lesions,
+            "review": {
+                "auroc": self.review.auroc, "missed": self.review.missed, "flagged": self.review.flagged,
+                "n_bad_subjects": self.review.n_bad_subjects, "n_subjects": self.review.n_subjects,
+            },
+            "gate": None if self.gate is None else dict(self.gate.false_alarms),
+            "likeness": None if self.likeness is None else self.likeness.summary(),
+            "limits": self.limits,
+        }  # fmt: skip
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON document."""
+        return {
+            "kind": KIND, "schema_version": VERSION, "weights_sha256": self.weights_sha256,
+            "made_by": dict(self.made_by),
+            "n_subjects": self.n_subjects, "n_reference_subjects": self.n_reference_subjects,
+            "calibration": self.calibration.to_dict(), "intervals": self.intervals.to_dict(),
+            "lesions": {"labels": {name: found.to_dict() for name, found in self.lesions.labels.items()}},
+            "review": self.review.to_dict(),
+            "gate": None if self.gate is None else self.gate.to_dict(),
+            "likeness": None if self.likeness is None else self.likeness.to_dict(),
+        }  # fmt: skip
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Trust:
+        """Read the JSON document."""
+        gate, likeness = document["gate"], document["likeness"]
+        return cls(
+            Calibration.from_dict(document["calibration"]),
+            LesionModel.from_dict(document["lesions"]),
+            Intervals.from_dict(document["intervals"]),
+            ReviewRule.from_dict(document["review"]),
+            None if gate is None else Gate.from_dict(gate),
+            None if likeness is None else Likeness.from_dict(likeness),
+            int(document["n_subjects"]),
+            int(document["n_reference_subjects"]),
+            str(document["weights_sha256"]),
+            dict(document["made_by"]),
+        )
+
+    def check(self) -> None:
+        """Refuse parts that do not fit together.
+
+        Raises
+        ------
+        ValueError
+            When a table has another number of bins, or the likeness is not a set of rows of finite numbers.
+        """
+        tables = {f"intervals of {name}": found.table for name, found in self.intervals.labels.items()}
+        tables |= {f"review of {name}": found.table for name, found in self.review.models.items()}
+        for name, table in tables.items():
+            if len(table) != BINS or not np.isfinite(table).all():
+                raise ValueError(f"{name}: a table of {len(table)} numbers, {BINS} finite ones are needed")
+        if self.likeness is not None:
+            rows = self.likeness.features
+            if rows.ndim != 2 or len(rows) != len(self.likeness.subjects) or not np.isfinite(rows).all():
+                raise ValueError(f"likeness: features of shape {rows.shape}")
+
+    def write(self, folder: Path) -> None:
+        """Write ``trust.json`` into the folder of the model."""
+        write_json(Path(folder) / FILE, self.to_dict())
+
+    @classmethod
+    def read(cls, folder: Path, weights_sha256: str = "") -> Trust | None:
+        """Read ``trust.json`` of a model's folder; None where there is none.
+
+        Raises
+        ------
+        ModelError
+            When it is broken, of a newer version, or belongs to other weights than those of `weights_sha256`.
+        """
+        path = Path(folder) / FILE
+        if not path.exists():
+            return None
+        again = "Make it anew: striate calibrate MODEL COHORT --out NEW"
+        try:
+            found = cls.from_dict(read_json(path, KIND, VERSION))
+            found.check()
+        except FormatError as error:
+            raise ModelError(f"{error} {again}", path=path) from error
+        except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+            raise ModelError(
+                expected(
+                    path, f"it cannot be read ({error!r})", f"the form of schema version {VERSION} is needed", again
+                ),
+                path=path,
+            ) from error
+        if weights_sha256 and found.weights_sha256 and found.weights_sha256 != weights_sha256:
+            here = f"made for weights {found.weights_sha256[:12]}…, the model has {weights_sha256[:12]}…"
+            raise ModelError(expected(path, here, "limits of these weights are needed", again), path=path)
+        return found
+
+
+def ood_of(likeness: Likeness | None, case: CaseEvidence) -> Ood | None:
+    """Return the likeness of a case; None without a threshold, or where its features could not be had."""
+    if likeness is None or likeness.threshold is None:
+        return None
+    features = likeness_features(case.facts, case.features)
+    if features.shape != likeness.features.shape[1:]:
+        return None
+    return Ood(likeness.score(features), likeness.threshold)
+
+
+def _likeness(reference: Sequence[CaseEvidence]) -> Likeness | None:
+    """Fit to the cases whose features could be had: all but blank images."""
+    rows = [likeness_features(case.facts, case.features) for case in reference]
+    longest = max(len(row) for row in rows)
+    kept = [i for i, row in enumerate(rows) if len(row) == longest]
+    return Likeness.fit(np.stack([rows[i] for i in kept]), [reference[i].subject for i in kept])
+
+
+def _numbered(cases: Sequence[CaseEvidence]) -> list[CaseEvidence]:
+    """Return the cases with numbers for the names of subjects."""
+    numbers = {subject: str(i) for i, subject in enumerate(sorted({case.subject for case in cases}), 1)}
+    return [replace(case, subject=numbers[case.subject]) for case in cases]

@@ -1,0 +1,100 @@
+import json
+
+import numpy as np
+import pytest
+from scans import facts
+from scipy import stats
+
+from striate.trust.gate import MEASURES, MOST_CAUTIONS, Gate, Range, correlation
+
+
+@pytest.fixture(scope="module")
+def training():
+    return [facts(i) for i in range(12)]
+
+
+@pytest.fixture(scope="module")
+def gate(training):
+    return Gate.fit(training)
+
+
+def codes(gate, *args, **options):
+    return [c.code for c in gate.cautions("P", facts(*args, **options))]
+
+
+def test_scans_like_those_of_training_pass(gate):
+    assert gate.false_alarms["cases"] <= 1 and gate.false_alarms["of"] == 12
+    assert [codes(gate, i, seed=1) for i in range(5)] == [[]] * 5
+
+
+@pytest.mark.parametrize(
+    ("artefacts", "code"),
+    [("motion", "motion"), ("ghosting", "ghosting"), ("spikes", "spikes"), ("low_snr", "noise")],
+)
+def test_artefacts_are_named(gate, artefacts, code):
+    assert codes(gate, 0, seed=2, artefacts=artefacts)[0] == code
+
+
+@pytest.mark.parametrize(("axis", "words"), [(2, "front-back"), (3, "up-down")])
+def test_a_flipped_axis_is_named(gate, axis, words):
+    (caution,) = gate.cautions("P", facts(0, seed=3, change=lambda array: np.flip(array, axis)))
+    assert caution.code == "flipped-axis" and f"flipped {words}" in caution.message
+
+
+def test_stripping_spacing_and_crops_are_named(gate):
+    assert "stripped" in codes(gate, 0, seed=3, change=lambda array: np.where(array > 150, array, 0))
+    assert "other-spacing" in codes(gate, 0, seed=3, spacing_mm=(3.0, 3.0, 6.0))
+    cropped = codes(gate, 0, seed=3, change=lambda array: array[..., 20:])
+    assert "cropped" in cropped or "other-field-of-view" in cropped
+
+
+def test_messages_say_what_came_and_what_training_had(gate):
+    (caution,) = gate.cautions("P", facts(0, seed=2, artefacts="low_snr"))
+    assert caution.message.startswith("case P: flair has noise over contrast")
+    assert "the 12 training subjects had" in caution.message and "is expected" in caution.message
+
+
+def test_the_range_is_the_prediction_interval():
+    rule = MEASURES["blur"]
+    values = np.array([0.2, 0.3, 0.4, 0.5, 0.9])
+    found = Range.of(values, rule, 5)
+    wanted = stats.t.ppf(0.999, 4) * values.std(ddof=1) * np.sqrt(1.2)
+    assert (found.low, found.high) == pytest.approx((values.mean() - wanted, values.mean() + wanted))
+    assert (found.least, found.most) == (0.2, 0.9)
+    assert found.beyond(found.high + wanted, rule) == pytest.approx(1) and found.beyond(0.5, rule) == 0
+    few = Range.of(values[:3], rule, 3)
+    assert few.high - few.low > 22 * values[:3].std(ddof=1)  # few subjects, wide
+
+
+def test_a_constant_measure_keeps_its_floor():
+    found = Range.of(np.full(9, 2.0), MEASURES["spacing_x"], 9)
+    assert (found.low, found.high) == pytest.approx((2 / np.exp(0.1), 2 * np.exp(0.1)))
+
+
+def test_exchanged_channels_are_named(training):
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 12**3)) * 30
+
+    def case(first, second):
+        pair = {"flair": first, "t1": second}
+        return {n: {"picture": (p + rng.normal(size=p.size) * 5).tolist()} for n, p in pair.items()}
+
+    gate = Gate.fit([case(a, b) for _ in range(6)])
+    assert gate.cautions("P", case(a, b)) == []
+    (caution,) = gate.cautions("P", case(b, a))
+    assert caution.code == "wrong-channel" and "its contrast is that of t1" in caution.message
+
+
+def test_read_back_equal(gate):
+    again = Gate.from_dict(json.loads(json.dumps(gate.to_dict())))
+    assert again.to_dict() == gate.to_dict()
+    spoilt = facts(0, seed=2, artefacts="motion")
+    assert again.cautions("P", spoilt) == gate.cautions("P", spoilt)
+
+
+def test_few_subjects_and_missing_measures(training):
+    assert Gate.fit(training[:2]) is None
+    assert Gate.fit(training[:4], ["a", "a", "b", "b"]) is None
+    assert Gate.fit(training[:3]).false_alarms == {}
+    assert Gate.fit(training[:4]).cautions("P", {"flair": {}, "unknown": {"noise": 1.0}}) == []
+    assert MOST_CAUTIONS == 5 and correlation(np.ones(3), np.arange(3.0)) == 0

@@ -1,0 +1,191 @@
+"""Which masks are flagged: the limit by hand, its guarantee on exchangeable subjects, every reason, few subjects."""
+
+import json
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+from simulated_evidence import SIGMOID, simulated
+
+from striate.core.caution import Caution
+from striate.core.errors import UsageError
+from striate.measure.finding import Ood
+from striate.trust.review import ReviewRule, _judged
+
+TABLES = {"lesion": SIGMOID}
+
+
+@pytest.fixture(scope="module")
+def cases():
+    return of_two_kinds(np.random.default_rng(0), 80)
+
+
+def of_two_kinds(rng, count):
+    """Cases with a mask; every second one is of a kind that the network sees badly, and believes too much all the same."""
+    kinds = ({}, {"shift": -2.0, "middle": 1.0})
+    made = [simulated(rng, f"c{i}", spread=0.5, **kinds[i % 2]) for i in range(count)]
+    return [case for case in made if case.labels["lesion"].predicted_lesions]
+
+
+@pytest.fixture(scope="module")
+def rule(cases):
+    return ReviewRule.fit(cases, TABLES)
+
+
+def lesion_of(case, **changes):
+    return replace(case, labels={"lesion": replace(case.labels["lesion"], **changes)})
+
+
+def test_the_limit_by_hand():
+    """9 subjects with bad cases: the largest expected Dice of them. Of 20: the 19th."""
+    rows = [(f"s{i}", 0.5 + 0.02 * i, 0.3) for i in range(9)] + [(f"g{i}", 0.65 + 0.01 * i, 0.8) for i in range(20)]
+    found = _judged(rows, 0.6, 0.1)
+    assert found["limit"] == pytest.approx(0.66) and found["missed"] == 0
+    assert (found["n_subjects"], found["n_bad_subjects"], found["n_bad_cases"]) == (29, 9, 9)
+    assert found["flagged"] == pytest.approx((9 + 2) / 29)
+    assert found["auroc"] == pytest.approx((9 * 20 - 1.5) / 180)
+    more = [(f"s{i}", 0.01 * i, 0.3) for i in range(20)]
+    assert _judged(more, 0.6, 0.1)["limit"] == pytest.approx(0.18)
+
+
+def test_eight_subjects_with_many_bad_cases_are_too_few():
+    rows = [(f"s{i % 8}", 0.5, 0.3) for i in range(80)]
+    assert _judged(rows, 0.6, 0.1)["limit"] is None and _judged(rows, 0.6, 0.2)["limit"] == 0.5
+
+
+@pytest.mark.parametrize("n", [9, 24])
+def test_bad_cases_of_new_subjects_are_missed_no_more_than_stated(n):
+    """Expected Dice of bad cases that often looks good: 4000 draws, bounds for a chance of 10⁻⁶."""
+    rng, draws, missed = np.random.default_rng(n), 4000, 0
+    for _ in range(draws):
+        scores = rng.beta(6, 3, n + 1)
+        limit = _judged([(str(i), s, 0.0) for i, s in enumerate(scores[:-1])], 0.01, 0.1)["limit"]
+        missed += scores[-1] > limit
+    truly = 1 - np.ceil(0.9 * (n + 1) - 1e-9) / (n + 1)
+    assert truly <= 0.1 and binom.ppf(1e-6, draws, truly) <= missed <= binom.ppf(1 - 1e-6, draws, truly)
+
+
+def test_the_rule_on_other_subjects(rule):
+    """It keeps its word on 200 new subjects of the same kind (of whom 100 are bad), within 4 deviations."""
+    new = of_two_kinds(np.random.default_rng(1), 200)
+    bad = [case for case in new if case.labels["lesion"].dice < 0.6]
+    missed = sum(not rule.judge(case).needed for case in bad)
+    n = rule.n_bad_subjects
+    assert n >= 9 and rule.limit is not None and len(bad) > 60 and rule.auroc > 0.9
+    assert missed / len(bad) <= 0.1 + 4 * np.sqrt(0.09 * (1 / (n + 2) + 1 / len(bad)))
+
+
+def test_what_is_told_of_the_guarantee(rule, cases):
+    assert rule.guarantee == (
+        f"At most 10% of the cases with a Dice below 0.6 go unflagged "
+        f"(from {rule.n_bad_subjects} subjects with such cases among {rule.n_subjects})."
+    )
+    few = ReviewRule.fit(cases[:6], TABLES)
+    assert few.limit is None and few.guarantee == (
+        f"How many cases with a Dice below 0.6 go unflagged is not known: {few.n_bad_subjects} of 6 subjects "
+        f"had one; 9 are needed."
+    )
+
+
+def test_each_reason(rule, cases):
+    good = next(c for c in cases if not rule.judge(c).needed)
+    calm = rule.judge(good)
+    assert calm.expected_dice == rule.expected_dice(good) and "The expected Dice of 'lesion' is" in calm.reason
+    assert calm.reason.endswith(rule.guarantee)
+    far = rule.judge(good, ood=Ood(12.0, 10.0))
+    assert far.needed and far.reason.startswith("It is unlike the training data (score 12, threshold 10).")
+    assert not rule.judge(good, ood=Ood(9.0, 10.0)).needed
+    wrong = rule.judge(good, cautions=[Caution("motion", "Case c: it moved."), Caution("coarse-voxels", "Coarse.")])
+    assert wrong.needed and wrong.reason.startswith("Motion: Case c: it moved. At most")
+    assert not rule.judge(good, cautions=[Caution("coarse-voxels", "Coarse.")]).needed
+    assert rule.judge(good, cautions=[Caution("coarse-voxels", "Coarse.")], severe=("coarse-voxels",)).needed
+    low = min(cases, key=lambda c: rule.expected_dice(c)["lesion"])
+    assert rule.judge(low).needed and ", too low." in rule.judge(low).reason
+    both = rule.judge(low, ood=Ood(12.0, 10.0))
+    assert "; the expected Dice" in both.reason and both.expected_dice
+
+
+def test_an_empty_mask(rule, cases):
+    empty = lesion_of(
+        cases[0],
+        predicted_ml=0.0,
+        predicted_lesions=0,
+        lesions=(),
+        counts=cases[0].labels["lesion"].counts * [[1], [0]],
+    )
+    judged = rule.judge(empty)
+    assert judged.needed and judged.expected_dice is None and judged.reason.startswith("Nothing was found, so")
+
+
+def test_empty_masks_of_which_the_truth_is_not_empty_are_bad_and_flagged(cases):
+    missed = [
+        lesion_of(
+            case, predicted_ml=0.0, predicted_lesions=0, lesions=(), dice=0.0, counts=case.labels["lesion"].counts * 0
+        )
+        for case in cases[:10]
+    ]
+    rule = ReviewRule.fit(missed, TABLES)
+    assert (rule.n_bad_subjects, rule.missed, rule.flagged) == (10, 0.0, 1.0)
+    assert rule.limit < 0 and rule.judge(missed[0]).needed
+
+
+def test_the_lowest_of_several_labels_decides(cases):
+    twice = [replace(c, labels={**c.labels, "core": d.labels["lesion"]}) for c, d in pairwise(cases)]
+    rule = ReviewRule.fit(twice, {"lesion": SIGMOID, "core": SIGMOID})
+    expected = rule.expected_dice(twice[0])
+    judged = rule.judge(twice[0])
+    assert set(expected) == {"lesion", "core"} and judged.lowest == min(expected.values())
+    assert rule.n_bad_cases == sum(min(found.dice for found in c.labels.values()) < 0.6 for c in twice)
+    unknown = ReviewRule.fit(twice, {"lesion": SIGMOID})
+    assert set(unknown.judge(twice[0]).expected_dice) == {"lesion"}
+
+
+def test_flags_are_those_below_what_is_bad_even_where_the_limit_is_lower():
+    rule = ReviewRule({}, limit=0.4)
+    assert rule.flags(0.55) and not rule.flags(0.6) and rule.flags(0.4)
+    higher = ReviewRule({}, limit=0.7)
+    assert higher.flags(0.7) and not higher.flags(0.701)
+
+
+def test_nothing_is_known(cases):
+    """Without tables there is no expected Dice: no verdict, unless something else speaks."""
+    rule = ReviewRule.fit(cases, {})
+    assert rule.judge(cases[0]) is None and rule.judge(cases[0], ood=Ood(2.0, 1.0)).needed
+    assert (rule.n_cases, rule.limit, rule.auroc, rule.missed, rule.flagged) == (0, None, None, None, None)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_few_subjects(cases, n):
+    rule = ReviewRule.fit(cases[:n], TABLES)
+    judged = rule.judge(cases[5])
+    assert judged.expected_dice and "9 are needed" in judged.reason
+    assert judged.needed == (judged.lowest < 0.6)
+
+
+def test_truth_that_is_not_known_is_left_out(cases):
+    blind = [lesion_of(case, dice=None) for case in cases[:4]]
+    assert ReviewRule.fit([*blind, *cases[4:10]], TABLES).n_subjects == 6
+
+
+def test_unlikeness_is_used(cases):
+    """Bad cases are those that look unlike the training data: the expected Dice falls with it."""
+    unlike = {c.case: 2.0 if c.labels["lesion"].dice < 0.6 else 0.5 for c in cases}
+    rule = ReviewRule.fit(cases, TABLES, unlikeness=unlike)
+    assert rule.auroc > ReviewRule.fit(cases, TABLES).auroc
+    assert rule.judge(cases[0], ood=Ood(0.9, 1.0)).lowest < rule.judge(cases[0], ood=Ood(0.3, 1.0)).lowest
+
+
+def test_impossible_shares(cases):
+    with pytest.raises(UsageError, match=r"bad Dice 1.5: a number between 0 and 1"):
+        ReviewRule.fit(cases[:3], TABLES, bad=1.5)
+    with pytest.raises(UsageError, match="share of missed cases 0"):
+        ReviewRule.fit(cases[:3], TABLES, miss=0.0)
+
+
+def test_the_json_form_reads_back_equal(cases):
+    for part in (cases, cases[:2], []):
+        rule = ReviewRule.fit(part, TABLES)
+        again = ReviewRule.from_dict(json.loads(json.dumps(rule.to_dict())))
+        assert again == rule and again.judge(cases[3]) == rule.judge(cases[3])
