@@ -42,10 +42,10 @@ def write_card(plan: Plan, facts: Mapping[str, Any]) -> str:
         "Factors": _factors(plan, facts),
         "Metrics": [f"{METRICS[plan.task.kind]}, with bootstrap intervals over subjects (docs/concepts/measures.md)."],
         "Evaluation data": [
-            f"Held-out cases: {_count(facts, 'validation_cases')}; subjects never shared with training.",
+            _held_out(facts),
         ],
         "Training data": _training(facts),
-        "Quantitative analyses": _results(facts),
+        "Quantitative analyses": [*_results(facts), *_limits(facts)],
         "Ethical considerations": [
             "Weights can hold traces of their training images; share them only as the images may be shared.",
             "The training data's licence and consent govern the use of this model.",
@@ -53,13 +53,12 @@ def write_card(plan: Plan, facts: Mapping[str, Any]) -> str:
         "Caveats and recommendations": [
             "Not a medical device; research use. A person qualified to read the images must check every mask.",
             "Check new data before prediction (striate check) and measure on own data before relying on it"
-            " (striate evaluate).",
+            " (striate evaluate, striate calibrate).",
         ],
     }
     head = f"# Model card: {', '.join(plan.task.outputs.names)} from {', '.join(plan.task.channels)}\n"
-    return head + "".join(
-        f"\n## {title}\n" + "".join(f"- {line}\n" for line in lines) for title, lines in sections.items()
-    )
+    body = "".join(f"\n## {title}\n" + "".join(f"- {line}\n" for line in lines) for title, lines in sections.items())
+    return head + body + _reliability(facts)
 
 
 def _details(plan: Plan, facts: Mapping[str, Any]) -> list[str]:
@@ -104,6 +103,20 @@ def _training(facts: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _held_out(facts: Mapping[str, Any]) -> str:
+    of = f" of cohort {facts['calibration_cohort']}" if "calibration_cohort" in facts else ""
+    shared = (
+        "subjects never shared with training"
+        if facts.get("validation_is_unseen", True)
+        else "whether their subjects were in training is not known"
+    )
+    return f"Held-out cases{of}: {_count(facts, 'validation_cases')}; {shared}."
+
+
+def _subjects(n: int) -> str:
+    return f"{n} subject{'' if n == 1 else 's'}"
+
+
 def _results(facts: Mapping[str, Any]) -> list[str]:
     lines = []
     for label, measures in (facts.get("validation") or {}).items():
@@ -112,6 +125,64 @@ def _results(facts: Mapping[str, Any]) -> list[str]:
         else:
             lines.append(f"{label}: {_show(measures)}.")
     return lines or ["No case was held out, so nothing was measured."]
+
+
+def _limits(facts: Mapping[str, Any]) -> list[str]:
+    """Return what was measured of the model's knowledge of its own limits, each with its number of subjects."""
+    known = facts.get("trust") or {}
+    lines = []
+    for label, found in (known.get("calibration") or {}).items():
+        before, after, n = found.get("before"), found.get("after"), found["n_subjects"]
+        if not before:
+            continue
+        values = [
+            f"{name} {_show(before[key])}" + (f" before, {_show(after[key])} after" if after else " before calibration")
+            for key, name in (("ece", "ECE"), ("adaptive_ece", "adaptive ECE"), ("brier", "Brier score"))
+            if before.get(key) is not None
+        ]
+        lines.append(f"Calibration of {label} ({found['family']}, {_subjects(n)}): {'; '.join(values)}.")
+    for label, found in (known.get("intervals") or {}).items():
+        if found["volume_ml"] is None:
+            lines.append(
+                f"Intervals of {label} for {_percent(known['coverage'])} coverage rest on {_subjects(found['n_subjects'])}; how"
+                " many they hold was not measured, since with one left out the others are too few."
+            )
+            continue
+        shares = [f"{name} {_percent(found[key])}" for key, name in (("volume_ml", "volume"), ("count", "count"))]
+        lines.append(
+            f"Intervals of {label} for {_percent(known['coverage'])} coverage held {' and '.join(shares)} of"
+            f" {_subjects(found['n_subjects'])}, each left out of what judged it."
+        )
+    for label, found in (known.get("lesions") or {}).items():
+        lines.append(
+            f"Probability that a lesion of {label} is real: AUROC {_show(found['auroc'])}, Brier score"
+            f" {_show(found['brier'])}, {found['n_lesions']} lesions of {_subjects(found['n_subjects'])}."
+        )
+    gate = known.get("gate") or {}
+    if gate:
+        lines.append(f"The input gate warns of {gate['cases']} of {gate['of']} training scans when each is left out.")
+    return [*lines, *known.get("limits", [])]
+
+
+def _reliability(facts: Mapping[str, Any]) -> str:
+    """Return one table per label: what probabilities said, and what came true; it says whether they are calibrated."""
+    text, known = "", facts.get("trust") or {}
+    for label, bins in (known.get("reliability") or {}).items():
+        if bins:
+            rows = "".join(f"| {said:.3f} | {true:.3f} | {_bar(true)} | {count:,} |\n" for said, true, count in bins)
+            when = "after" if (known.get("reliability_is_calibrated") or {}).get(label, True) else "before"
+            n = _subjects((known.get("calibration") or {}).get(label, {}).get("n_subjects", 0))
+            text += f"\n### Reliability of {label}\n\nAll voxels of {n}, {when} calibration.\n"
+            text += f"\n| said | came true | | voxels |\n|---|---|---|---|\n{rows}"
+    return text
+
+
+def _bar(share: float) -> str:
+    return "█" * round(10 * share) or "▏"
+
+
+def _percent(share: float | None) -> str:
+    return UNKNOWN if share is None else f"{100 * share:.0f} %"
 
 
 def _count(facts: Mapping[str, Any], key: str) -> str:

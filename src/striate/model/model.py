@@ -2,7 +2,8 @@
 
 A model folder holds ``plan.yaml`` (for people to read), ``weights.safetensors`` (never a pickle: opening a model runs
 no code), ``model.json`` (label names, reference ranges of the training data, validation measures, hash of the weights)
-and ``card.md``. `Model.open` reads no weights and needs no torch; `Model.network` does.
+and ``card.md``; of networks that draw masks also ``trust.json``, what is known of their limits (`striate.trust.trust`).
+`Model.open` reads no weights and needs no torch; `Model.network` does.
 """
 
 from __future__ import annotations

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 HEADER_LIMIT_BYTES = 100_000_000
+SNAPSHOTS = "snapshots"
+"""Folder inside a model's that holds weights of earlier moments, ``*.safetensors``."""
 AGAIN = "Copy the model folder again, or train again: striate train"
 
 

@@ -1,0 +1,124 @@
+"""Weights of a checkpoint of nnU-Net v2, read without running pickled code, under the names of Striate's networks.
+
+A checkpoint is a pickle; ``weights_only`` builds tensors and plain Python values and refuses any other class. nnU-Net
+logs losses as numpy numbers, so those constructors are allowed by name.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from striate.core.errors import ModelError, expected
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_REPEATED = re.compile(r"(^|\.)all_modules\.|^decoder\.encoder\.")
+"""The same tensors again: nnU-Net registers them under two names."""
+_UNET: tuple[tuple[str, str], ...] = (
+    (r"encoder\.stages\.(\d+)\.(?:0\.)?convs\.(\d+)\.conv\.(.+)", r"encoder.\1.\2.0.\3"),
+    (r"encoder\.stages\.(\d+)\.(?:0\.)?convs\.(\d+)\.norm\.(.+)", r"encoder.\1.\2.1.\3"),
+)
+_RESIDUAL: tuple[tuple[str, str], ...] = (
+    (r"encoder\.stem\.convs\.0\.conv\.(.+)", r"stem.0.\1"),
+    (r"encoder\.stem\.convs\.0\.norm\.(.+)", r"stem.1.\1"),
+    (r"encoder\.stages\.(\d+)\.blocks\.(\d+)\.conv1\.conv\.(.+)", r"encoder.\1.\2.first.0.\3"),
+    (r"encoder\.stages\.(\d+)\.blocks\.(\d+)\.conv1\.norm\.(.+)", r"encoder.\1.\2.first.1.\3"),
+    (r"encoder\.stages\.(\d+)\.blocks\.(\d+)\.conv2\.conv\.(.+)", r"encoder.\1.\2.second.0.\3"),
+    (r"encoder\.stages\.(\d+)\.blocks\.(\d+)\.conv2\.norm\.(.+)", r"encoder.\1.\2.second.1.\3"),
+    (r"encoder\.stages\.(\d+)\.blocks\.(\d+)\.skip\.0\.conv\.(.+)", r"encoder.\1.\2.shortcut.0.\3"),
+    (r"encoder\.stages\.(\d+)\.blocks\.(\d+)\.skip\.0\.norm\.(.+)", r"encoder.\1.\2.shortcut.1.\3"),
+    (r"encoder\.stages\.(\d+)\.blocks\.(\d+)\.skip\.1\.conv\.(.+)", r"encoder.\1.\2.shortcut.1.\3"),
+    (r"encoder\.stages\.(\d+)\.blocks\.(\d+)\.skip\.1\.norm\.(.+)", r"encoder.\1.\2.shortcut.2.\3"),
+)
+_DECODER: tuple[tuple[str, str], ...] = (
+    (r"decoder\.stages\.(\d+)\.convs\.(\d+)\.conv\.(.+)", r"decoder.\1.\2.0.\3"),
+    (r"decoder\.stages\.(\d+)\.convs\.(\d+)\.norm\.(.+)", r"decoder.\1.\2.1.\3"),
+    (r"decoder\.transpconvs\.(\d+)\.(.+)", r"up.\1.\2"),
+    (r"decoder\.seg_layers\.(\d+)\.(.+)", r"heads.\1.\2"),
+)
+NAMES = {"unet": (*_UNET, *_DECODER), "residual_unet": (*_RESIDUAL, *_DECODER)}
+"""Network → (pattern of nnU-Net's name, Striate's name)."""
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Return the content of ``checkpoint_final.pth``; no code that it names is run.
+
+    Raises
+    ------
+    ModelError
+        When it is truncated, names classes that are not numbers or tensors, or is no checkpoint of nnU-Net v2.
+    """
+    import torch
+
+    allowed: list[Any] = [np.dtype, np.ndarray, np.float64, np.float32, np.int64, np.int32, np.bool_]
+    number = getattr(importlib.import_module("numpy._core.multiarray"), "scalar")  # noqa: B009  (not in numpy's stubs)
+    allowed += [(number, "numpy.core.multiarray.scalar"), (number, "numpy._core.multiarray.scalar")]
+    allowed += [type(np.dtype(kind)) for kind in ("float64", "float32", "float16", "int64", "int32", "bool")]
+    try:
+        with torch.serialization.safe_globals(allowed):
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        named = re.search(r"GLOBAL ([\w.]+)|global ([\w.]+)|class ([\w.]+)", str(error))
+        what = next((n for n in named.groups() if n), "") if named else ""
+        got = f"it names {what}, a class" if what else "it holds something"
+        raise ModelError(
+            expected(path, f"{got} that is neither a tensor nor a number", "opening it could run foreign code, so it is refused",
+                     "Save the checkpoint again with plain numbers only."), path=path,
+        ) from error  # fmt: skip
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise ModelError(
+            expected(path, "it cannot be read as a checkpoint of torch; it is truncated or not one",
+                     "a whole checkpoint_final.pth is needed", "Copy it again."), path=path,
+        ) from error  # fmt: skip
+    weights = found.get("network_weights") if isinstance(found, dict) else None
+    if not isinstance(weights, dict) or not all(isinstance(v, torch.Tensor) for v in weights.values()):
+        raise ModelError(
+            expected(path, "it has no 'network_weights'", "a checkpoint of nnU-Net v2 is needed"), path=path
+        )
+    return dict(found)
+
+
+def translate(weights: Mapping[str, Tensor], network: str, axes: Sequence[int], path: Path) -> dict[str, Tensor]:
+    """Return nnU-Net's weights under the names of a network of Striate, for images whose axes are permuted.
+
+    Parameters
+    ----------
+    weights
+        ``network_weights`` of a checkpoint.
+    network
+        One of `NAMES`.
+    axes
+        Per spatial axis of Striate's network, the axis of nnU-Net's.
+    path
+        For messages.
+
+    Raises
+    ------
+    ModelError
+        When a tensor belongs to another architecture.
+    """
+    found: dict[str, Tensor] = {}
+    for given, tensor in weights.items():
+        name = given.removeprefix("module.").removeprefix("_orig_mod.")
+        if _REPEATED.search(name):
+            continue
+        ours = next((m.expand(new) for old, new in NAMES[network] if (m := re.fullmatch(old, name))), None)
+        if ours is None:
+            raise ModelError(
+                expected(
+                    path, f"tensor {name}", f"network '{network}' has nothing like it, so it is another architecture"
+                ),
+                path=path,
+            )
+        moved = tensor.permute(0, 1, *(2 + a for a in axes)) if tensor.ndim == 2 + len(axes) else tensor
+        found[ours] = moved.float().contiguous()
+    return found
