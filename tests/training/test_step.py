@@ -73,9 +73,20 @@ def test_an_error_that_is_no_number_stops_before_the_update(bad):
 def test_a_step_can_be_timed(tiny_plan, patch):
     dims = 2 if 1 in patch else 3
     choice = NetworkChoice(name="small_unet", spatial_dims=dims, options={"features": (4, 8)})
-    found = time_step(tiny_plan().task, choice, Training(patch=patch, batch=1, steps=1), repeats=1)
+    setting = Training(patch=patch, batch=1, steps=1)
+    found = time_step(tiny_plan().task, choice, setting, precisions=("fp32", "bf16"), repeats=1)
     assert found.precision in found.measured and set(found.measured) == {"fp32", "bf16"}
     assert found.step_s == found.measured[found.precision] > 0
+
+
+@pytest.mark.parametrize(("native", "precisions"), [(True, {"fp32", "bf16"}), (False, {"fp32"})])
+def test_bf16_is_timed_only_where_the_processor_has_it(tiny_plan, monkeypatch, native, precisions):
+    monkeypatch.setattr("striate.training.timing.computes_in_bf16", lambda: native)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    choice = NetworkChoice(name="small_unet", spatial_dims=2, options={"features": (4, 8)})
+    setting = Training(patch=(16, 16), batch=1, steps=1)
+    task = tiny_plan().task
+    assert set(time_step(task, choice, setting, repeats=1).measured) == precisions
 
 
 def test_memory_is_known():

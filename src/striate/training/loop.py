@@ -32,10 +32,12 @@ from striate.core.errors import Interrupted
 from striate.core.progress import Progress, Silent
 from striate.data.loader import Loader
 from striate.data.patches import Batch
+from striate.model.weights import SNAPSHOTS, save_weights
 from striate.networks.layers.feedback import Feedback, angles_deg
 from striate.networks.network import Network
 from striate.planning.plan import Plan
 from striate.training import checkpoint, distributed, losses, optimise
+from striate.training.adversarial import attacked
 from striate.training.average import WeightAverage
 from striate.training.clock import Clock
 from striate.training.log import TrainingLog
@@ -45,6 +47,9 @@ from striate.training.step import channels_last, device, to_device, total_error,
 
 VALIDATIONS = 10
 """How often a run validates and keeps a checkpoint."""
+
+LATE = 0.6, 0.9
+"""Between which shares of the schedule snapshots are kept."""
 
 MOST_VALIDATING = 0.1
 """Under a time budget, validations that would take more than this share of the time are left out."""
@@ -168,11 +173,13 @@ def learn(
             rate = optimise.set_learning_rate(state.optimiser, plan.training, fraction)
             images, truth = on_device(batch, plan)
             torch.manual_seed(_drawn(plan.training.seed, step))
+            images = attacked(state.network, loss, plan, images, truth)  # only where the plan hardens the network
             # steps 2, 3 and 4
             error = train_step(shared, state.optimiser, loss, plan.training, images, truth, state.network)
             state.done(step + 1)
             look.write(step, fraction, rate, error, loader.wait_s - waited, time.monotonic() - tick)
             before, fraction = fraction, distributed.agree(clock.fraction(state.step))
+            state.snapshots(plan.training.snapshots, before, fraction)
             if distributed.agree(float(stop())):
                 state.keep(loader.wait_s)
                 raise Interrupted(
@@ -220,6 +227,14 @@ class _State:
         """Count one more update."""
         self.step = step
         self.average.update(self.network, step)
+
+    def snapshots(self, count: int, before: float, now: float) -> None:
+        """Write the average weights (process 0) where one of `count` moments late in the schedule has come."""
+        for index, moment in enumerate(np.linspace(*LATE, count)):
+            if before < moment <= now and distributed.rank() == 0:
+                save_weights(
+                    self.path.parent / SNAPSHOTS / f"{index + 1:02d}.safetensors", self.average.network.state_dict()
+                )
 
     def keep(self, waited_s: float) -> None:
         """Write a checkpoint (process 0); the others wait for it."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from striate import networks
+from striate.core.machine import computes_in_bf16
 from striate.networks.network import Network
 from striate.planning.cost import seen_patch
 from striate.planning.plan import NetworkChoice, Task, Training
@@ -49,16 +50,18 @@ def time_step(
     choice: NetworkChoice,
     training: Training,
     *,
-    precisions: Iterable[str] = ("fp32", "bf16"),
+    precisions: Iterable[str] | None = None,
     repeats: int = 2,
 ) -> StepTime:
     """Time full updates (forward, error, backward, update) on random data in each precision and return the faster.
 
+    Without `precisions` these are fp32 and, where the processor or a GPU computes in it, bf16.
     Of a network with fixed features only the read-out is updated, from features that are computed once: that is timed.
     One step warms up, the fastest of `repeats` counts: the machine's other work can only slow a step down.
     """
     results = {}
-    for precision in precisions:
+    native = ("fp32", "bf16") if torch.cuda.is_available() or computes_in_bf16() else ("fp32",)
+    for precision in precisions or native:
         setting = training.changed(precision=precision)
         network = networks.create(
             choice.name,
