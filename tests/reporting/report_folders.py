@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import yaml
 
+from striate.core.caution import Caution
 from striate.core.image import LabelMap
 from striate.core.record import Record
 from striate.core.targets import Targets
+from striate.measure.finding import CaseFindings, Ood, Quantity, Review
 from striate.measure.findings import Findings
 from striate.reporting.panel import write_panel
 
@@ -41,12 +44,61 @@ def dump(path: Path, document: object) -> None:
     path.write_text(json.dumps(document))
 
 
+def judged(case: CaseFindings, n: int) -> CaseFindings:
+    """Add what a calibrated model says: every other case, from the first on, needs review."""
+    labels = {}
+    for name, found in case.labels.items():
+        value = found.volume_ml.value
+        known = found.with_probabilities([0.97 - 0.6 * (n % 2)] * len(found.lesions))
+        volume, count = Quantity(value, 0.8 * value, 1.3 * value, 0.9), Quantity(found.count.value, 0, 3, 0.9)
+        labels[name] = replace(known, volume_ml=volume, count=count)
+    dice = {"oedema": 0.5 + 0.3 * (n % 2), "core": 0.9}
+    review = Review(n % 2 == 0, f"reason {n}: expected Dice", dice)
+    warnings = (Caution("coarse-voxels", f"slices of {n + 3} mm"),)
+    return replace(case, labels=labels, warnings=warnings, ood=Ood(3.0 + n % 2 * 4, 5.0), review=review)
+
+
+def trust() -> dict[str, object]:
+    """Return ``model/trust.json`` as a model holds it, of one label."""
+    scores = {"ece": 0.2, "adaptive_ece": 0.21, "brier": 0.1}
+    bins = [
+        {"start": b / 3, "stop": (b + 1) / 3, "said": b / 3 + 0.1, "true": b / 3 + 0.05, "count": 90} for b in range(3)
+    ]
+    calibration = {
+        "curve": {"family": "beta", "a": 1, "b": 1, "c": 0},
+        "n_subjects": 12,
+        "n_present": 11,
+        "before": {"contested": scores},
+        "after": {"contested": {**scores, "ece": 0.012}},
+        "reliability_before": bins,
+        "reliability_after": bins[:2],
+    }
+    held = {"coverage": 0.917, "width": 4.2}
+    intervals = {"n_subjects": 12, "n_cases": 12, "reach": 1.5, "volume_ml": held, "count": held}
+    lesions = {
+        "n_subjects": 10, "n_cases": 10, "n_lesions": 80, "n_real": 61, "model": {}, "auroc": 0.871, "brier": 0.12,
+        "brier_of_share": 0.18, "reliability": [[0.2, 0.25, 40], [0.9, 0.88, 40]],
+    }  # fmt: skip
+    review = {
+        "bad": 0.6, "miss": 0.1, "limit": 0.66, "n_subjects": 30, "n_cases": 33, "n_bad_subjects": 10, "n_bad_cases": 11,
+        "missed": 0.09, "flagged": 0.4, "auroc": 0.96,
+    }  # fmt: skip
+    return {
+        "calibration": {"labels": {"oedema": calibration}},
+        "intervals": {"coverage": 0.9, "labels": {"oedema": intervals}},
+        "lesions": {"labels": {"oedema": lesions}},
+        "review": review,
+        "likeness": {"method": "mahalanobis", "threshold": 5.0, "n_subjects": 12},
+    }
+
+
 def write_results(folder: Path, cases: tuple[str, ...], with_truth: bool) -> list[dict[str, object]]:
     targets = Targets.of_labels(NAMES)
     found, rows = [], []
     for n, case in enumerate(cases):
         images, truth, predicted = volumes(n)
-        found.append(Findings.of(case, LabelMap(predicted, np.diag([1, 1, 2, 1.0])), targets))
+        measured = Findings.of(case, LabelMap(predicted, np.diag([1, 1, 2, 1.0])), targets)
+        found.append(Findings((judged(measured.cases[0], n),)))
         path = folder / "panels" / f"{case.replace('/', '_')}.npz"
         write_panel(
             path, images, predicted, (1, 1, 2), truth=truth if with_truth else None, label_names=NAMES, case=case
@@ -120,6 +172,7 @@ def make_run(folder: Path, cases: tuple[str, ...] = CASES) -> Path:
         },
     }
     (folder / "plan.yaml").write_text(yaml.safe_dump(plan, sort_keys=False))
+    dump(folder / "model" / "trust.json", trust())
     dump(folder / "split.json", {"train": ["P04", "P05"], "validation": list(cases)})
     problem = {
         "code": "stray_voxels",

@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 from striate.reporting.figures.agreement import Pairs, bland_altman, limits_of_agreement, scatter
 from striate.reporting.figures.axes import around, label, ticks
 from striate.reporting.figures.dots import Row, dot_plot
+from striate.reporting.figures.intervals import Interval, interval_plot
 from striate.reporting.figures.lines import Series, line_plot, smoothed, thinned
+from striate.reporting.figures.reliability import ReliabilityBin, reliability_diagram
+from striate.reporting.figures.risk import risk_coverage, risk_plot
 
 HOSTILE = '<script>alert("1")</script>'
 
@@ -68,6 +71,12 @@ def test_thinning_and_smoothing_keep_the_mean() -> None:
         ),
         line_plot([], "x", "y"),
         dot_plot([Row(HOSTILE, [(HOSTILE, 0.5), ("b", 0.5)], 0.5, 0.4, 0.6)], HOSTILE, x_range=(0, 1)),
+        interval_plot([Interval(HOSTILE, 2, 1, 3, 2.5, alarm=True), Interval("b", 1)], HOSTILE),
+        interval_plot([Interval(HOSTILE, n, n / 2, 2 * n) for n in range(100)], HOSTILE),
+        risk_plot([0.1, 0.5, 0.2], [0.2, 0.9, 0.2], HOSTILE),
+        reliability_diagram(
+            [ReliabilityBin(0, 0.5, 3, 0.3, 0.2)], HOSTILE, "y", before=[ReliabilityBin(0, 1, 3, 0.4, 0.1)]
+        ),
         scatter([Pairs(HOSTILE, [(HOSTILE, 1, 2)])], "mL"),
         bland_altman(Pairs(HOSTILE, [(HOSTILE, 1, 2), ("b", 2, 2), ("c", 4, 3)]), "mL"),
     ],
@@ -79,3 +88,16 @@ def test_pictures_are_well_formed_and_escaped(plot: str) -> None:
     assert "script" not in {element.tag for element in root.iter()}
     assert "NaN" not in plot
     assert "nan" not in plot.replace("nance", "")
+
+
+def test_risk_over_coverage_by_hand() -> None:
+    """Errors 0.1, 0.4, 0.3, 0.8; kept in the order 0.1, 0.3 and 0.4 together, 0.8."""
+    found = risk_coverage([0.1, 0.4, 0.3, 0.8], [0.0, 0.5, 0.5, 0.9])
+    assert found == [pytest.approx(p) for p in [(0.25, 0.1), (0.75, 0.8 / 3), (1.0, 0.4)]]
+    assert risk_coverage([0.5], [0.1]) == [(1.0, 0.5)]
+
+
+def test_whether_an_interval_holds_the_truth() -> None:
+    assert Interval("a", 2, 1, 3, 3).holds is True
+    assert Interval("a", 2, 1, 3, 3.1).holds is False
+    assert Interval("a", 2, 1, 3).holds is None and Interval("a", 2, true=2).holds is None

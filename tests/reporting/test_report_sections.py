@@ -20,11 +20,18 @@ from report_folders import make_prediction, make_run
 from striate.core.errors import DataError
 from striate.reporting.folder import Folder
 from striate.reporting.render import make_section, page, render
-from striate.reporting.sections import SECTIONS, learning, measures, plan, sections_of, volumes
+from striate.reporting.sections import SECTIONS, learning, lesions, measures, plan, review, sections_of, trust, volumes
+from striate.reporting.sections import warnings as cautions
 from striate.reporting.sections.panels import spread
 
 TASKS = ("segmentation", "classification", "sequence", "reconstruction")
-KEYS = [(task, kind, key) for task in TASKS for kind in ("run", "prediction") for key in sections_of(task, kind)]
+KEYS = [
+    (task, kind, key)
+    for task in TASKS
+    for kind in ("run", "prediction")
+    for key in sections_of(task, kind)
+    if key != "changes"
+]
 TELLS_TASK = {"run": ("methods", "plan"), "prediction": ("methods", "record", "warnings")}
 EMPTY = [(t, k, key) for t, k, key in KEYS if t == "segmentation" or key not in TELLS_TASK[k]]
 """Sections that an otherwise empty folder leaves empty: the file that tells the task feeds the others."""
@@ -47,6 +54,7 @@ ARTEFACTS = (
     "validation.csv",
     "validation/evaluation.json",
     "validation/findings.json",
+    "model/trust.json",
 )
 CLASS_ARTEFACTS = (
     "validation.csv",
@@ -103,6 +111,8 @@ TASK_ONLY = {"prediction": '{"facts": {"task": {"kind": "%s"}}}', "run": "task: 
         "\0{]",
         "[1, 2]",
         '{"cases": 3, "summary": [1], "problems": {"a": 1}, "task": 5, "options": 7, "training": "x"}',
+        '{"cases": [{"case": 1, "review": 5, "ood": [], "labels": {"x": {}}, "warnings": [7, {}]}], "review": {"limit": "x"},'
+        ' "calibration": {"labels": {"a": {"before": 3}}}, "lesions": {"labels": []}}',
     ],
 )
 def test_no_artefact_breaks_the_page(missing: str, content: str | None, run_folder: Path) -> None:
@@ -193,3 +203,97 @@ def test_many_cases_are_spread_from_worst_to_best() -> None:
     assert len(set(found)) == 8
     assert (found[0], found[-1]) == (items[0], items[-1])
     assert spread(items[:3], 8) == items[:3]
+
+
+def test_what_needs_review_comes_first_with_its_reason(run_folder: Path) -> None:
+    data = review.make(Folder(run_folder)).data
+    assert [(r["case"], r["reason"]) for r in data["needed"]] == [
+        ("P01", "reason 0: expected Dice"),
+        ("P03", "reason 2: expected Dice"),
+    ]
+    assert [r["case"] for r in data["others"]] == ["P02"]
+    other = data["others"][0]
+    assert (other["dice"], other["by_label"], other["outside"]) == ("0.80", ["oedema 0.80", "core 0.90"], True)
+    evaluation = json.loads((run_folder / "validation" / "evaluation.json").read_text())["cases"][1]
+    assert other["measured"] == f"{min(evaluation[n]['dice'] for n in ('oedema', 'core')):.2f}"
+
+
+def test_a_prediction_opens_with_what_must_not_be_used(prediction_folder: Path, run_folder: Path) -> None:
+    text = render(prediction_folder)
+    first = text[text.index("<main>") : text.index('class="tiles"')]
+    assert "Do not use without review" in first and "reason 0: expected Dice" in first
+    assert 'class="alarm stop"' not in render(run_folder)
+    path = prediction_folder / "findings.json"
+    path.write_text(path.read_text().replace('"needed": true', '"needed": false'))
+    text = render(prediction_folder)
+    assert 'class="alarm stop"' not in text and "No case needs review." in text
+
+
+def test_findings_without_a_judgement_say_so(prediction_folder: Path) -> None:
+    path = prediction_folder / "findings.json"
+    document = json.loads(path.read_text())
+    for case in document["cases"]:
+        del case["review"], case["ood"]
+    path.write_text(json.dumps(document))
+    absent = review.make(Folder(prediction_folder)).absent
+    assert absent and "findings.json holds no judgement of a case" in absent
+
+
+def test_warnings_are_gathered_by_code(run_folder: Path) -> None:
+    (group,) = cautions.make(Folder(run_folder)).data["groups"]
+    assert (group["code"], group["n"]) == ("coarse-voxels", 3)
+    assert group["rows"][0] == ("P01", "slices of 3 mm")
+
+
+def test_sentences_of_earlier_findings_have_no_code(prediction_folder: Path) -> None:
+    path = prediction_folder / "findings.json"
+    document = json.loads(path.read_text())
+    document["cases"][0]["warnings"] = ["case P01: thick slices"]
+    path.write_text(json.dumps(document))
+    (group,) = cautions.make(Folder(prediction_folder)).data["groups"]
+    assert group["code"] == ""
+    assert group["rows"] == [("", "spacing outside the training range"), ("", "case P01: thick slices")]
+
+
+def test_volumes_and_lesions_show_intervals_and_probabilities(run_folder: Path, prediction_folder: Path) -> None:
+    data = volumes.make(Folder(run_folder)).data
+    assert data["interval"] == "90 % interval" and len(data["intervals"]["plots"]) == 2
+    found = json.loads((run_folder / "validation" / "findings.json").read_text())["cases"][0]["labels"]["oedema"]
+    value = found["volume_ml"]["value"]
+    assert data["rows"][0]["interval"] == f"{0.8 * value:.2f} to {1.3 * value:.2f}"
+    assert data["rows"][0]["counts"] == "0 to 3"
+    assert data["intervals"]["checked"] == 0, "intervals of a run were fitted to its cases"
+    rows = lesions.make(Folder(run_folder)).data["rows"]
+    told = {r["case"]: (r["probability"], r["doubtful"]) for r in rows}
+    assert told == {"P01": ("0.97", False), "P02": ("0.37", True), "P03": ("0.97", False)}
+    assert volumes.make(Folder(prediction_folder)).data["intervals"] is None, "one case is not drawn"
+
+
+def test_the_limits_of_a_model(run_folder: Path) -> None:
+    folder = Folder(run_folder)
+    data = trust.make(folder).data
+    row = data["calibration"]["rows"][0]
+    assert row["cells"] == [("0.200", "0.012"), ("0.210", "0.210"), ("0.100", "0.100")]
+    assert (row["n"], row["present"], row["family"]) == ("12", "11", "beta")
+    assert data["intervals"]["rows"][0]["cells"] == ["92 %", "4.20", "92 %", "4.2"]
+    assert data["lesions"]["rows"][0]["cells"] == ["80", "61", "0.871", "0.120", "0.180"]
+    assert data["missing"] == [] and data["risk"] is None, "three cases give no curve"
+    text = page(folder, [trust.make(folder)])
+    assert "at most 10 % go unflagged on average; this rests on 10 such subjects of 30" in text
+
+
+def test_too_few_subjects_give_no_guarantee(run_folder: Path) -> None:
+    path = run_folder / "model" / "trust.json"
+    document = json.loads(path.read_text())
+    document["review"]["limit"] = document["review"]["missed"] = None
+    document["intervals"]["labels"]["oedema"]["reach"] = None
+    document["calibration"]["labels"]["oedema"].update(after=None, reliability_after=[])
+    del document["likeness"]
+    path.write_text(json.dumps(document))
+    folder = Folder(run_folder)
+    data = trust.make(folder).data
+    assert data["calibration"]["rows"][0]["cells"][0] == ("0.200", "–")
+    text = page(folder, [trust.make(folder)])
+    assert "No share of missed cases is guaranteed: 10 of 30 subjects" in text
+    assert "too few subjects for a guarantee" in text
+    assert "Likeness to the training data: not measured for this model." in text

@@ -18,13 +18,15 @@ from striate.reporting.numbers import number
 from striate.reporting.sample_panel import FILE as SAMPLES
 from striate.reporting.sample_panel import Samples
 
-Kind = Literal["run", "prediction"]
+Kind = Literal["run", "prediction", "explanation"]
+EXPLANATIONS = "explanations.json"
+TRIAGE = "triage.json"
 _RUN_MARKS = ("plan.yaml", "metrics.csv", "validation", "model")
 _PREDICTION_MARKS = ("findings.json", PREDICTIONS, "panels")
 
 
 class Folder:
-    """A RUN folder (as `train` writes it) or a PREDICTION folder (as `predict` writes it).
+    """A RUN folder (as `train` writes it), a PREDICTION folder (`predict`) or an EXPLANATION folder (`explain`).
 
     Every document is a plain dict that is empty where its file is missing or broken; `why` then holds the reason, by
     file name, so that a section can state it.
@@ -32,7 +34,7 @@ class Folder:
     Raises
     ------
     DataError
-        When the folder does not exist or is neither of the two.
+        When the folder does not exist or is none of them.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,6 +55,8 @@ class Folder:
     def _recognise(self) -> Kind:
         if sum((self.path / mark).exists() for mark in _RUN_MARKS) >= 2:
             return "run"
+        if (self.path / EXPLANATIONS).exists():
+            return "explanation"
         if any((self.path / mark).exists() for mark in _PREDICTION_MARKS):
             return "prediction"
         found = ", ".join(sorted(p.name for p in self.path.iterdir())[:8]) or "nothing"
@@ -126,6 +130,16 @@ class Folder:
         return self._json(self.path / "model" / "model.json")
 
     @cached_property
+    def trust(self) -> dict[str, Any]:
+        """What the trained model knows of its limits (``model/trust.json``)."""
+        return self._json(self.path / "model" / "trust.json")
+
+    @cached_property
+    def explanations(self) -> dict[str, Any]:
+        """Why the model said so (``explanations.json``)."""
+        return self._json(self.path / EXPLANATIONS)
+
+    @cached_property
     def metrics(self) -> list[dict[str, float | None]]:
         """One row per logged training step (``metrics.csv``); cells that are no numbers are None."""
         found: list[dict[str, float | None]] = self._guarded(self.path / "metrics.csv", _rows, [])
@@ -187,6 +201,24 @@ class Folder:
         """Findings of each case."""
         found = self.findings.get("cases")
         return [c for c in found if isinstance(c, dict)] if isinstance(found, list) else []
+
+    @property
+    def changes(self) -> list[dict[str, Any]]:
+        """What changed between visits, one per pair of cases; only `striate change` writes some."""
+        found = self.findings.get("changes")
+        return [c for c in found if isinstance(c, dict)] if isinstance(found, list) else []
+
+    @cached_property
+    def triage(self) -> dict[str, Any]:
+        """Whose changes to look at first (``triage.json``)."""
+        return self._json(self.path / TRIAGE)
+
+    @property
+    def limits(self) -> list[str]:
+        """What is not known or not guaranteed of the results, in sentences: of the record, else of the trained model."""
+        known = self.model.get("trust") if self.kind == "run" else self.record.get("facts")
+        found = known.get("limits") if isinstance(known, dict) else None
+        return [str(text) for text in found] if isinstance(found, list) else []
 
     @property
     def targets(self) -> list[str]:

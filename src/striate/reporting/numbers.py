@@ -110,6 +110,18 @@ def interval(low: Any, high: Any, decimals: int = 2) -> str:
     return f"{fixed(low, decimals)} to {fixed(high, decimals)}"
 
 
+def bounds(quantity: Any, decimals: int = 2) -> str:
+    """Write the interval of a quantity as findings hold it; empty where it has none."""
+    return interval(quantity.get("low"), quantity.get("high"), decimals) if isinstance(quantity, Mapping) else ""
+
+
+def interval_name(quantities: Iterable[Any]) -> str:
+    """Return ``90 % interval`` where all intervals of these quantities have that coverage, else ``interval``."""
+    found = {number(q.get("coverage", q.get("level"))) for q in quantities if isinstance(q, Mapping) and bounds(q)}
+    share = found.pop() if len(found) == 1 else None
+    return "interval" if share is None else f"{fixed(100 * share, 0)} % interval"
+
+
 def triple(values: Any, decimals: int = 1) -> str:
     """Write a vector as ``12.0, −3.1, 40.2``; a plain text comes back as it is."""
     if not isinstance(values, Sequence) or isinstance(values, str):

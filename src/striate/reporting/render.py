@@ -11,12 +11,14 @@ from typing import Any, TypeVar
 
 from markupsafe import Markup
 
+from striate.reporting.audit import FILE as AUDIT
+from striate.reporting.audit import Audit
 from striate.reporting.comparison import FILE as COMPARISON
 from striate.reporting.comparison import Comparison
 from striate.reporting.folder import Folder
 from striate.reporting.numbers import joined
 from striate.reporting.section import Section
-from striate.reporting.sections import OF_COMPARISON, sections_of
+from striate.reporting.sections import OF_AUDIT, OF_COMPARISON, sections_of
 
 T = TypeVar("T")
 
@@ -24,7 +26,7 @@ SCRIPTS = ("theme.js", "plots.js", "volume.js", "viewer.js")
 
 
 def render(path: Path) -> str:
-    """Return the page about the folder of a run, a prediction or a comparison.
+    """Return the page about the folder of a run, a prediction, a comparison or an audit.
 
     Raises
     ------
@@ -33,9 +35,16 @@ def render(path: Path) -> str:
     """
     if (Path(path) / COMPARISON).exists():
         return _compared(Comparison(path))
+    if (Path(path) / AUDIT).exists():
+        return _audited(Audit(path))
     folder = Folder(path)
-    sections = [make_section(folder, key, make) for key, make in sections_of(folder.task, folder.kind).items()]
-    return page(folder, sections)
+    makers = sections_of(folder.task, folder.kind)
+    if folder.changes:  # pictures are those of the changes, and a median over both times of a subject means nothing
+        first = {"changes": makers["changes"]}
+        makers = first | {k: m for k, m in makers.items() if k not in ("headline", "panels", "measures", "changes")}
+    else:
+        makers = {k: m for k, m in makers.items() if k != "changes"}
+    return page(folder, [make_section(folder, key, make) for key, make in makers.items()])
 
 
 def _compared(folder: Comparison) -> str:
@@ -45,6 +54,16 @@ def _compared(folder: Comparison) -> str:
     count = len(folder.networks)
     title = f"{count} network{'s' * (count != 1)} on {cohort}" if cohort else "Networks compared"
     return written(title, f"Comparison {folder.path.resolve().name}", "comparison", sections)
+
+
+def _audited(folder: Audit) -> str:
+    sections = [make_section(folder, key, make) for key, make in OF_AUDIT.items()]
+    model, cohort = folder.part("model"), folder.part("cohort")
+    title = f"Audit of {joined((model.get('labels') or [])[:4]) or 'a model'} from {joined((model.get('channels') or [])[:4])}"
+    started = str(folder.record.get("started") or "")[:10]
+    told = f"{model.get('network', '')} on cohort {cohort.get('name', '')}"
+    subtitle = " · ".join(part for part in (f"Audit {folder.path.resolve().name}", told, started) if part)
+    return written(title, subtitle, "audit", sections)
 
 
 def make_section(folder: T, key: str, make: Callable[[T], Section]) -> Section:
@@ -106,9 +125,19 @@ def _title(folder: Folder) -> str:
     named = folder.channels if folder.task == "reconstruction" else folder.targets
     what = joined(named[:4]) if len(named) < 5 else f"{len(named)} classes" if folder.classes else joined(named[:4])
     what = what or folder.path.resolve().name
+    if folder.kind == "explanation":
+        rows = [row for row in folder.explanations.get("explanations") or [] if isinstance(row, dict)]
+        labels = dict.fromkeys(str((row.get("target") or {}).get("label")) for row in rows)
+        return f"Explanation of {joined(list(labels)[:4])}" if labels else f"Explanation {folder.path.resolve().name}"
     if folder.kind == "run":
         channels = "" if folder.task == "reconstruction" else joined(folder.channels[:4])
         return f"{TITLES[folder.task]} of {what}" + (f" from {channels}" if channels else "")
+    if folder.changes:
+        what = (
+            joined(list(dict.fromkeys(str(name) for c in folder.changes for name in c.get("labels") or {}))[:4]) or what
+        )
+        subjects = list(dict.fromkeys(str(c.get("subject")) for c in folder.changes))
+        return f"Change of {what} in {f'{len(subjects)} subjects' if len(subjects) > 1 else subjects[0]}"
     names = [str(c.get("case")) for c in folder.cases]
     if folder.predictions is not None and folder.task in ("classification", "sequence"):
         names = list(dict.fromkeys(folder.predictions.cases))
@@ -119,5 +148,6 @@ def _title(folder: Folder) -> str:
 
 def _subtitle(folder: Folder) -> str:
     started = str(folder.record.get("started") or "")[:10]
-    kind = "Training run" if folder.kind == "run" else "Prediction"
+    kind = {"run": "Training run", "prediction": "Prediction", "explanation": "Explanation"}[folder.kind]
+    kind = "Follow-up" if folder.changes else kind
     return " · ".join(part for part in (f"{kind} {folder.path.resolve().name}", started) if part)

@@ -27,7 +27,9 @@ class ReliabilityBin:
     high: float | None = None
 
 
-def reliability_diagram(bins: Sequence[ReliabilityBin], x_title: str, y_title: str) -> Markup:
+def reliability_diagram(
+    bins: Sequence[ReliabilityBin], x_title: str, y_title: str, *, before: Sequence[ReliabilityBin] = ()
+) -> Markup:
     """Draw one dot per bin with its interval; the bars at the bottom are the counts.
 
     Parameters
@@ -36,6 +38,8 @@ def reliability_diagram(bins: Sequence[ReliabilityBin], x_title: str, y_title: s
         Those that hold anything.
     x_title, y_title
         What was said, and what came true.
+    before
+        The same before calibration: a grey line with dots, without bars.
     """
     parts = [SQUARE.frame(x_title, y_title)]
     most = max((b.n for b in bins), default=1)
@@ -51,6 +55,16 @@ def reliability_diagram(bins: Sequence[ReliabilityBin], x_title: str, y_title: s
         )
     diagonal = SQUARE.at_x(0), SQUARE.at_y(0), SQUARE.at_x(1), SQUARE.at_y(1)
     parts.append(Markup('<path class="mark" d="M{} {}L{} {}"/>').format(*diagonal))
+    if before:
+        path = "M" + "L".join(f"{SQUARE.at_x(b.confidence)} {SQUARE.at_y(b.outcome)}" for b in before)
+        parts.append(Markup('<path class="line c8" d="{}"/>').format(path))
+        for b in before:
+            told = f"before calibration: said {b.confidence:.3f}, true {b.outcome:.3f}, n = {b.n}"
+            parts.append(
+                Markup('<circle class="dot c8" cx="{}" cy="{}" r="3"><title>{}</title></circle>').format(
+                    SQUARE.at_x(b.confidence), SQUARE.at_y(b.outcome), told
+                )
+            )
     for b in bins:
         x, y = SQUARE.at_x(b.confidence), SQUARE.at_y(b.outcome)
         if b.low is not None and b.high is not None:

@@ -5,15 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from striate.core.task_kind import TaskKind
+from striate.reporting.audit import Audit
 from striate.reporting.comparison import Comparison
 from striate.reporting.folder import Folder, Kind
 from striate.reporting.section import Section
 from striate.reporting.sections import (
+    audit_annotation,
+    audit_attacks,
+    audit_card,
+    audit_cost,
+    audit_groups,
+    audit_learning,
+    audit_limits,
+    audit_quality,
+    audited,
+    changes,
     check,
     classes,
     compared,
     costs,
     curves,
+    explanations,
     headline,
     invariance,
     learning,
@@ -25,7 +37,9 @@ from striate.reporting.sections import (
     plan,
     reconstruction,
     record,
+    review,
     samples,
+    trust,
     volumes,
     warnings,
 )
@@ -34,6 +48,8 @@ Maker = Callable[[Folder], Section]
 
 SECTIONS: dict[str, Maker] = {
     "headline": headline.make,
+    "review": review.make,
+    "changes": changes.make,
     "warnings": warnings.make,
     "methods": methods.make,
     "panels": panels.make,
@@ -42,21 +58,25 @@ SECTIONS: dict[str, Maker] = {
     "reconstruction": reconstruction.make,
     "measures": measures.make,
     "volumes": volumes.make,
+    "trust": trust.make,
     "learning": learning.make,
     "check": check.make,
     "plan": plan.make,
     "lesions": lesions.make,
+    "explanations": explanations.make,
     "record": record.make,
 }
 """Key → maker."""
 
 _OF_TASK: dict[TaskKind, tuple[str, ...]] = {
-    "segmentation": ("panels", "measures", "volumes", "lesions"),
+    "segmentation": ("review", "panels", "measures", "volumes", "lesions"),
     "classification": ("classes", "samples"),
     "sequence": ("classes", "samples"),
     "reconstruction": ("reconstruction", "measures"),
 }
 _FIRST, _OF_RUN, _LAST = ("headline", "warnings"), ("learning", "check", "plan"), ("record",)
+_LATE = ("review", "lesions")
+"""Of a run these concern the validation cases one by one, so they come late; of a prediction a review comes at once."""
 
 
 OF_COMPARISON: dict[str, Callable[[Comparison], Section]] = {
@@ -68,14 +88,40 @@ OF_COMPARISON: dict[str, Callable[[Comparison], Section]] = {
 }
 """The same for a comparison, in reading order."""
 
+OF_AUDIT: dict[str, Callable[[Audit], Section]] = {
+    "audited": audited.make,
+    "audit_quality": audit_quality.make,
+    "audit_annotation": audit_annotation.make,
+    "audit_learning": audit_learning.make,
+    "audit_cost": audit_cost.make,
+    "audit_limits": audit_limits.make,
+    "audit_groups": audit_groups.make,
+    "audit_attacks": audit_attacks.make,
+    "audit_card": audit_card.make,
+}
+"""The same for an audit, in the lecture's order of cons."""
+
 
 def sections_of(task: TaskKind, kind: Kind) -> dict[str, Maker]:
     """Return the sections of a report by key, in reading order."""
     own = _OF_TASK[task]
-    if kind == "run":
-        late = tuple(key for key in own if key == "lesions")
+    if kind == "explanation":
+        keys: tuple[str, ...] = ("explanations", *_LAST)
+    elif kind == "run":
+        late = tuple(key for key in own if key in _LATE)
         early = tuple(key for key in own if key not in late)
-        keys = (*_FIRST, "methods", *early, *_OF_RUN, *late, *_LAST)
+        trusted = ("trust",) if task == "segmentation" else ()
+        keys = (*_FIRST, "methods", *early, *trusted, *_OF_RUN, *late, *_LAST)
     else:
-        keys = (*_FIRST, *own, "methods", *_LAST)
+        at_once = tuple(key for key in own if key == "review")
+        followed = ("changes",) if task == "segmentation" else ()
+        keys = (
+            "headline",
+            *at_once,
+            *followed,
+            "warnings",
+            *(key for key in own if key not in at_once),
+            "methods",
+            *_LAST,
+        )
     return {key: SECTIONS[key] for key in keys}

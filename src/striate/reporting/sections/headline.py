@@ -8,25 +8,31 @@ from striate.reporting.folder import Folder
 from striate.reporting.numbers import (
     MEASURES,
     NONE,
+    bounds,
     fixed,
     interval,
+    interval_name,
     measure_interval,
     measure_name,
     measure_text,
     number,
     volume,
+    volume_decimals,
 )
 from striate.reporting.section import Section
 from striate.reporting.sections.headline_classes import classes_called, classes_measured, classes_note
+from striate.reporting.sections.review import reviews
 
 MOST = 6
+MOST_REVIEWS = 3
+"""Cases in need of review that are named above the numbers."""
 
 
 def make(folder: Folder) -> Section:
     """Return the opening numbers of a run (measures on held-out cases) or of a prediction (volumes)."""
     tiles = _tiles(folder)
     if tiles:
-        return Section("headline", "", {"tiles": tiles[:MOST], "note": _note(folder, tiles)})
+        return Section("headline", "", {"tiles": tiles[:MOST], "note": _note(folder, tiles), "review": _review(folder)})
     reasons = [
         folder.why[n]
         for n in (
@@ -48,6 +54,15 @@ def _tiles(folder: Folder) -> list[dict[str, Any]]:
     if folder.task == "reconstruction":
         return _reconstructed(folder)
     return _measured(folder) if folder.kind == "run" else _found(folder)
+
+
+def _review(folder: Folder) -> dict[str, Any] | None:
+    """Return the predicted cases that must not be used without review, to be named above their numbers."""
+    found = reviews(folder) if folder.kind == "prediction" else []
+    if not found:
+        return None
+    shown = found[:MOST_REVIEWS]
+    return {"rows": shown, "n": len(found), "more": len(found) - len(shown), "of": len(folder.cases)}
 
 
 def _reconstructed(folder: Folder) -> list[dict[str, Any]]:
@@ -114,13 +129,14 @@ def _found(folder: Folder) -> list[dict[str, Any]]:
         counts = [int(v) for _, row in rows if (v := number(row.get("count"))) is not None]
         if not volumes:
             continue
-        facts = [("lesions", str(sum(counts)))] if counts else []
+        spread = bounds(rows[0][1].get("count"), 0) if len(rows) == 1 else ""
+        facts = [("lesions", f"{sum(counts)} ({spread})" if spread else str(sum(counts)))] if counts else []
         if len(volumes) > 1:
             facts = [("range", f"{volume(min(volumes))} to {volume(max(volumes))} mL"), *facts]
         else:
             quantity = rows[0][1].get("volume_ml")
-            bounds = interval(quantity.get("low"), quantity.get("high"), 1) if isinstance(quantity, dict) else ""
-            facts = [("95 % interval", f"{bounds} mL")] * bool(bounds) + facts
+            found = bounds(quantity, volume_decimals(volumes))
+            facts = [(interval_name([quantity]), f"{found} mL")] * bool(found) + facts
         middle = (
             sorted(volumes)[len(volumes) // 2]
             if len(volumes) % 2

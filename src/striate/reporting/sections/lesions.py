@@ -1,4 +1,4 @@
-"""Every connected lesion: volume, centre, size."""
+"""Every connected lesion: probability of being real, volume, centre, size."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ MOST = 200
 """Rows shown at most; all of them are in findings.csv."""
 OPEN = 12
 """Rows up to which a table is open from the start."""
+DOUBTFUL = 0.5
+"""A lesion of a lower probability is more probably not real."""
 
 
 def make(folder: Folder) -> Section:
@@ -39,8 +41,9 @@ def make(folder: Folder) -> Section:
     if not rows:
         return Section("lesions", "Lesions", absent="No lesion was found in any case.")
     rows.sort(key=lambda r: (r["case"], r["name"], r["n"]))
-    shown = _cut(rows)
-    return Section("lesions", "Lesions", {"rows": shown, "total": len(rows), "open": len(shown) <= OPEN})
+    shown, known = _cut(rows), any(r["probability"] != NONE for r in rows)
+    data = {"rows": shown, "total": len(rows), "open": len(shown) <= OPEN, "probability": known}
+    return Section("lesions", "Lesions", data)
 
 
 def _cut(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -52,7 +55,7 @@ def _cut(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _row(case: str, name: str, n: int, lesion: dict[str, Any], digits: int) -> dict[str, Any]:
-    extent = lesion.get("extent_mm")
+    extent, probability = lesion.get("extent_mm"), number(lesion.get("probability"))
     sizes = (
         product([round(float(v), 1) for v in extent])
         if isinstance(extent, list)
@@ -65,6 +68,8 @@ def _row(case: str, name: str, n: int, lesion: dict[str, Any], digits: int) -> d
         "name": name,
         "n": n,
         "size": number(lesion.get("volume_ml")) or 0.0,
+        "probability": fixed(probability, 2),
+        "doubtful": probability is not None and probability < DOUBTFUL,
         "volume": fixed(lesion.get("volume_ml"), digits),
         "voxels": fixed(lesion.get("voxels"), 0),
         "centre": triple(lesion.get("centroid_mm")),

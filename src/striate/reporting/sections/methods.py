@@ -55,6 +55,8 @@ def _aim(folder: Folder) -> str:
     if folder.task == "segmentation":
         return f"outline {wanted or 'its labels'} from {shown}"
     verb = f"find {wanted or 'its classes'}" if task.get("multi_label") else f"tell {wanted or 'its classes'} apart"
+    if task.get("kind") == "sequence" and task.get("unit") == "case":
+        return f"{verb} from {shown} of a subject's examinations in order of time"
     where = {"slice": "in each slice of ", "case": "in "}.get(str(task.get("unit")), "in ")
     return f"{verb} {where}{shown}"
 

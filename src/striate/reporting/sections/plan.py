@@ -45,6 +45,8 @@ NAMES = {
     "training.balanced": "Classes drawn equally often",
     "training.precision": "Precision",
     "training.workers": "Data workers",
+    "training.snapshots": "Earlier weights kept",
+    "training.adversarial": "Hardened against attacks",
     "training.augmentation": "Augmentation",
     "training.augmentation.mirror_axes": "Mirrored axes",
     "inference.patch": "Patch in prediction (voxels)",

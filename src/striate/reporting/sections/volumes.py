@@ -1,4 +1,4 @@
-"""Volumes: predicted, true where it is known, their difference; agreement plots from three cases on."""
+"""Volumes with their intervals: predicted, true where it is known, their difference; plots of intervals and agreement."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from typing import Any
 from markupsafe import Markup
 
 from striate.reporting.figures.agreement import Pairs, bland_altman, scatter
-from striate.reporting.folder import Folder
-from striate.reporting.numbers import fixed, interval, number, volume_decimals
+from striate.reporting.figures.intervals import Interval, interval_plot
+from striate.reporting.folder import Folder, Kind
+from striate.reporting.numbers import bounds, fixed, interval_name, number, volume_decimals
 from striate.reporting.section import Section
 
 FEWEST = 3
 """Cases from which on agreement is drawn."""
 MOST = 3
-"""Labels whose difference is drawn."""
+"""Labels whose difference and intervals are drawn."""
+MOST_CASES = 120
+"""Cases whose intervals are drawn; of more the largest."""
 
 
 def make(folder: Folder) -> Section:
@@ -35,8 +38,11 @@ def make(folder: Folder) -> Section:
     data: dict[str, Any] = {
         "rows": [_shown(r, digits) for r in rows],
         "truth": truth,
-        "intervals": any(r["interval"] for r in rows),
+        "interval": interval_name(r["volume"] for r in rows) if any(r["low"] is not None for r in rows) else "",
+        "counts": any(bounds(r["lesions"]) for r in rows),
+        "intervals": _intervals(rows, folder.kind),
         "plots": _plots(groups),
+        "most": MOST_CASES,
         "many": len(rows) > 40,
         "few": truth and not groups,
     }
@@ -50,15 +56,20 @@ def _row(case: dict[str, Any], name: str, found: dict[str, Any], errors: dict[st
     if true is not None and abs(true) < 1e-9 * max(1.0, abs(predicted or 0)):
         true = 0.0
     quantity = found.get("volume_ml")
-    bounds = interval(quantity.get("low"), quantity.get("high"), 1) if isinstance(quantity, dict) else ""
+    ends = (quantity.get("low"), quantity.get("high")) if isinstance(quantity, dict) else (None, None)
+    low, high = map(number, ends)
+    review = case.get("review")
     return {
         "case": str(case.get("case")),
         "name": name,
         "predicted": predicted,
         "true": true,
         "error": error,
-        "interval": bounds,
-        "count": number(found.get("count")),
+        "volume": quantity,
+        "low": low if high is not None else None,
+        "high": high if low is not None else None,
+        "lesions": found.get("count"),
+        "review": bool(review.get("needed")) if isinstance(review, dict) else False,
     }
 
 
@@ -68,11 +79,12 @@ def _shown(row: dict[str, Any], digits: int) -> dict[str, str]:
         "case": row["case"],
         "name": row["name"],
         "predicted": fixed(row["predicted"], digits),
-        "interval": row["interval"],
+        "interval": bounds(row["volume"], digits),
         "true": fixed(row["true"], digits),
         "error": _signed(fixed(row["error"], digits), row["error"]),
         "share": _signed(f"{fixed(share, 0)} %", share) if share is not None else "–",
-        "count": fixed(row["count"], 0),
+        "count": fixed(row["lesions"], 0),
+        "counts": bounds(row["lesions"], 0),
     }
 
 
@@ -98,4 +110,28 @@ def _plots(groups: list[Pairs]) -> dict[str, Any] | None:
         "differences": differences,
         "keys": [(g.name, g.colour) for g in groups],
         "n": max(len(g.values) for g in groups),
+    }
+
+
+def _intervals(rows: list[dict[str, Any]], kind: Kind) -> dict[str, Any] | None:
+    """Draw each label's volumes with their intervals, one row per case, the largest first.
+
+    How many intervals hold the truth is counted for predictions alone: those of a run were fitted to its cases.
+    """
+    groups: dict[str, list[Interval]] = {}
+    for row in rows:
+        if row["predicted"] is not None:
+            shown = Interval(row["case"], row["predicted"], row["low"], row["high"], row["true"], row["review"])
+            groups.setdefault(row["name"], []).append(shown)
+    kept = {name: g for name, g in groups.items() if len(g) > 1 and any(one.low is not None for one in g)}
+    if not kept:
+        return None
+    ordered = {name: sorted(g, key=lambda one: -one.value)[:MOST_CASES] for name, g in list(kept.items())[:MOST]}
+    checked = [one for g in groups.values() for one in g if one.holds is not None and kind == "prediction"]
+    return {
+        "plots": [interval_plot(g, f"{name} (mL)") for name, g in ordered.items()],
+        "review": any(one.alarm for g in ordered.values() for one in g),
+        "cut": any(len(g) > MOST_CASES for g in kept.values()),
+        "checked": len(checked),
+        "held": sum(bool(one.holds) for one in checked),
     }

@@ -1,0 +1,96 @@
+"""Values with their intervals: one row per case, a dot with a whisker, a stroke where the truth is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from striate.reporting.figures.axes import Axes, around, picture
+from striate.reporting.numbers import interval
+
+NAMED = 40
+"""Rows up to which each has its name and `ROW` of height; more share the height of so many."""
+ROW = 16.0
+LONGEST = 18
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """One case.
+
+    Attributes
+    ----------
+    name
+        Of the case.
+    value, low, high
+        What was estimated; the ends are None where no interval is known.
+    true
+        The truth; None where it is not known.
+    alarm
+        Whether it stands out in red.
+    """
+
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    true: float | None = None
+    alarm: bool = False
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether the interval holds the truth; None where one of the two is not known."""
+        if self.low is None or self.high is None or self.true is None:
+            return None
+        return self.low <= self.true <= self.high
+
+
+def interval_plot(rows: list[Interval], title: str) -> Markup:
+    """Draw one row per case from top to bottom; the horizontal axis starts at 0.
+
+    Parameters
+    ----------
+    rows
+        What is shown.
+    title
+        What the values are, with their unit.
+    """
+    named = len(rows) <= NAMED
+    height = ROW if named else ROW * NAMED / len(rows)
+    longest = max((len(r.name) for r in rows), default=4)
+    left = 14 + 6.2 * min(longest, LONGEST) if named else 14
+    found = [v for r in rows for v in (r.value, r.low, r.high, r.true) if v is not None]
+    axes = Axes(around(found, zero=True), (0, 1), height=46 + height * len(rows), left=left, right=14, bottom=22)
+    parts = [axes.frame("", title, rows=False)]
+    for n, row in enumerate(rows):
+        y = round(axes.top + height * (n + 0.5), 2)
+        if named:
+            name = row.name if len(row.name) <= LONGEST else row.name[: LONGEST - 1] + "…"
+            text = Markup('<text x="{}" y="{}" text-anchor="end"><title>{}</title>{}</text>')
+            parts.append(text.format(left - 10, y + 4, row.name, name))
+        parts.append(_row(axes, row, y, height))
+    known = [r for r in rows if r.low is not None]
+    return picture(axes, Markup("").join(parts), f"{title} of {len(rows)} cases, {len(known)} with an interval.")
+
+
+def _row(axes: Axes, row: Interval, y: float, height: float) -> Markup:
+    colour = "alarm" if row.alarm else "c7"
+    parts = []
+    if row.low is not None and row.high is not None:
+        whisker = Markup('<path class="whisker {}" d="M{} {}H{}"/>')
+        parts.append(whisker.format(colour, axes.at_x(row.low), y, axes.at_x(row.high)))
+    if row.true is not None:
+        size = min(5.0, height / 2)
+        parts.append(Markup('<path class="mean" d="M{} {}v{}"/>').format(axes.at_x(row.true), y - size, 2 * size))
+    told = [
+        f"{row.name}: {row.value:.4g}",
+        interval(row.low, row.high),
+        "" if row.true is None else f"truth {row.true:.4g}",
+    ]
+    parts.append(
+        Markup('<circle class="dot {}" cx="{}" cy="{}" r="{}"><title>{}</title></circle>').format(
+            colour, axes.at_x(row.value), y, round(min(3.4, max(1.2, height / 2.4)), 2), ", ".join(filter(None, told))
+        )
+    )
+    return Markup("").join(parts)
