@@ -31,7 +31,11 @@ _HOME = {
     "train": "striate.workflows.train",
     "predict": "striate.workflows.predict",
     "evaluate": "striate.workflows.evaluate",
+    "calibrate": "striate.workflows.calibrate",
+    "audit": "striate.workflows.audit",
+    "change": "striate.workflows.change",
     "compare": "striate.workflows.compare",
+    "explain": "striate.workflows.explain",
     "report": "striate.workflows.report",
     "phantom": "striate.workflows.phantom",
     "digits": "striate.workflows.digits",
@@ -74,11 +78,15 @@ if TYPE_CHECKING:
     from striate.model.model import Model as Model
     from striate.planning.fingerprint import Fingerprint as Fingerprint
     from striate.planning.plan import Plan as Plan
+    from striate.workflows.audit import audit as audit
+    from striate.workflows.calibrate import calibrate as calibrate
+    from striate.workflows.change import change as change
     from striate.workflows.check import check as check
     from striate.workflows.compare import compare as compare
     from striate.workflows.demo import demo as demo
     from striate.workflows.digits import digits as digits
     from striate.workflows.evaluate import evaluate as evaluate
+    from striate.workflows.explain import explain as explain
     from striate.workflows.phantom import phantom as phantom
     from striate.workflows.plan import plan as plan
     from striate.workflows.predict import predict as predict

@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from striate.core.record import Record
 from striate.data.prepare import Preparation
 from striate.io.read import read_header, read_image, read_label
 from striate.io.write import write_image, write_label
+from striate.measure.finding import CaseFindings, LabelFindings, Ood, Quantity, Review
 from striate.measure.findings import Findings
 from striate.model.model import Model
 from striate.planning.plan import Inference, NetworkChoice, Plan, Task, Training
@@ -114,6 +117,49 @@ def test_one_json_document(two, pair, tmp_path, capsys):
     assert all(Path(p).is_file() for p in (case["mask"], *case["probabilities"].values()))
     assert read_image(Path(case["probabilities"]["core"])).array.max() <= 1
     assert not [p for p in (out / "probabilities").iterdir() if p.name.startswith(".")]
+
+
+GUARANTEE = "At most 10 % go unflagged."
+
+
+@pytest.fixture
+def judged(monkeypatch):
+    """Let `predict` find what a calibrated model says of three cases."""
+    label = LabelFindings(Quantity(12.3, 10.1, 15.25, 0.9), Quantity(3, 1, 6, 0.9))
+    review = Review(False, "the expected Dice is 0.83", {"lesion": 0.83})
+    fine = CaseFindings("P1", {"lesion": label}, ood=Ood(1.5, 4.0), review=review)
+    doubtful = replace(fine, case="P2", review=Review(True, f"the expected Dice is 0.55 {GUARANTEE}", {"lesion": 0.55}))
+    bad = replace(fine, case="P3", review=Review(True, "T1 in the place of FLAIR", {"lesion": 0.2}))
+
+    def predict(model, inputs, out, **options):
+        out.mkdir()
+        Findings((fine, doubtful, bad)).write(out)
+        Record("predict", facts={"peak_rss_bytes": 1, "limits": [GUARANTEE]}, duration_s=1.0).write(out / "record.json")
+        facts = {"seconds": {"network": 1.0}, "precision": "fp32"}
+        names = [SimpleNamespace(name=case.case) for case in (fine, doubtful, bad)]
+        return [SimpleNamespace(case=n, path=out / f"{n.name}.nii.gz", probabilities={}, facts=facts) for n in names]
+
+    monkeypatch.setattr("striate.workflows.predict.predict", predict)
+
+
+def test_what_must_not_be_used_is_named_worst_first(judged, tmp_path, capsys):
+    assert run(["predict", "model", "scan.nii.gz", "--out", str(tmp_path / "out")]) == 0
+    shown = capsys.readouterr().err
+    assert [line for line in shown.splitlines() if line.startswith("do not use")] == [
+        "do not use without review: P3: T1 in the place of FLAIR",
+        "do not use without review: P2: the expected Dice is 0.55",
+    ]
+    assert "12.30 (10.10 to 15.25)" in shown and "3 (1 to 6)" in shown
+
+
+def test_the_judgement_is_in_the_document(judged, tmp_path, capsys):
+    assert run(["predict", "model", "scan.nii.gz", "--out", str(tmp_path / "out"), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    first, middle, last = document["cases"]
+    assert document["limits"] == [GUARANTEE] and middle["review"]["reason"].endswith(GUARANTEE)
+    assert first["ood"] == {"score": 1.5, "threshold": 4.0} and first["review"]["needed"] is False
+    assert first["labels"]["lesion"]["volume_ml"] == {"value": 12.3, "low": 10.1, "high": 15.25, "coverage": 0.9}
+    assert (last["review"]["needed"], last["review"]["expected_dice"]) == (True, 0.2)
 
 
 def test_twice_the_same_mask(two, pair, tmp_path):

@@ -112,3 +112,9 @@ def test_every_command_named_in_a_message_exists() -> None:
 
 def test_no_file_is_called_utils() -> None:
     assert [p for p in SOURCES if p.stem in ("utils", "util", "helpers", "misc", "common")] == []
+
+
+def test_no_two_test_files_share_a_name() -> None:
+    """pytest imports them by name: of two, one cannot be run beside the other."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import keyword
 import os
 import signal
 import sys
@@ -19,8 +20,13 @@ VERBS = {
     "check": "Find what is wrong with a cohort before it is learned from.",
     "plan": "Decide how to train on a cohort within a time and memory budget, with reasons.",
     "train": "Train a model on a cohort; resumable.",
+    "import": "Turn a model that nnU-Net v2 trained into one of Striate.",
     "predict": "Predict masks with their numbers, or classes, with a trained model.",
+    "explain": "Show why a model said what it said, with checks that a map can fail.",
     "evaluate": "Compare predicted masks or classes with the truth.",
+    "calibrate": "Measure on cases with masks how far a model can be trusted.",
+    "audit": "One report of a model's weaknesses, measured; exit 1 when a required limit is broken.",
+    "change": "Compare two examinations of a subject: what is new, enlarged, shrunken, vanished.",
     "compare": "Train several networks within one budget and compare what they reach and cost.",
     "report": "Write one self-contained HTML page about a run or a prediction.",
     "phantom": "Make a cohort of FLAIR-like scans with known lesions.",
@@ -85,6 +91,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _run_verb(verb: str, arguments: list[str]) -> int:
+    from striate.cli.optional_value import optional_value
     from striate.cli.regions import repeat_option
     from striate.core.names import did_you_mean
 
@@ -92,14 +99,14 @@ def _run_verb(verb: str, arguments: list[str]) -> int:
         raise UsageError(f"unknown command '{verb}'. {did_you_mean(verb, VERBS)}")
     import typer
 
-    module = importlib.import_module(f"striate.cli.{verb}")
+    module = importlib.import_module(f"striate.cli.{verb}{'_' if keyword.iskeyword(verb) else ''}")
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.command(name=verb, help=VERBS[verb], context_settings={"help_option_names": ["-h", "--help"]})(module.command)
     position = arguments.index(verb)
     command = typer.main.get_command(app)
     try:
         code = command.main(
-            repeat_option(arguments[:position] + arguments[position + 1 :]),
+            optional_value(repeat_option(arguments[:position] + arguments[position + 1 :])),
             prog_name=f"striate {verb}",
             standalone_mode=False,
         )

@@ -19,6 +19,21 @@ Regions = Annotated[list[str] | None, typer.Option(help="Unions of labels, for i
 Holdout = Annotated[list[str] | None, typer.Option(help="Subject or case kept for validation; repeatable.")]
 Fold = Annotated[str | None, typer.Option(help="K/N: validate on part K of N, by subject.")]
 Fraction = Annotated[float | None, typer.Option(help="Share of the training subjects that teach, by seed.")]
+Adversarial = Annotated[
+    float | None,
+    typer.Option(
+        metavar="[EPS]",
+        help="Harden the network: attack half of its patches by at most EPS (0.03 where not given) of the tissue contrast.",
+    ),
+]
 NetworkName = Annotated[str | None, typer.Option(help="Use this network.")]
 Dims = Annotated[int | None, typer.Option(help="2: a 2D network on slices of 3D scans.")]
+Uncertainty = Annotated[
+    str | None,
+    typer.Option(help="How several answers are had: none, tta, dropout, ensemble.", show_default="none"),
+]
+Ensemble = Annotated[
+    list[Path] | None,
+    typer.Option("--ensemble", metavar="MODEL", help="A further model of the same task; may be given several times."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]

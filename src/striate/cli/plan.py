@@ -26,6 +26,7 @@ def command(
     holdout: options.Holdout = None,
     fold: options.Fold = None,
     fraction: options.Fraction = None,
+    adversarial: options.Adversarial = None,
     network: options.NetworkName = None,
     dims: options.Dims = None,
     seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.")] = 0,
@@ -38,6 +39,7 @@ def command(
     facts, made = plan(
         cohort, out=out, progress=Screen(quiet=as_json), budget=budget, steps=steps, memory=memory, regions=regions,
         holdout=holdout, fold=fold, fraction=fraction, network=network, task=task, dims=dims, seed=seed,
+        adversarial=adversarial,
     )  # fmt: skip
     if as_json:
         show_json({"fingerprint": facts.model_dump(mode="json"), "plan": made.model_dump(mode="json")})
@@ -74,6 +76,11 @@ def show_plan(facts: Fingerprint, made: Plan) -> None:
         ("batch", f"{training.batch} {task.samples}", "training.batch"),
         ("mirroring", f"axes {list(training.augmentation.mirror_axes)}", "training.augmentation.mirror_axes"),
         ("precision", training.precision, "training.precision"),
+        *(
+            [("hardening", f"ε {training.adversarial.epsilon:g}", "training.adversarial")]
+            if training.adversarial
+            else []
+        ),
     ):
         say(f"{title:<12} {value}\n{'':<12}   because: {made.reasons.get(key, '')}")
     say(f"{'schedule':<12} {length}, {told.step_s or 0:.3g} s each (measured)")

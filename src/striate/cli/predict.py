@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from striate.cli.options import AsJson
+from striate.cli.options import AsJson, Ensemble, Uncertainty
 
 ROWS_SHOWN = 40
+REVIEWS_SHOWN = 10
 
 
 def command(
@@ -22,6 +23,8 @@ def command(
         ),
     ],
     out: Annotated[Path, typer.Option(help="New folder for masks, findings and record.")],
+    uncertainty: Uncertainty = None,
+    ensemble: Ensemble = None,
     tta: Annotated[
         bool, typer.Option("--tta", help="Average over mirrored copies: slower, often a little better.")
     ] = False,
@@ -31,6 +34,9 @@ def command(
     save_probabilities: Annotated[
         bool, typer.Option("--save-probabilities", help="Also write a probability map per label or region.")
     ] = False,
+    save_uncertainty: Annotated[
+        bool, typer.Option("--save-uncertainty", help="Also write the probability that a voxel's label is wrong.")
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
     """Predict masks, or classes, with a trained model."""
@@ -39,7 +45,10 @@ def command(
     from striate.workflows.predict import predict
 
     progress = Screen(quiet=as_json)
-    found = predict(model, inputs, out, save_probabilities=save_probabilities, tta=tta, crf=crf, progress=progress)
+    found = predict(
+        model, inputs, out, save_probabilities=save_probabilities, save_uncertainty=save_uncertainty,
+        uncertainty=uncertainty, ensemble=ensemble or (), tta=tta, crf=crf, progress=progress,
+    )  # fmt: skip
     if not (out / "findings.json").exists():
         _show_whole(out, as_json=as_json)
         return 0
@@ -97,6 +106,7 @@ def _document(found: list[Any], findings: dict[str, Any], out: Path, record: dic
     cases = {case["case"]: case for case in findings["cases"]}
     return {
         "out": out, "peak_rss_bytes": record["facts"]["peak_rss_bytes"], "duration_s": record["duration_s"],
+        "limits": record["facts"]["limits"],
         "cases": [
             {**cases[p.case.name], "mask": p.path, "probabilities": p.probabilities, "facts": p.facts} for p in found
         ],
@@ -108,7 +118,7 @@ def _show(found: list[Any], findings: dict[str, Any], out: Path, record: dict[st
     from striate.core.machine import show_bytes, show_seconds
 
     rows = [
-        [case["case"], name, f"{label['volume_ml']['value']:.2f}", f"{label['count']['value']:g}"]
+        [case["case"], name, _quantity(label["volume_ml"], ".2f"), _quantity(label["count"], "g")]
         for case in findings["cases"]
         for name, label in case["labels"].items()
     ]
@@ -120,6 +130,28 @@ def _show(found: list[Any], findings: dict[str, Any], out: Path, record: dict[st
         say(
             f"{prediction.case.name}: {show_seconds(sum(seconds.values()))} ({stages}), {prediction.facts['precision']}"
         )
+    for line in _reviews(findings, record["facts"]["limits"]):
+        say(line)
     say(f"{len(found)} mask{'s' if len(found) > 1 else ''}, findings.csv and record.json in {out}")
     say(f"{show_seconds(record['duration_s'])}, peak memory {show_bytes(record['facts']['peak_rss_bytes'])}")
     say(f"Look at it: striate report {out}")
+
+
+def _quantity(quantity: dict[str, float], form: str) -> str:
+    """Write a number, with its interval where it has one: ``12.30 (10.10 to 15.20)``."""
+    value = f"{quantity['value']:{form}}"
+    if "low" not in quantity or "high" not in quantity:
+        return value
+    return f"{value} ({quantity['low']:{form}} to {quantity['high']:{form}})"
+
+
+def _reviews(findings: dict[str, Any], limits: list[str]) -> list[str]:
+    """Return one line per case that must not be used without review, the lowest expected Dice first; few of many."""
+    from striate.reporting.sections.review import own_reason
+
+    judged = [(case["case"], case["review"]) for case in findings["cases"] if "review" in case]
+    needed = [(name, review) for name, review in judged if review["needed"]]
+    needed.sort(key=lambda pair: 1.0 if pair[1]["expected_dice"] is None else pair[1]["expected_dice"])
+    lines = [f"do not use without review: {name}: {own_reason(review['reason'], limits)}" for name, review in needed]
+    more = len(lines) - REVIEWS_SHOWN
+    return lines if more <= 0 else [*lines[:REVIEWS_SHOWN], f"and {more} more cases: see findings.csv, or the report"]

@@ -31,6 +31,7 @@ def command(
         Path | None, typer.Option(help="Start from the weights of this run or model, its last layer excepted.")
     ] = None,
     frozen: Annotated[bool, typer.Option("--frozen", help="What comes from the encoder does not learn.")] = False,
+    adversarial: options.Adversarial = None,
     network: options.NetworkName = None,
     dims: options.Dims = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything that is drawn.")] = None,
@@ -43,7 +44,7 @@ def command(
     finished = train(
         cohort, out=out, plan=plan, resume=resume, progress=Screen(quiet=as_json), budget=budget, steps=steps,
         memory=memory, regions=regions, holdout=holdout, fold=fold, fraction=fraction, network=network, task=task, dims=dims,
-        encoder=None if encoder is None else str(encoder), frozen=frozen or None, seed=seed,
+        encoder=None if encoder is None else str(encoder), frozen=frozen or None, seed=seed, adversarial=adversarial,
     )  # fmt: skip
     if finished.model is not None:
         show_finished(finished, as_json=as_json)

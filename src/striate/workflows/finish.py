@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from striate.core.record import Record, Stopwatch
 from striate.data.cohort import Cohort
 from striate.data.split import Split
 from striate.model.model import Model
+from striate.model.weights import SNAPSHOTS
 from striate.planning.plan import Plan
 from striate.training import distributed
 from striate.training.loop import Learned
 from striate.training.run import Run
+from striate.trust.trust import Trust
 from striate.workflows.encoder import taught_by
 from striate.workflows.material import Material, Measured
 
@@ -62,10 +65,17 @@ def finish(
     facts = _model_facts(run, plan, split, cohort, learned)
     facts |= _training_images(plan, split, cohort, material)
     model = Model.save(run / "model", plan, learned.network.state_dict(), facts)
-    evaluation = material.validate(model, progress) if split.validation else None
+    evaluation = material.validate(model, progress) if split.validation or plan.task.kind == "segmentation" else None
     if evaluation is not None:
-        summary = {"validation": evaluation.to_dict()["summary"], "validation_cases": len(split.validation)}
-        model = Model.save(run / "model", plan, learned.network.state_dict(), facts | summary)
+        facts |= {"validation": evaluation.to_dict()["summary"], "validation_cases": len(split.validation)}
+    trust = Trust.read(model.folder)
+    if trust is not None:
+        facts |= {"trust": trust.summary()}
+    model = Model.save(run / "model", plan, learned.network.state_dict(), facts)
+    if trust is not None:
+        trust.write(model.folder)
+    if (run / SNAPSHOTS).is_dir():
+        shutil.copytree(run / SNAPSHOTS, model.folder / SNAPSHOTS)
     _record(run, plan, material, learned, watch, progress.warnings).write(run / "record.json")
     from striate.workflows.report import report
 

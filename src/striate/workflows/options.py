@@ -14,6 +14,7 @@ from striate.core.targets import Targets
 from striate.data.cohort import Cohort
 from striate.data.split import Split, Truth, fold, from_column, hold_out, share_of, usual
 from striate.planning.make import LEAST_BUDGET_S, Budget, Wishes
+from striate.workflows.harden import refuse_epsilon
 
 DEFAULT_BUDGET = "10m"
 
@@ -44,6 +45,8 @@ class Options(TypedDict, total=False):
         A run or model of the same network; training starts from its weights, the last layer's excepted.
     frozen
         What was taken from the encoder does not learn.
+    adversarial
+        Harden the network: attack half of its patches by changes of at most this fraction of the tissue contrast.
     network
         Use this network (see ``striate.networks.names()``).
     dims
@@ -62,6 +65,7 @@ class Options(TypedDict, total=False):
     fraction: float | None
     encoder: str | None
     frozen: bool | None
+    adversarial: float | None
     network: str | None
     dims: int | None
     seed: int | None
@@ -90,6 +94,7 @@ def checked(options: Options) -> Options:
     fraction = options.get("fraction")
     if fraction is not None and not 0 < fraction <= 1:
         raise UsageError(f"fraction {fraction:g}: a share of the training subjects above 0, at most 1, is needed.")
+    refuse_epsilon(options.get("adversarial"))
     steps = options.get("steps")
     if steps is not None and steps < 1:
         raise UsageError(f"steps {steps}: at least 1 is needed.")

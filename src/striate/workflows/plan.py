@@ -14,6 +14,7 @@ from striate.planning.make import make_plan
 from striate.planning.make_whole import make_whole_plan
 from striate.planning.plan import Plan, Task
 from striate.workflows.encoder import from_encoder
+from striate.workflows.harden import hardened, with_contrast
 from striate.workflows.options import Options, budget_of, checked, split_of, targets_of, wishes_of
 from striate.workflows.task import truth_for, whole_task
 
@@ -76,11 +77,12 @@ def plan_training(
         facts = measure_images(cohort, [cohort.case(name) for name in split.train], progress)
         progress.note("Timing a few real training steps on this machine …")
         made = make_whole_plan(facts, task, budget_of(options, spent_s), MachineTimer(), wishes_of(options))
-        return facts, from_encoder(made, options)
+        return facts, hardened(from_encoder(made, options), options.get("adversarial"))
     targets = targets_of(cohort, options)
     facts = Fingerprint.measure(cohort, [cohort.case(name) for name in split.train], targets, progress)
     regions = None if targets is None else dict(targets.sets)
     masks = Task(channels=facts.channels, label_names=facts.label_names, regions=regions)
     progress.note("Timing a few real training steps on this machine …")
     made = make_plan(facts, masks, budget_of(options, spent_s), MachineTimer(), wishes_of(options))
-    return facts, from_encoder(made, options)
+    made = hardened(from_encoder(made, options), options.get("adversarial"))
+    return facts, with_contrast(made, [cohort.case(name) for name in split.train])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,20 +10,24 @@ from typing import Any
 from striate.core.case import Case
 from striate.core.errors import DataError, UsageError
 from striate.core.files import filling, hash_file
-from striate.core.image import LabelMap
+from striate.core.image import Image, LabelMap
 from striate.core.machine import memory_available_bytes, peak_rss_bytes, show_bytes
 from striate.core.progress import Progress, Silent
 from striate.core.record import Record, Stopwatch
+from striate.inference.engines.uncertainty import made_by, open_uncertain, way_of
 from striate.inference.inputs import check_headers, gather
 from striate.inference.memory import check_memory
-from striate.inference.predict import engine_of, predict_case
 from striate.inference.prediction import Prediction
 from striate.inference.whole import WholePrediction
 from striate.io.read import extension, read_label
-from striate.io.write import write_label
+from striate.io.write import write_image, write_label
+from striate.measure.finding import CaseFindings
 from striate.measure.findings import Findings
 from striate.model.model import PLAN, Model
 from striate.reporting.panel import write_case_panel
+from striate.trust.error_probability import error_probability
+from striate.trust.examine import examine
+from striate.workflows.judge import Judge
 from striate.workflows.predict_whole import predict_whole_cases
 
 PANELS = 12
@@ -37,6 +41,9 @@ def predict(
     out: Path | str,
     *,
     save_probabilities: bool = False,
+    uncertainty: str | None = None,
+    ensemble: Sequence[Path | str] = (),
+    save_uncertainty: bool = False,
     tta: bool = False,
     crf: bool = False,
     progress: Progress | None = None,
@@ -51,12 +58,20 @@ def predict(
         Image files, folders, cohorts; see `striate.inference.inputs`.
     out
         Gets ``CASE.nii.gz`` (or the format of the images), ``findings.json``, ``findings.csv``, ``record.json``,
-        ``panels/`` and, where asked for, ``probabilities/CASE_LABEL.nii.gz``. A model of
+        ``panels/`` and, where asked for, ``probabilities/CASE_LABEL.nii.gz`` and ``uncertainty/CASE.nii.gz``. A model of
         whole images writes ``predictions.csv`` instead of masks and findings.
     save_probabilities
         Also write one probability map per label or region.
+    uncertainty
+        ``none``, ``tta``, ``dropout`` or ``ensemble`` (`striate.inference.engines.uncertainty`); by default ``ensemble`` where
+        other models are given, else ``none``. Intervals and calibrated numbers are given where the model was calibrated
+        that way.
+    ensemble
+        Further models of the same task, whose answers are averaged with the model's.
+    save_uncertainty
+        Also write a map of the probability that a voxel's label is wrong.
     tta
-        Average over mirrored copies of the image along the axes that the plan allows.
+        The same as ``uncertainty="tta"``: average over mirrored copies along the axes that the plan allows.
     crf
         Let a fully connected CRF refine the masks: slower, and more memory (docs/concepts/inference.md).
     progress
@@ -83,32 +98,58 @@ def predict(
         "tta": tta,
         "crf": crf,
     }
-    work = predict_masks if model.plan.task.kind == "segmentation" else predict_whole_cases
-    return work(model, cases, out, asked, progress, watch)
+    if model.plan.task.kind != "segmentation":
+        _refuse_for_whole(
+            model, {"--uncertainty": uncertainty, "--ensemble": ensemble, "--save-uncertainty": save_uncertainty}
+        )
+        return predict_whole_cases(model, cases, out, asked, progress, watch)
+    asked |= {
+        "uncertainty": way_of(uncertainty, ensemble, tta=tta),
+        "ensemble": [Path(p) for p in ensemble],
+        "save_uncertainty": save_uncertainty,
+    }
+    return predict_masks(model, cases, out, asked, progress, watch)
+
+
+def _refuse_for_whole(model: Model, asked: Mapping[str, object]) -> None:
+    for option, given in asked.items():
+        if given:
+            raise UsageError(
+                f"{option}: the model does {model.plan.task.kind}; only models that draw masks can do that. Leave it away."
+            )
 
 
 def predict_masks(
     model: Model, cases: list[Case], out: Path, options: dict[str, Any], progress: Progress, watch: Stopwatch
 ) -> list[Prediction]:
     """Predict the masks of all cases and write them with their findings; see `predict`."""
-    tta, save_probabilities = bool(options["tta"]), bool(options["save_probabilities"])
-    _announce(model, cases, progress, tta=tta, crf=bool(options["crf"]))
-    found, findings = list[Prediction](), list[Findings]()
+    way, crf = str(options["uncertainty"]), bool(options["crf"])
+    _announce(model, cases, progress, tta=way == "tta", crf=crf)
+    found, findings = list[Prediction](), list[CaseFindings]()
     with filling(out) as folder, progress.bar("predict", len(cases)) as bar:
-        engine, maps_in = engine_of(model), folder / "probabilities" if save_probabilities else None
+        others = [Model.open(path) for path in options["ensemble"]]
+        engine = open_uncertain(model, way, others)
+        judge = Judge(model, made_by(way, crf=crf, others=others), progress)
+        maps_in = folder / "probabilities" if options["save_probabilities"] else None
         for index, case in enumerate(cases):
-            prediction = predict_case(
-                model, case, network=engine, tta=tta, crf=bool(options["crf"]), save_probabilities=maps_in,
+            prediction, evidence = examine(
+                model, case, engine=engine, tta=way == "tta", crf=crf, save_probabilities=maps_in,
                 tell=lambda done, total, i=index, c=case: bar.update(i + done / total, case=c.name),  # type: ignore[misc]
             )  # fmt: skip
-            for text in prediction.warnings:
-                progress.warn(text)
+            judged = judge.findings(prediction, evidence)
+            for caution in judged.warnings:
+                progress.warn(caution.message)
+            findings.append(judged)
             mask = _store(prediction, folder, model, panel=index < PANELS)
-            findings.append(Findings.of(case.name, prediction.label, prediction.targets, prediction.warnings))
+            if options["save_uncertainty"]:
+                wrong = Image(error_probability(prediction, judge.trust)[None], prediction.label.affine)
+                write_image(
+                    folder / "uncertainty" / f"{case.name}{'.nii.gz' if wrong.array.ndim == 4 else '.npz'}", wrong
+                )
             maps = {name: out / path.relative_to(folder) for name, path in prediction.probabilities.items()}
-            found.append(prediction.stored(out / mask.name, maps))
-        Findings.join(findings).write(folder)
-        _record(options, model, found, folder, watch).write(folder / "record.json")
+            found.append(replace(prediction.stored(out / mask.name, maps), observed=None, warnings=judged.warnings))
+        Findings(tuple(findings)).write(folder)
+        _record(options, model, found, folder, watch, judge.limits).write(folder / "record.json")
     return found
 
 
@@ -119,10 +160,6 @@ def _announce(model: Model, cases: list[Case], progress: Progress, *, tta: bool,
         grid, channels = check_headers(case, len(plan.preparation.spacing_mm))
         where = model.folder / PLAN
         needed = max(needed, check_memory(plan, grid, channels, model.facts, f"case {case.name}", where, crf=crf))
-    if tta and not plan.inference.mirror_axes:
-        raise UsageError(
-            "--tta: inference.mirror_axes is () in the model's plan, so there is nothing to average; leave --tta away."
-        )
     copies = f", {2 ** len(plan.inference.mirror_axes)} mirrored copies" if tta else ""
     progress.note(
         f"{len(cases)} case{'s' if len(cases) > 1 else ''}, labels {', '.join(plan.targets.names)}{copies};"
@@ -154,15 +191,21 @@ def _truth(prediction: Prediction) -> LabelMap | None:
 
 
 def _record(
-    options: dict[str, object], model: Model, found: list[Prediction], folder: Path, watch: Stopwatch
+    options: dict[str, object],
+    model: Model,
+    found: list[Prediction],
+    folder: Path,
+    watch: Stopwatch,
+    limits: Sequence[str],
 ) -> Record:
     read = {f"{p.case.name}/{name}": hash_file(path) for p in found for name, path in p.case.channels.items()}
     written = {str(p.relative_to(folder)): hash_file(p) for p in sorted(folder.rglob("*")) if p.is_file()}
     facts = {
         "peak_rss_bytes": peak_rss_bytes(), "weights_sha256": model.facts.get("weights_sha256"),
+        "limits": list(limits),
         "cases": {p.case.name: p.facts for p in found},
         **({"regions": model.plan.task.regions} if model.plan.task.regions else {}),
     }  # fmt: skip
-    warnings = [text for p in found for text in p.warnings]
+    warnings = [caution.message for p in found for caution in p.warnings]
     record = Record("predict", options=options, inputs=read, outputs=written, facts=facts, warnings=warnings)
     return replace(record, **watch.fields())

@@ -46,7 +46,7 @@ def predict_whole_cases(
     found, measured, by_name = [], [], {case.name: case for case in cases}
 
     def samples_of(name: str) -> CaseSamples:
-        return prepare_samples(by_name[name], plan.preparation, form_of(plan))
+        return prepare_samples(by_name[name], plan.preparation, form_of(plan).changed(length=0))
 
     with filling(out) as folder:
         with progress.bar("predict", len(cases)) as bar:

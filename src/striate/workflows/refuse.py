@@ -11,6 +11,7 @@ from striate.io.read import read_header
 from striate.planning.cost import network_cost, training_bytes
 from striate.planning.plan import Plan
 from striate.workflows.encoder import from_encoder
+from striate.workflows.harden import hardened
 from striate.workflows.options import Options
 
 PLANNED = ("task", "regions", "network", "dims")
@@ -35,7 +36,7 @@ def with_options(plan: Plan, path: Path, options: Options) -> Plan:
         training = training.changed(steps=None, budget_s=seconds_of(budget))
     if seed is not None:
         training = training.changed(seed=seed)
-    return from_encoder(plan.changed(training=training.model_dump()), options)
+    return hardened(from_encoder(plan.changed(training=training.model_dump()), options), options.get("adversarial"))
 
 
 def refuse_other_data(plan: Plan, path: Path, cohort: Cohort) -> None:

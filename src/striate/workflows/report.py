@@ -1,4 +1,4 @@
-"""`report`: one self-contained HTML page about a run or a prediction."""
+"""`report`: one self-contained HTML page about a run, a prediction or an explanation."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from striate.core.task_kind import TaskKind
 from striate.data.cohort import Cohort
 from striate.data.derive import region_named
 from striate.data.split import Truth
+from striate.data.time_points import followed, histories
 from striate.planning.plan import Task
 
 KINDS: tuple[str, ...] = get_args(TaskKind)
@@ -29,7 +30,8 @@ def whole_task(
     cohort
         Decides where nothing is asked: masks where there are label maps, classes where there are classes.
     asked
-        ``segmentation``, ``classification``, ``sequence``, ``reconstruction``; ``contains:REGION`` (does each axial slice
+        ``segmentation``, ``classification``, ``sequence`` (the examinations of a subject in order of time where subjects
+        have several, else the slices of a scan), ``reconstruction``; ``contains:REGION`` (does each axial slice
         contain it?) or ``sequence:REGION`` (the same, the slices read in order). A region is a name from `regions`, a label's
         name, or values such as ``1+2``.
     regions
@@ -60,9 +62,13 @@ def whole_task(
     if kind == "reconstruction":
         scans = _is_3d(cohort)
         return Task(kind="reconstruction", channels=cohort.channels, unit="slice" if scans else "case")
-    if kind == "sequence" and not _is_3d(cohort):
+    times = kind == "sequence" and followed(cohort.cases)
+    if times:
+        histories(cohort.cases)
+    elif kind == "sequence" and not _is_3d(cohort):
         raise DataError(
-            expected(f"cohort {cohort.name}", "2D images", "sequences are the axial slices of 3D scans",
+            expected(f"cohort {cohort.name}", "2D images",
+                     "sequences are the axial slices of 3D scans, or the examinations of a subject (column time)",
                      "For classes of single images: --task classification")
         )  # fmt: skip
     if not cohort.class_names:
@@ -75,7 +81,7 @@ def whole_task(
         channels=cohort.channels,
         classes=cohort.class_names,
         multi_label=cohort.multi_label,
-        unit="slice" if kind == "sequence" else "case",
+        unit="slice" if kind == "sequence" and not times else "case",
     )
 
 

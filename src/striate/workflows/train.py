@@ -28,6 +28,7 @@ from striate.training import distributed, schedule
 from striate.training.run import Run, alone, resuming
 from striate.workflows.encoder import refuse_taught
 from striate.workflows.finish import REPORT_S, Finished, finish
+from striate.workflows.harden import with_contrast
 from striate.workflows.material import build, open_material
 from striate.workflows.options import DEFAULT_BUDGET, Options, checked, plain_options, split_of, targets_of
 from striate.workflows.plan import plan_training
@@ -209,6 +210,7 @@ def _prepare(run: Run, progress: Progress, began: float) -> None:
             made, cases = given, [cohort.case(name) for name in split.train]
             if task is None:
                 facts = Fingerprint.measure(cohort, cases, made.targets, progress)
+                made = with_contrast(made, cases)
             else:
                 facts = measure_images(cohort, cases, progress)
         else:

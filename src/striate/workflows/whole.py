@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from striate.data.draw_samples import SampleSampling
 from striate.data.loader import Loader
 from striate.data.samples import CaseSamples, SampleStore
 from striate.data.split import Split
+from striate.data.time_points import histories
 from striate.inference.whole import (
     WholePrediction,
     form_of,
@@ -51,7 +53,9 @@ class WholeImages:
     def build(run: Run, plan: Plan, split: Split, cohort: Cohort, progress: Progress) -> None:
         """Prepare all cases."""
         cases = [cohort.case(name) for name in (*split.train, *split.validation)]
-        SampleStore.build(cases, plan.preparation, form_of(plan), run / "cache", progress)
+        form = form_of(plan)
+        before = histories(cohort.cases) if form.times else {}
+        SampleStore.build(cases, plan.preparation, form, run / "cache", progress, before)
 
     def loader(self, step: int, network: Network) -> Loader:
         """Open the batches from `step` on: images, or the features that a read-out learns from."""
@@ -101,7 +105,7 @@ class WholeImages:
             table.write(folder)
             evaluation = table.evaluate(seed=self.plan.training.seed)
             evaluation.write(folder)
-            write_gallery(folder, table, self._samples)
+            write_gallery(folder, table, self._shown)
         return evaluation
 
     def _samples(self, case: str) -> CaseSamples:
@@ -110,13 +114,18 @@ class WholeImages:
         images = np.asarray(self.store.images[rows.start : rows.stop], dtype=np.float32)
         return CaseSamples(images, tuple(self.store.slices[row] for row in rows))
 
+    def _shown(self, case: str) -> CaseSamples:
+        """Return what pictures show: of the examinations of a subject the last."""
+        samples = self._samples(case)
+        return replace(samples, images=samples.images[:, -1]) if self.store.form.times else samples
+
     def _truth(self, case: str, plane: int | None) -> tuple[str, ...]:
         """Return the true classes of a case, or of one of its slices."""
         for row in self.store.rows[case]:
             planes, truth = self.store.slices[row], self.store.truth[row]
             if plane is None or plane in planes:
-                if self.store.form.length and plane is not None:
-                    truth = truth[planes.index(plane)]
+                if self.store.form.length:
+                    truth = truth[-1 if plane is None else planes.index(plane)]
                 return names_of(self.plan, truth)
         return ()
 

@@ -1,0 +1,72 @@
+"""``striate calibrate MODEL COHORT --out NEW``: arguments in, what is known of the model's limits out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from striate.cli.options import AsJson, Ensemble, Uncertainty
+
+if TYPE_CHECKING:
+    from striate.workflows.calibrate import Calibrated
+
+
+def command(
+    model: Annotated[
+        Path, typer.Argument(help="Folder of a model, or of the run that trained it; it is left as it is.")
+    ],
+    cohort: Annotated[Path, typer.Argument(help="Cases with masks that the model never saw, in any layout.")],
+    out: Annotated[Path, typer.Option(help="New folder for the model with its limits, and what was measured.")],
+    uncertainty: Uncertainty = None,
+    ensemble: Ensemble = None,
+    crf: Annotated[bool, typer.Option("--crf", help="Masks will be refined with the CRF.")] = False,
+    coverage: Annotated[float, typer.Option(help="Share of subjects whose truth the intervals shall hold.")] = 0.9,
+    as_json: AsJson = False,
+) -> int:
+    """Measure on your own cases with masks how far a model can be trusted."""
+    from striate.cli.screen import Screen, show_json
+    from striate.workflows.calibrate import calibrate
+
+    found = calibrate(
+        model, cohort, out, uncertainty=uncertainty, ensemble=ensemble or (), crf=crf, coverage=coverage,
+        progress=Screen(quiet=as_json),
+    )  # fmt: skip
+    if as_json:
+        show_json(
+            {"out": out, "model": found.model.folder, "trust": found.trust.summary(), **found.evaluation.to_dict()}
+        )
+    else:
+        _show(found)
+    return 0
+
+
+def _show(found: Calibrated) -> None:
+    from striate.cli.screen import say, table
+
+    trust, summary = found.trust, found.evaluation.to_dict()["summary"]
+    rows = []
+    for name, held in trust.calibration.summary.items():
+        before, after = held["before"] or {}, held["after"] or {}
+        interval, lesions = trust.intervals.labels.get(name), trust.lesions.labels.get(name)
+        rows.append(
+            [
+                name,
+                _number((summary.get(name, {}).get("dice") or {}).get("mean")),
+                f"{_number(before.get('ece'))} → {_number(after.get('ece'))}",
+                _number(interval.volume_ml.coverage if interval else None),
+                _number(interval.count.coverage if interval else None),
+                _number(lesions.auroc if lesions else None),
+            ]
+        )
+    table(rows, ["label", "Dice", "ECE", "volume held", "count held", "lesion AUROC"])
+    n = trust.n_subjects
+    say(f"{n} subject{'s' if n != 1 else ''}; each was left out of the fit of what judged it. – : too few to measure.")
+    say(f"Model:  {found.model.folder}")
+    say(f"Report: {found.folder / 'report.html'}")
+    say(f"Next:   striate predict {found.folder} IMAGE --out DIR")
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

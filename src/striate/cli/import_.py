@@ -1,0 +1,45 @@
+"""``striate import nnunet RESULTS --out MODEL``: a model trained elsewhere becomes one of Striate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from striate.cli.options import AsJson
+
+KINDS = {"nnunet": "a results folder of nnU-Net v2"}
+
+
+def command(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="What it is: nnunet.")],
+    results: Annotated[
+        Path, typer.Argument(help="Folder TRAINER__PLANS__CONFIGURATION with plans.json, dataset.json and fold_0 …")
+    ],
+    out: Annotated[Path, typer.Option(help="New folder for the model.")],
+    fold: Annotated[str, typer.Option(help="One fold, such as 0, or all that are there.")] = "all",
+    as_json: AsJson = False,
+) -> int:
+    """Turn a model that nnU-Net trained into one of Striate; no pickled code is run."""
+    from striate.cli.screen import Screen, say, show_json
+    from striate.core.names import lookup
+    from striate.workflows.import_nnunet import import_nnunet
+
+    lookup("kind", kind, KINDS)
+    model = import_nnunet(results, out, fold=fold, progress=Screen(quiet=as_json))
+    folds, task = list(model.facts["folds"]), model.plan.task
+    if as_json:
+        show_json({
+            "out": out, "source": model.facts["source"], "folds": folds, "network": model.plan.network.name,
+            "parameters": model.facts["parameters"], "channels": task.channels, "targets": model.plan.targets.names,
+        })  # fmt: skip
+        return 0
+    say(f"{model.facts['source']}: {model.plan.network.name}, {model.facts['parameters']:,} parameters")
+    say(
+        f"channels {', '.join(task.channels)}; predicts {', '.join(model.plan.targets.names)}; folds {', '.join(folds)}"
+    )
+    if len(folds) > 1:
+        say(f"Fold {folds[0]} predicts alone; --uncertainty ensemble averages all.")
+    say(f"Use it: striate predict {out} INPUT --out MASKS")
+    return 0

@@ -1,0 +1,25 @@
+"""Options whose value may be left out: ``--adversarial`` alone means ``--adversarial 0.03``.
+
+Click would take the next argument, whatever it is; here the usual value is put where no number follows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+OPTION, USUAL = "--adversarial", "0.03"
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
+
+
+def optional_value(arguments: Sequence[str], option: str = OPTION, usual: str = USUAL) -> list[str]:
+    """Turn ``--adversarial COHORT`` into ``--adversarial 0.03 COHORT``; all after ``--`` stays as it is."""
+    out: list[str] = []
+    for position, argument in enumerate(arguments):
+        if argument == "--":
+            return [*out, *arguments[position:]]
+        out.append(argument)
+        following = arguments[position + 1] if position + 1 < len(arguments) else ""
+        if argument == option and not _NUMBER.fullmatch(following):
+            out.append(usual)
+    return out

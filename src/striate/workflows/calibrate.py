@@ -1,0 +1,171 @@
+"""`calibrate`: a model and cases with masks that it never saw → the same model, knowing its limits on such cases."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from striate.core.errors import ModelError, UsageError
+from striate.core.files import filling, hash_file
+from striate.core.machine import peak_rss_bytes
+from striate.core.progress import Progress, Silent
+from striate.core.record import Record, Stopwatch
+from striate.data.cohort import Cohort
+from striate.inference.engines.uncertainty import made_by, open_uncertain, way_of
+from striate.measure.evaluation import Evaluation
+from striate.model.model import Model
+from striate.trust.intervals import COVERAGE, Intervals
+from striate.trust.trust import Trust
+from striate.workflows.held_out import HeldOut
+from striate.workflows.predict import PANELS
+from striate.workflows.unseen import check_cases, check_labels, unseen
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """What `calibrate` ends with.
+
+    Attributes
+    ----------
+    folder
+        Holds ``model``, ``validation`` (masks, measures, findings) and ``record.json``; `report` shows it.
+    model
+        The model with its new limits.
+    trust
+        The limits.
+    evaluation
+        Measures of the cases.
+    """
+
+    folder: Path
+    model: Model
+    trust: Trust
+    evaluation: Evaluation
+
+
+def calibrate(
+    model: Model | Path | str,
+    cohort: Path | str,
+    out: Path | str,
+    *,
+    uncertainty: str | None = None,
+    ensemble: Sequence[Path | str] = (),
+    crf: bool = False,
+    coverage: float = COVERAGE,
+    progress: Progress | None = None,
+) -> Calibrated:
+    """Measure a model's limits on all cases of `cohort` that have a mask and that it did not learn from.
+
+    Parameters
+    ----------
+    model
+        A model, or the folder of one or of a run; it is left as it is.
+    cohort
+        Cases with masks, in any layout.
+    out
+        New folder for the model and what was measured.
+    uncertainty, ensemble, crf
+        How masks are made, as for `predict`; what is measured holds for masks made in this way.
+    coverage
+        Of the intervals.
+    progress
+        Who listens; by default nobody.
+
+    Raises
+    ------
+    UsageError
+        When the model draws no masks, or the coverage is not between 0.5 and 1.
+    DataError
+        When no case has a mask, the models learned from all of them, a mask does not lie on the grid of its image, or the
+        cohort gives another value to a label of the model.
+    MemoryLimitError
+        When a case would not fit into the free memory.
+    """
+    progress, watch, out = progress or Silent(), Stopwatch(), Path(out)
+    model = model if isinstance(model, Model) else Model.open(model)
+    if model.plan.task.kind != "segmentation":
+        raise UsageError(f"calibrate: the model does {model.plan.task.kind}; a model that draws masks is needed.")
+    way = way_of(uncertainty, ensemble)
+    others = [Model.open(path) for path in ensemble]
+    Intervals.fit((), {}, coverage)  # refuses a coverage that cannot be, before hours of work
+    engine, told = open_uncertain(model, way, others), made_by(way, crf=crf, others=others)
+    opened = Cohort.open(Path(cohort))
+    sha = str(model.facts.get("weights_sha256", ""))
+    known = _known(model, sha, progress)
+    check_labels(model, opened, progress)
+    cases, read = unseen(model, opened, progress, others)
+    check_cases(model, cases, crf=crf)
+    with filling(out) as folder:
+        (folder / "validation").mkdir()
+        found = HeldOut.predict(
+            model, engine, cases, folder / "validation", progress,
+            title="Calibration", tta=way == "tta", crf=crf, panels=PANELS,
+        )  # fmt: skip
+        trust = Trust.fit(found.evidence, coverage=coverage, weights_sha256=sha, made_by=told, known=known)
+        for sentence in trust.limits:
+            progress.note(sentence)
+        evaluation = found.write(folder / "validation", trust)
+        facts = {
+            **model.facts, "trust": trust.summary(), "validation": evaluation.to_dict()["summary"],
+            "validation_cases": len(cases), "calibration_cohort": opened.name,
+            "validation_is_unseen": all("training_images" in m.facts for m in (model, *others)),
+        }  # fmt: skip
+        trust = _save(model, folder / "model", facts, trust)
+        model.plan.write(folder / "plan.yaml")
+        options = {
+            "model": model.folder, "cohort": cohort, "out": out, "uncertainty": way, "crf": crf,
+            "ensemble": [m.folder for m in others], "coverage": coverage,
+        }  # fmt: skip
+        record = _record(folder, model, trust, options, read, found, progress.warnings)
+        replace(record, **watch.fields()).write(folder / "record.json")
+    from striate.workflows.report import report
+
+    report(out)
+    return Calibrated(out, Model.open(out), trust, evaluation)
+
+
+def _record(
+    folder: Path,
+    model: Model,
+    trust: Trust,
+    options: dict[str, Any],
+    read: dict[str, str],
+    found: HeldOut,
+    warned: Sequence[str],
+) -> Record:
+    """Return what was done, with the hashes of all files in `folder`."""
+    written = {str(p.relative_to(folder)): hash_file(p) for p in sorted(folder.rglob("*")) if p.is_file()}
+    facts = {
+        "weights_sha256": trust.weights_sha256, "peak_rss_bytes": peak_rss_bytes(), "limits": trust.limits,
+        "cases": found.facts,
+        **({"regions": model.plan.task.regions} if model.plan.task.regions else {}),
+    }  # fmt: skip
+    return Record("calibrate", options=options, inputs=read, outputs=written, facts=facts, warnings=list(warned))
+
+
+def _known(model: Model, sha: str, progress: Progress) -> Trust | None:
+    """Return the earlier limits, whose input gate stays; None where they are broken or those of other weights."""
+    try:
+        return Trust.read(model.folder, sha)
+    except ModelError as error:
+        progress.warn(f"{error} They are made anew; without training scans there is no input gate and no likeness.")
+        return None
+
+
+def _save(model: Model, folder: Path, facts: dict[str, Any], trust: Trust) -> Trust:
+    """Write the model with its new limits, and whatever else lay beside its weights; return the limits as written."""
+    saved = Model.save(folder, model.plan, model.network().state_dict(), facts)
+    trust = replace(trust, weights_sha256=str(saved.facts["weights_sha256"]))  # another version may write other bytes
+    trust.write(folder)
+    for path in model.folder.iterdir():
+        target = folder / path.name
+        if target.exists() or path.name.startswith("."):
+            continue
+        if path.is_dir():
+            shutil.copytree(path, target)
+        else:
+            shutil.copyfile(path, target)
+    return trust

@@ -1,0 +1,314 @@
+"""`explain`: a model and images → why it said so: maps on the images' own grid, each with checks that it can fail."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from striate.core.case import Case
+from striate.core.errors import DataError, ModelError, TimeLimitError, UsageError, expected
+from striate.core.files import filling, hash_file, write_json
+from striate.core.machine import peak_rss_bytes, show_seconds
+from striate.core.progress import Progress, Silent, each
+from striate.core.record import Record, Stopwatch
+from striate.data.prepare import Prepared
+from striate.explain import METHODS, method_named
+from striate.explain.activating_patches import activating_patches, unit_of
+from striate.explain.effort import LADDER, STANDARD, Effort, Pace, affordable
+from striate.explain.explanation import explanations
+from striate.explain.feature_maps import feature_maps
+from striate.explain.score import not_in_place
+from striate.explain.target import prepared_for
+from striate.inference.inputs import check_headers, gather
+from striate.model.model import Model
+from striate.planning.cost import seen_patch
+from striate.planning.plan import Plan
+from striate.workflows.explain_case import Ask, Look, look_at
+from striate.workflows.explain_files import FILE, KIND, VERSION, write_features, write_patches, write_target
+from striate.workflows.report import report
+
+PATIENCE_S = 300.0
+"""Time that is planned for where none is given, for all cases; never more than the standard effort."""
+
+
+def explain(
+    model: Model | Path | str,
+    inputs: Sequence[Path | str] | Path | str,
+    out: Path | str | None,
+    *,
+    methods: Sequence[str] = (),
+    label: str | None = None,
+    lesion: int | None = None,
+    whole: bool = False,
+    plane: int | None = None,
+    layer: str | None = None,
+    unit: str | None = None,
+    cohort: Path | str | None = None,
+    budget_s: float | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Explain what a model says of all cases in `inputs`, and write it into the new folder `out`.
+
+    Parameters
+    ----------
+    model
+        One that draws masks or tells classes of images or slices, or the folder of one or of a run.
+    inputs
+        Image files, folders, cohorts; see `striate.inference.inputs`.
+    out
+        Gets ``CASE_TARGET_METHOD.nii.gz``, ``explanations.json``, ``record.json``, ``panels/``, ``features/`` where a layer
+        is named, and ``report.html``. None: only the cost is told, and nothing is written.
+    methods
+        Names in `striate.explain.METHODS`; all where none is given.
+    label
+        Label, region or class; each that was predicted where none is given.
+    lesion, whole, plane
+        Number of the lesion, 1 being the largest (the default); all lesions together; the slice, for models of slices.
+    layer, unit, cohort
+        Its maps are written, and Grad-CAM looks at it; ``LAYER:K``, whose most exciting patches in `cohort` (else in
+        `inputs`) are shown.
+    budget_s, seed, progress
+        Time for all, which decides the effort; of random weights and orders; who listens.
+
+    Returns
+    -------
+    dict
+        What ``explanations.json`` holds, or ``{"cases": …, "seconds": …}`` without `out`.
+
+    Raises
+    ------
+    UsageError, DataError, ModelError, TimeLimitError
+        A name is unknown or captum missing; nothing can be explained; another kind of model; `budget_s` is too little.
+    """
+    progress, watch, start = progress or Silent(), Stopwatch(), time.monotonic()
+    model = model if isinstance(model, Model) else Model.open(model)
+    plan, names = model.plan, tuple(dict.fromkeys(methods)) or tuple(METHODS)
+    ask = Ask(label, lesion, whole, plane, layer)
+    _refuse(plan, ask)
+    if cohort is not None and unit is None:
+        raise UsageError(
+            f"--cohort {cohort}: it is searched for what excites a unit, and no --unit was given. Give both."
+        )
+    for name in names:
+        method_named(name)
+    wanted = None if unit is None else unit_of(unit)
+    given = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
+    cases = _cases(plan, given)
+    patched = cases if cohort is None else _cases(plan, [cohort])
+    network = not_in_place(model.network())
+    if out is None:
+        return _cost(plan, network, cases, names, ask, budget_s, progress)
+    options = {"model": model.folder, "inputs": given, "out": out, "methods": names, **asdict(ask)}
+    options |= {"unit": unit, "cohort": cohort, "budget_s": budget_s}
+    with filling(Path(out)) as folder:
+        patches = {} if wanted is None else _patches(plan, network, *wanted, patched, folder, progress)
+        document = _explain_all(plan, network, cases, names, ask, budget_s, start, seed, folder, progress)
+        document |= patches
+        write_json(folder / FILE, document)
+        _record(model, cases, folder, options, seed, progress, watch).write(folder / "record.json")
+    report(Path(out))
+    return document
+
+
+def _refuse(plan: Plan, ask: Ask) -> None:
+    """Refuse models that cannot be explained, and options that do not belong to the model.
+
+    Raises
+    ------
+    ModelError, UsageError
+        With the reason.
+    """
+    kind = plan.task.kind
+    if kind not in ("segmentation", "classification"):
+        want = "explain works for masks and for classes of images or slices, which give one number to explain"
+        raise ModelError(expected("model", f"it does {kind}", want))
+    if ask.whole and ask.lesion is not None:
+        raise UsageError(f"--whole was given with --lesion {ask.lesion}; leave one of them away.")
+    if kind == "classification" and (ask.whole or ask.lesion is not None):
+        option = "--whole" if ask.whole else f"--lesion {ask.lesion}"
+        raise UsageError(f"{option}: the model tells classes and draws no lesions; leave it away.")
+    if ask.plane is not None and (kind == "segmentation" or plan.task.unit != "slice"):
+        raise UsageError(f"--slice {ask.plane}: the model does not look at single slices; leave it away.")
+
+
+def _cases(plan: Plan, given: Sequence[Path | str]) -> list[Case]:
+    cases = gather([Path(p) for p in given], plan.task.channels)
+    for case in cases:
+        check_headers(case, len(plan.preparation.spacing_mm))
+    return cases
+
+
+def _prepared(plan: Plan, cases: Sequence[Case]) -> Iterator[Prepared]:
+    for case in cases:
+        yield prepared_for(plan, case)
+
+
+def _patches(
+    plan: Plan, network: nn.Module, layer: str, unit: int, cases: Sequence[Case], folder: Path, progress: Progress
+) -> dict[str, Any]:
+    """Find what excites a unit most, and write it."""
+    ready = each(progress, "patches", _prepared(plan, cases), len(cases))
+    found = activating_patches(network, layer, unit, ready, _patch(plan), plan.network.spatial_dims)
+    return {"patches": write_patches(folder, layer, unit, found, [case.name for case in cases])}
+
+
+def _patch(plan: Plan) -> tuple[int, ...]:
+    """Return the window that is laid over prepared images; one voxel thick for networks on slices."""
+    if plan.task.kind == "segmentation":
+        return plan.inference.patch
+    seen = seen_patch(plan.training.patch, plan.network.spatial_dims)
+    return (*seen, 1) if len(plan.preparation.spacing_mm) > len(seen) else seen
+
+
+def _effort(
+    look: Look,
+    names: Sequence[str],
+    budget_s: float | None,
+    start: float,
+    number: int,
+    cases: int,
+    progress: Progress,
+    *,
+    first: bool,
+) -> tuple[Effort, list[Pace]]:
+    """Choose how much is computed for case `number` of `cases`, and say what it will take.
+
+    Without a budget each case gets the same share of `PATIENCE_S`, with one an equal share of what is left of it since
+    `start`; only the `first` may find it too little.
+    """
+    paces, left = [Pace.of(scene) for scene in look.scenes], cases - number
+    try:
+        if budget_s is None:
+            effort = affordable(paces, names, PATIENCE_S / cases, most=STANDARD)
+        else:
+            share_s = (budget_s - (time.monotonic() - start)) / left
+            effort = affordable(paces, names, share_s, budget_s=budget_s, cases=left)
+    except TimeLimitError:
+        if budget_s is not None and first:
+            raise
+        if budget_s is not None:
+            progress.warn(f"{look.case.name}: the time is used up; the least effort is taken.")
+        effort = LADDER[0]
+    for text in look.notes:
+        progress.note(text)
+    passes = sum(effort.passes(names, pace.gradient) for pace in paces)
+    count = f"{len(look.targets)} target{'s' * (len(look.targets) > 1)}"
+    methods = f"{len(names)} method{'s' * (len(names) > 1)} with checks"
+    progress.note(
+        f"{look.case.name}: {'; '.join(t.told for t in look.targets)}. {count}, {methods}:"
+        f" {passes:.0f} passes through the network, about {show_seconds(_seconds(paces, effort, names))}"
+        + (f" (and {left - 1} more case{'s' * (left > 2)})" if left > 1 else "")
+    )
+    return effort, paces
+
+
+def _seconds(paces: Sequence[Pace], effort: Effort, names: Sequence[str]) -> float:
+    return sum(pace.seconds(effort, names) for pace in paces)
+
+
+def _cost(
+    plan: Plan,
+    network: nn.Module,
+    cases: Sequence[Case],
+    names: Sequence[str],
+    ask: Ask,
+    budget_s: float | None,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Tell what the explanations would cost."""
+    rows, count = list[dict[str, Any]](), len(cases)
+    for number, case in enumerate(cases):
+        look = look_at(plan, network, case, ask)
+        share_s = (
+            None if budget_s is None else budget_s * (count - number) / count
+        )  # as if those before had been explained
+        effort, paces = _effort(look, names, share_s, time.monotonic(), number, count, progress, first=True)
+        rows.append(
+            {"case": case.name, "targets": [t.to_dict() for t in look.targets], "effort": effort.to_dict(),
+             "passes": sum(effort.passes(names, p.gradient) for p in paces), "seconds": _seconds(paces, effort, names)}
+        )  # fmt: skip
+    return {"cases": rows, "seconds": sum(row["seconds"] for row in rows)}
+
+
+def _explain_all(
+    plan: Plan,
+    network: nn.Module,
+    cases: Sequence[Case],
+    names: Sequence[str],
+    ask: Ask,
+    budget_s: float | None,
+    start: float,
+    seed: int,
+    folder: Path,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Explain all cases, each within its share of what is left of the time, and return the document."""
+    rows, features = list[dict[str, Any]](), list[dict[str, Any]]()
+    for number, case in enumerate(cases):
+        try:
+            look = look_at(plan, network, case, ask)
+        except DataError as error:
+            if len(cases) == 1:
+                raise
+            progress.warn(f"{error} The case is left out.")
+            continue
+        effort, paces = _effort(look, names, budget_s, start, number, len(cases), progress, first=not rows)
+        rows += _explain_case(plan, look, names, effort, paces, seed, folder, progress)
+        if ask.layer is not None:
+            features.append(write_features(folder, look, *feature_maps(look.scenes[0], plan, ask.layer)))
+    if not rows:
+        want = "at least one case in which the model finds something is needed"
+        raise DataError(expected("explain", f"none of {len(cases)} cases can be explained", want))
+    passed = all(row["passed"] for row in rows)
+    return {"kind": KIND, "schema_version": VERSION, "passed": passed, "explanations": rows, "features": features}
+
+
+def _explain_case(
+    plan: Plan, look: Look, names: Sequence[str], effort: Effort, paces: Sequence[Pace], seed: int, folder: Path,
+    progress: Progress,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Explain all targets of a case, and write them; one row per map."""
+    rows = list[dict[str, Any]]()
+    costs = [pace.seconds(effort, names) for pace in paces]
+    with progress.bar(f"explain {look.case.name}", sum(costs)) as bar:
+        for number, (target, scene) in enumerate(zip(look.targets, look.scenes, strict=True)):
+            before = sum(costs[:number])
+
+            def tell(share: float, what: str, before: float = before, cost: float = costs[number]) -> None:
+                bar.update(before + share * cost, now=what)
+
+            found = list(explanations(scene, plan, names, effort, seed=seed, pace=paces[number], tell=tell))
+            for one in found:
+                for verdict in one.verdicts:
+                    if verdict.passed is False:
+                        progress.note(f"failed: {one.method} of {target.label}: {verdict.sentence}")
+            rows += write_target(folder, look, target, scene, found, effort)
+    return rows
+
+
+def _record(
+    model: Model, cases: Sequence[Case], folder: Path, options: dict[str, Any], seed: int, progress: Progress,
+    watch: Stopwatch,
+) -> Record:  # fmt: skip
+    read = {f"{c.name}/{name}": hash_file(path) for c in cases for name, path in c.channels.items()}
+    written = {str(p.relative_to(folder)): hash_file(p) for p in sorted(folder.rglob("*")) if p.is_file()}
+    facts = {
+        "peak_rss_bytes": peak_rss_bytes(), "weights_sha256": model.facts.get("weights_sha256"),
+        "task": model.plan.task.model_dump(mode="json"), "network": model.plan.network.name,
+    }  # fmt: skip
+    record = Record(
+        "explain",
+        options=options,
+        seed=seed,
+        inputs=read,
+        outputs=written,
+        facts=facts,
+        warnings=list(progress.warnings),
+    )
+    return replace(record, **watch.fields())

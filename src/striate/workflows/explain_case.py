@@ -1,0 +1,82 @@
+"""What of one case is explained: the case is prepared and predicted once, and each target becomes a scene."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from striate.core.case import Case
+from striate.data.prepare import Prepared
+from striate.explain.layers import layer_named
+from striate.explain.scene import Scene, on_working_grid
+from striate.explain.target import Target, class_target, mask_targets, prepared_for
+from striate.inference.predict import predict_case
+from striate.inference.whole import predict_whole
+from striate.planning.plan import Plan
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """One case with what is explained of it.
+
+    Attributes
+    ----------
+    case
+        Which.
+    prepared
+        As the network sees it.
+    targets, scenes
+        What is explained; one scene each.
+    predicted
+        Label → (*grid) bool on the working grid, all that was predicted of it; empty for classes.
+    notes
+        What a reader should know, as sentences.
+    """
+
+    case: Case
+    prepared: Prepared
+    targets: list[Target]
+    scenes: list[Scene]
+    predicted: dict[str, NDArray[np.bool_]]
+    notes: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What of a case is to be explained; see `striate.workflows.explain.explain`."""
+
+    label: str | None = None
+    lesion: int | None = None
+    whole: bool = False
+    plane: int | None = None
+    layer: str | None = None
+
+
+def look_at(plan: Plan, network: nn.Module, case: Case, ask: Ask) -> Look:
+    """Predict a case and choose what is explained.
+
+    Raises
+    ------
+    UsageError
+        When there is no such label, lesion, slice or layer.
+    DataError
+        When the case cannot be read, or nothing was found in it.
+    """
+    prepared = prepared_for(plan, case)
+    notes, predicted = list(prepared.notes), {}
+    if plan.task.kind == "segmentation":
+        mask = predict_case(plan, case, network=network, prepared=prepared).label
+        targets = mask_targets(plan, case.name, mask, ask.label, ask.lesion, whole=ask.whole)
+        for target in targets:
+            predicted[target.label] = on_working_grid(plan.targets.mask(mask.array, target.label), prepared)
+        left = [name for name in plan.targets.names if ask.label is None and name not in predicted]
+        notes += [f"{case.name}: no voxel of {name} was predicted; it is not explained." for name in left]
+    else:
+        targets = [class_target(plan, next(iter(predict_whole(plan, network, [case]))), ask.label, ask.plane)]
+    scenes = [target.scene(plan, network, prepared).looking_at(ask.layer) for target in targets]
+    if ask.layer is not None:
+        layer_named(network, ask.layer, scenes[0].first_tile)
+    return Look(case, prepared, targets, scenes, predicted, notes)

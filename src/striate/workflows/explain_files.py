@@ -1,0 +1,102 @@
+"""The files of `explain`: maps on the input's own grid, panels for the report, and the rows of ``explanations.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from striate.explain.activating_patches import Patch
+from striate.explain.effort import Effort
+from striate.explain.explanation import Explanation
+from striate.explain.feature_maps import FeatureMaps
+from striate.explain.scene import Scene
+from striate.explain.target import Target, plain_name
+from striate.io.write import write_image
+from striate.reporting.explanation_panel import write_explanation_panel, write_pictures
+from striate.workflows.explain_case import Look
+
+KIND, VERSION, FILE = "striate-explanations", 1, "explanations.json"
+
+
+def write_target(
+    folder: Path, look: Look, target: Target, scene: Scene, found: Sequence[Explanation], effort: Effort
+) -> list[dict[str, Any]]:
+    """Write the maps of a target and its panel; return one row per method."""
+    stem, channels = f"{look.case.name}_{target.stem}", list(look.case.channels)
+    rows, maps = [], {}
+    for one in found:
+        total = one.attribution.sum(axis=0, keepdims=True)
+        maps[one.method] = scene.placed(total)[0]
+        name = f"{stem}_{one.method}.nii.gz"
+        write_image(folder / name, scene.restore(total))
+        rows.append(
+            {"case": look.case.name, "target": target.to_dict(), **one.to_dict(), "file": name,
+             "channels": _shares(one.attribution, channels), "decided": scene.decided, "effort": effort.to_dict(),
+             "panel": f"panels/{stem}.npz"}
+        )  # fmt: skip
+    _panel(folder / "panels" / f"{stem}.npz", look, target, scene, maps)
+    return rows
+
+
+def _shares(attribution: NDArray[np.float32], channels: Sequence[str]) -> dict[str, float]:
+    """Return the share of each channel of the absolute attribution; nothing where a method does not tell them apart."""
+    sums = np.abs(attribution).reshape(len(attribution), -1).sum(axis=1, dtype=np.float64)
+    if len(sums) != len(channels) or not sums.any():
+        return {}
+    return dict(zip(channels, (sums / sums.sum()).tolist(), strict=True))
+
+
+def _panel(path: Path, look: Look, target: Target, scene: Scene, maps: dict[str, NDArray[np.float32]]) -> None:
+    """Write the slice on which the target is largest (of a class: on which most is said)."""
+    prepared, masks = look.prepared, None
+    if scene.inside is not None:
+        masks = look.predicted[target.label], scene.placed(scene.inside[None])[0] > 0
+    plane = None
+    if len(prepared.grid.shape) == 3:
+        said = np.stack([np.abs(m) / max(float(np.abs(m).max()), 1e-30) for m in maps.values()])
+        plane = int((said.sum(axis=0) if masks is None else masks[1]).sum(axis=(0, 1)).argmax())
+    write_explanation_panel(
+        path, dict(zip(look.case.channels, prepared.array, strict=True)), maps, prepared.grid.spacing_mm[:2],
+        masks=masks, plane=plane, place=_place(look, plane),
+    )  # fmt: skip
+
+
+def _place(look: Look, plane: int | None) -> str:
+    """Return which axial slice of the input `plane` of the working grid is, counted from 0, the lowest."""
+    if plane is None:
+        return ""
+    prepared = look.prepared
+    scale = prepared.cropped.shape[2] / prepared.grid.shape[2]
+    number = prepared.crop[2].start + int((plane + 0.5) * scale)
+    return f"axial slice {number} (0 to {prepared.turned_shape[2] - 1})"
+
+
+def write_features(folder: Path, look: Look, found: FeatureMaps, scene: Scene) -> dict[str, Any]:
+    """Write the maps of a layer as images and as pictures of the slice on which the target is largest."""
+    stem, files = f"{look.case.name}_{plain_name(found.layer)}", []
+    for unit, values in zip(found.units, found.maps, strict=True):
+        files.append(f"features/{stem}_{unit}.nii.gz")
+        write_image(folder / files[-1], scene.restore(values[None]))
+    whole, plane = scene.placed(found.maps), None
+    if len(look.prepared.grid.shape) == 3:
+        area = scene.placed((scene.tissue if scene.inside is None else scene.inside)[None])[0]
+        plane = int(area.sum(axis=(0, 1)).argmax())
+    pictures = [m if plane is None else m[:, :, plane] for m in whole]
+    write_pictures(folder / "panels" / f"{stem}.npz", pictures, oriented=plane is not None)
+    return {
+        "case": look.case.name, "layer": found.layer, "units": found.units, "total": found.total, "files": files,
+        "place": _place(look, plane), "panel": f"panels/{stem}.npz",
+    }  # fmt: skip
+
+
+def write_patches(folder: Path, layer: str, unit: int, found: Sequence[Patch], cases: Sequence[str]) -> dict[str, Any]:
+    """Write the pictures of the patches that excite a unit most."""
+    name = f"panels/{plain_name(layer)}_{unit}_patches.npz"
+    oriented = any(len(patch.voxel) == 3 for patch in found)
+    write_pictures(folder / name, [patch.picture for patch in found], oriented=oriented)
+    rows = [patch.to_dict() for patch in found]
+    return {"layer": layer, "unit": unit, "cases": list(cases), "patches": rows, "panel": name}

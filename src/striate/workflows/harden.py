@@ -1,0 +1,86 @@
+"""A plan whose network is hardened against attacks, and the tissue contrast that their size is measured by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from striate.core.case import Case
+from striate.core.errors import UsageError, expected
+from striate.data.prepare import prepare
+from striate.data.tissue_contrast import find_object, tissue_contrast
+from striate.planning.plan import Adversarial, Plan
+
+MEASURED = 8
+"""Training cases whose contrast is measured; it hardly differs after normalisation."""
+
+
+def refuse_epsilon(epsilon: float | None) -> None:
+    """Refuse a size of attacks that means nothing.
+
+    Raises
+    ------
+    UsageError
+        When it is not a number above 0.
+    """
+    if epsilon is not None and not (math.isfinite(epsilon) and epsilon > 0):
+        want = "a fraction of the tissue contrast above 0 is needed"
+        raise UsageError(expected("adversarial", f"{epsilon:g}", want, "For instance --adversarial 0.03."))
+
+
+def hardened(plan: Plan, epsilon: float | None) -> Plan:
+    """Return the plan with the hardening that was asked for, if any, its reason, and what is expected of its pace.
+
+    Raises
+    ------
+    UsageError
+        When the task draws no masks.
+    """
+    if epsilon is None:
+        return plan
+    if plan.task.kind != "segmentation":
+        want = "patches with masks are attacked; only segmentation can be hardened"
+        raise UsageError(expected("adversarial", f"task {plan.task.kind}", want))
+    attack = Adversarial(epsilon=epsilon)
+    times = 1 + attack.share * attack.steps
+    share = "half" if attack.share == 0.5 else f"{attack.share:.0%}"
+    reason = (
+        f"asked for: {share} of the patches are changed by an attack of {attack.steps} steps before they teach (Madry et al."
+        f" 2018), the others keep the mask of clean scans right; an update takes about {times:g} times as long"
+    )
+    told = plan.expected
+    slower = {
+        "step_s": None if told.step_s is None else float(f"{told.step_s * times:.4g}"),
+        "steps": told.steps if plan.training.steps or told.steps is None else max(1, round(told.steps / times)),
+        "time_s": told.time_s if plan.training.steps is None or told.time_s is None else round(told.time_s * times, 1),
+    }
+    return plan.changed(
+        training=plan.training.changed(adversarial=attack.model_dump()).model_dump(),
+        expected=told.changed(**slower).model_dump(),
+        reasons={**plan.reasons, "training.adversarial": reason},
+    )
+
+
+def with_contrast(plan: Plan, cases: Sequence[Case]) -> Plan:
+    """Return a hardening plan with the median tissue contrast of its training cases, where it has none yet.
+
+    Raises
+    ------
+    DataError
+        When a case cannot be read.
+    """
+    attack = plan.training.adversarial
+    if attack is None or attack.contrast is not None:
+        return plan
+    count = min(MEASURED, len(cases))
+    rows = [_contrast(plan, cases[i * len(cases) // count]) for i in range(count)]
+    contrast = tuple(float(f"{value:.4g}") for value in np.median(np.array(rows), axis=0))
+    training = plan.training.changed(adversarial=attack.changed(contrast=contrast).model_dump())
+    return plan.changed(training=training.model_dump())
+
+
+def _contrast(plan: Plan, case: Case) -> list[float]:
+    ready = prepare(case, plan.preparation)
+    return [tissue_contrast(c, find_object(c, ready.grid.spacing_mm)) for c in ready.array]

@@ -1,0 +1,89 @@
+"""Cases with truth that a model did not learn from: predicted, measured, and what they say of the model's limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from striate.core.case import Case
+from striate.core.progress import Progress, each
+from striate.inference.engines import Engine
+from striate.io.read import read_label
+from striate.io.write import write_label
+from striate.measure.evaluation import CaseEvaluation, Evaluation, evaluate_pair
+from striate.measure.finding import CaseFindings
+from striate.measure.findings import Findings
+from striate.model.model import Model
+from striate.reporting.panel import write_case_panel
+from striate.trust.assess import assess
+from striate.trust.evidence import CaseEvidence
+from striate.trust.examine import examine
+from striate.trust.trust import Trust
+
+
+@dataclass(slots=True)
+class HeldOut:
+    """Cases as they were predicted.
+
+    Attributes
+    ----------
+    measured
+        Their measures against the truth.
+    findings
+        Their numbers.
+    evidence
+        What the limits are fitted to.
+    facts
+        Of each prediction, by case.
+    """
+
+    measured: list[CaseEvaluation] = field(default_factory=list)
+    findings: list[CaseFindings] = field(default_factory=list)
+    evidence: list[CaseEvidence] = field(default_factory=list)
+    facts: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def predict(
+        cls,
+        model: Model,
+        engine: Engine,
+        cases: Sequence[Case],
+        folder: Path,
+        progress: Progress,
+        *,
+        title: str = "Validation",
+        tta: bool = False,
+        crf: bool = False,
+        panels: int | None = None,
+    ) -> HeldOut:
+        """Predict `cases` on their own grid; their masks, and panels of the first `panels` (None: all), go into `folder`.
+
+        Raises
+        ------
+        DataError
+            When a file cannot be read or the truth lies on another grid.
+        """
+        plan, names, found = model.plan, model.plan.task.label_names, cls()
+        for index, case in enumerate(each(progress, title, cases, len(cases))):
+            truth = read_label(Path(str(case.label)))
+            prediction, seen = examine(model, case, engine=engine, truth=truth, tta=tta, crf=crf)
+            values = evaluate_pair(prediction.label, truth, plan.targets, case_name=case.name)
+            found.measured.append(CaseEvaluation(case.name, values, case.subject))
+            found.findings += Findings.of(case.name, prediction.label, plan.targets, prediction.warnings).cases
+            found.evidence.append(seen)
+            found.facts[case.name] = prediction.facts
+            write_label(folder / f"{case.name}{'.nii.gz' if truth.array.ndim == 3 else '.png'}", prediction.label)
+            if panels is None or index < panels:
+                where = folder / "panels" / f"{case.name}.npz"
+                write_case_panel(where, case, prediction.label, plan.targets, truth, names)
+        return found
+
+    def write(self, folder: Path, trust: Trust) -> Evaluation:
+        """Write ``evaluation.json`` and the findings, judged by `trust`, into `folder`; return the measures."""
+        evaluation = Evaluation.of(self.measured)
+        evaluation.write(folder / "evaluation.json")
+        pairs = zip(self.findings, self.evidence, strict=True)
+        Findings(tuple(assess(f, e, trust) for f, e in pairs)).write(folder)
+        return evaluation

@@ -1,0 +1,68 @@
+"""`Judge`: what is known of the limits of a model, applied to masks that are made in one way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from striate.core.progress import Progress
+from striate.inference.prediction import Prediction
+from striate.measure.finding import CaseFindings
+from striate.measure.findings import Findings
+from striate.model.model import Model
+from striate.trust.assess import assess
+from striate.trust.evidence import CaseEvidence
+from striate.trust.trust import Trust
+
+
+class Judge:
+    """Judges the masks of one model.
+
+    Parameters
+    ----------
+    model
+        Whose limits are read.
+    made_by
+        How its masks are made (`striate.inference.engines.uncertainty.made_by`).
+    progress
+        Is told what is not known.
+
+    Attributes
+    ----------
+    trust
+        The limits; None where they were never measured.
+    limits
+        What is not known or not guaranteed, in sentences.
+
+    Raises
+    ------
+    ModelError
+        When the limits are broken or of other weights.
+    """
+
+    def __init__(self, model: Model, made_by: Mapping[str, Any], progress: Progress) -> None:
+        self.trust = Trust.read(model.folder, str(model.facts.get("weights_sha256", "")))
+        self._calibrated = self.trust is not None and self.trust.holds_for(made_by)
+        calibrate = f"striate calibrate {model.folder} COHORT --out NEW"
+        if self.trust is None:
+            self.limits = [f"The limits of this model were never measured. Do so on cases with masks: {calibrate}"]
+        elif not self._calibrated:
+            self.limits = [
+                f"No intervals, lesion probabilities or flags: the model was calibrated for {_told(self.trust.made_by)},"
+                f" these masks are made by {_told(made_by)}. Calibrate it so: {calibrate}"
+            ]
+        else:
+            self.limits = self.trust.limits
+        for sentence in self.limits:
+            progress.note(sentence)
+
+    def findings(self, prediction: Prediction, evidence: CaseEvidence) -> CaseFindings:
+        """Return the findings of a case, with all that is known of how far they can be trusted."""
+        found = Findings.of(prediction.case.name, prediction.label, prediction.targets, prediction.warnings).cases[0]
+        return found if self.trust is None else assess(found, evidence, self.trust, calibrated=self._calibrated)
+
+
+def _told(made_by: Mapping[str, Any]) -> str:
+    others = ", ".join(str(sha)[:8] for sha in made_by.get("others") or ())
+    with_them = f" with weights {others}" if others else ""
+    return f"--uncertainty {made_by.get('uncertainty', 'none')}{with_them}{' --crf' if made_by.get('crf') else ''}"

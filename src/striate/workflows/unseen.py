@@ -1,0 +1,127 @@
+"""Cases that can calibrate a model: with a mask that fits, of subjects that it did not learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from striate.core.case import Case
+from striate.core.errors import DataError, expected
+from striate.core.files import hash_file
+from striate.core.progress import Progress
+from striate.data.cohort import Cohort
+from striate.inference.inputs import check_headers, match
+from striate.inference.memory import check_memory
+from striate.io.read import read_header
+from striate.model.model import PLAN, Model
+
+
+def check_labels(model: Model, cohort: Cohort, progress: Progress) -> None:
+    """Refuse a cohort that gives another value to a label of the model; warn of one that names a value otherwise.
+
+    Raises
+    ------
+    DataError
+        When a label of the model stands for another value.
+    """
+    mine, theirs = model.plan.task.label_names, cohort.label_names
+    values = {name.lower(): value for value, name in theirs.items()}
+    for value, name in mine.items():
+        if value and values.get(name.lower(), value) != value:
+            raise DataError(
+                expected(f"cohort {cohort.name}", f"'{name}' is the value {values[name.lower()]} of its masks",
+                         f"the model draws it as {value}", "Give the masks the values of the model.")
+            )  # fmt: skip
+        if value and theirs.get(value, name).lower() != name.lower():
+            progress.warn(
+                f"cohort {cohort.name}: the value {value} is '{theirs[value]}' there and '{name}' for the model; they are taken"
+                " as the same."
+            )
+
+
+def check_cases(model: Model, cases: Sequence[Case], *, crf: bool) -> None:
+    """Check all headers, the grids of the masks and the memory before anything is computed.
+
+    Raises
+    ------
+    DataError
+        When a mask lies on another grid than its image, or files do not fit the model.
+    MemoryLimitError
+        When a case would not fit into the free memory.
+    """
+    plan = model.plan
+    for case in cases:
+        grid, channels = check_headers(case, len(plan.preparation.spacing_mm))
+        check_memory(plan, grid, channels, model.facts, f"case {case.name}", model.folder / PLAN, crf=crf)
+        path = Path(str(case.label))
+        other = read_header(path).grid
+        if not other.matches(grid):
+            raise DataError(
+                expected(f"case {case.name}", f"its mask {path.name} has shape {other.shape}, its image {grid.shape}"
+                         f"{'' if other.shape != grid.shape else ', at another place or of other voxels'}",
+                         "both must lie on one grid, because they are compared voxel by voxel",
+                         "Resample the mask onto the image, or fix its header; see striate check."),
+                case=case.name, path=path,
+            )  # fmt: skip
+
+
+def unseen(
+    model: Model, cohort: Cohort, progress: Progress, others: Sequence[Model] = ()
+) -> tuple[list[Case], dict[str, str]]:
+    """Return the cases with a mask of subjects that no model learned from, and the hash of each image read.
+
+    Parameters
+    ----------
+    model, others
+        All models that answer: of an ensemble one may have learned from what was held out from another.
+    cohort
+        Whose cases are looked at.
+    progress
+        Who listens.
+
+    Raises
+    ------
+    DataError
+        When there is none.
+    """
+    labelled = [match(case, model.channels) for case in cohort.cases if case.label is not None]
+    if not labelled:
+        raise DataError(
+            expected(f"cohort {cohort.name}", f"{len(cohort.cases)} cases without a mask",
+                     "cases with masks are needed, to compare the model's with")
+        )  # fmt: skip
+    without = len(cohort.cases) - len(labelled)
+    if without:
+        progress.warn(f"cohort {cohort.name}: {without} of {len(cohort.cases)} cases have no mask and are left out.")
+    taught = set[str]()
+    for one in (model, *others):
+        learned = one.facts.get("training_images")
+        taught |= set(learned or ())
+        if learned is None:
+            progress.warn(
+                f"model {one.folder}: which images it learned from is not known. Numbers hold only if none of them is in"
+                f" cohort {cohort.name}."
+            )
+    read, kept, subjects = dict[str, str](), list[Case](), set[str]()
+    for case in labelled:
+        hashes = {f"{case.name}/{name}": hash_file(path) for name, path in case.channels.items()}
+        if taught & set(hashes.values()):
+            subjects.add(case.subject)
+        else:
+            read |= hashes
+            kept.append(case)
+    candidates = {case.subject for case in kept} - subjects
+    for case in cohort.cases:  # a visit without a mask here may have had one in training
+        if case.label is None and case.subject in candidates and taught & set(map(hash_file, case.channels.values())):
+            subjects.add(case.subject)
+    kept = [case for case in kept if case.subject not in subjects]
+    if len(kept) < len(labelled):
+        left = f"{len(labelled) - len(kept)} of {len(labelled)} cases"
+        if not kept:
+            raise DataError(
+                expected(f"cohort {cohort.name}", f"the model learned from the subjects of all {len(labelled)} cases",
+                         "subjects that it never saw are needed", "Its own held-out cases were measured when it was trained.")
+            )  # fmt: skip
+        progress.warn(f"cohort {cohort.name}: the model learned from the subjects of {left}; they are left out.")
+    names = {case.name for case in kept}
+    return kept, {key: value for key, value in read.items() if key.rpartition("/")[0] in names}

@@ -1,0 +1,116 @@
+"""A results folder as nnU-Net v2 writes it, with a tiny network whose weights follow from a formula."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "nnunet_forward.json").read_text())
+"""What dynamic_network_architectures 0.4.4, the package of nnU-Net's networks, answers; its names and shapes of tensors."""
+NAMES = {"unet": "PlainConvUNet", "residual": "ResidualEncoderUNet"}
+
+
+def weights(tag: str) -> dict[str, Any]:
+    """Return the weights that the golden answers were made with; some appear twice, as in nnU-Net's checkpoints."""
+    import torch
+
+    found = {}
+    for name, shape in GOLDEN[tag]["names"].items():
+        k = torch.arange(math.prod(shape), dtype=torch.float64)
+        scale = math.prod(shape[1:]) ** 0.5 if len(shape) > 1 else 2
+        base = 1.0 if len(shape) == 1 and name.endswith("weight") else 0.0
+        values = torch.sin(k * k * 0.7 + sum(map(ord, name)) % 97) / scale + base
+        found[name] = values.reshape(shape).float()
+        for part, number in ((".conv.", 0), (".norm.", 1)):
+            if part in name:
+                found[name.replace(part, f".all_modules.{number}.")] = found[name]
+    return {**found, **{f"decoder.{name}": tensor for name, tensor in found.items() if name.startswith("encoder.")}}
+
+
+def seen(tag: str) -> Any:
+    """Return the image (1, 2, *size) of the golden answer."""
+    import torch
+
+    size = GOLDEN[tag]["size"]
+    return torch.sin(torch.arange(2 * math.prod(size), dtype=torch.float64) ** 2 * 0.37).reshape(1, 2, *size).float()
+
+
+def plans(tag: str, **changes: Any) -> dict[str, Any]:
+    """Return ``plans.json``; `changes` are of the configuration."""
+    kind, dims = tag.split("_")[0], int(tag[-2])
+    strides = {"unet_3d": [[1, 1, 1], [1, 2, 2], [2, 2, 2]], "unet_2d": [[1, 1], [2, 2], [2, 2]]}
+    strides |= {"residual_3d": strides["unet_3d"], "residual_2d": [[1, 1], [2, 1], [2, 2]]}
+    residual = kind == "residual"
+    inner = {
+        "n_stages": 3, "features_per_stage": [4, 4, 8] if tag == "residual_2d" else [4, 6, 8],
+        "conv_op": f"torch.nn.modules.conv.Conv{dims}d", "strides": strides[tag],
+        "kernel_sizes": [[1, 3, 3], [3, 3, 3], [3, 3, 3]] if dims == 3 else [[3, 3]] * 3,
+        "n_conv_per_stage_decoder": [1, 1] if residual else [2, 2], "conv_bias": True,
+        "norm_op": f"torch.nn.modules.instancenorm.InstanceNorm{dims}d", "norm_op_kwargs": {"eps": 1e-5, "affine": True},
+        "dropout_op": None, "dropout_op_kwargs": None, "nonlin": "torch.nn.LeakyReLU", "nonlin_kwargs": {"inplace": True},
+        ("n_blocks_per_stage" if residual else "n_conv_per_stage"): [1, 2, 2] if residual else [2, 2, 2],
+    }  # fmt: skip
+    resampling = {"is_seg": False, "order_z": 0, "force_separate_z": None}
+    configuration = {
+        "preprocessor_name": "DefaultPreprocessor", "batch_size": 2, "patch_size": [4, 8, 16][3 - dims:],
+        "spacing": [2.0, 1.0, 1.5][3 - dims:], "normalization_schemes": ["ZScoreNormalization", "CTNormalization"],
+        "use_mask_for_norm": [True, False],
+        "resampling_fn_data": "resample_data_or_seg_to_shape", "resampling_fn_data_kwargs": resampling | {"order": 3},
+        "resampling_fn_seg": "resample_data_or_seg_to_shape",
+        "resampling_fn_seg_kwargs": resampling | {"order": 1, "is_seg": True},
+        "resampling_fn_probabilities": "resample_data_or_seg_to_shape",
+        "resampling_fn_probabilities_kwargs": resampling | {"order": 1},
+        "architecture": {
+            "network_class_name": f"dynamic_network_architectures.architectures.unet.{NAMES[kind]}", "arch_kwargs": inner,
+            "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
+        },
+    } | changes  # fmt: skip
+    return {
+        "dataset_name": "Dataset001_Tiny", "plans_name": "nnUNetPlans", "image_reader_writer": "SimpleITKIO",
+        "original_median_spacing_after_transp": [2.0, 1.0, 1.5], "transpose_forward": [0, 1, 2], "transpose_backward": [0, 1, 2],
+        "foreground_intensity_properties_per_channel": {
+            str(c): {"mean": 10.0, "std": 5.0, "percentile_00_5": -3.0, "percentile_99_5": 30.0} for c in range(2)
+        },
+        "configurations": {"2d" if dims == 2 else "3d_fullres": configuration},
+    }  # fmt: skip
+
+
+def write_results(
+    folder: Path,
+    tag: str = "unet_3d",
+    folds: tuple[str, ...] = ("0",),
+    labels: dict[str, Any] | None = None,
+    order: list[int] | None = None,
+    **changes: Any,
+) -> Path:
+    """Write the results folder and return it."""
+    import torch
+
+    name = "2d" if tag.endswith("2d") else "3d_fullres"
+    results = folder / f"nnUNetTrainer__nnUNetPlans__{name}"
+    results.mkdir(parents=True)
+    dataset = {
+        "channel_names": {"0": "FLAIR", "1": "CT"}, "numTraining": 3, "file_ending": ".nii.gz",
+        "labels": labels or {"background": 0, "edema": 1, "core": 2, "ignore": 3},
+        **({"regions_class_order": order} if order else {}),
+    }  # fmt: skip
+    (results / "dataset.json").write_text(json.dumps(dataset))
+    (results / "plans.json").write_text(json.dumps(plans(tag, **changes)))
+    for index, fold in enumerate(folds):
+        (results / f"fold_{fold}").mkdir()
+        given = weights(tag)
+        if index:
+            given = {n: t * (1 + 0.1 * index) for n, t in given.items()}
+        mirrored = tuple(range(2 if name == "2d" else 3))
+        checkpoint = {
+            "network_weights": given, "optimizer_state": {}, "grad_scaler_state": None, "_best_ema": np.float64(0.5),
+            "logging": {"train_losses": [np.float64(0.1), np.float32(0.2)], "epoch_end_timestamps": [1.5]},
+            "current_epoch": 1, "trainer_name": "nnUNetTrainer", "inference_allowed_mirroring_axes": mirrored,
+            "init_args": {"configuration": name, "fold": index},
+        }  # fmt: skip
+        torch.save(checkpoint, results / f"fold_{fold}" / "checkpoint_final.pth")
+    return results

@@ -1,0 +1,161 @@
+"""A model of nnU-Net v2 becomes one of Striate: same answers, and a sentence for what cannot be followed."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from nnunet_folder import GOLDEN, seen, weights, write_results
+
+from striate.core.errors import FormatError, ModelError, PlanError, UsageError
+from striate.model.nnunet_weights import translate
+from striate.workflows.import_nnunet import import_nnunet
+
+AXES = {3: (2, 1, 0), 2: (1, 0)}
+
+
+@pytest.mark.parametrize("tag", list(GOLDEN))
+def test_the_network_answers_as_nnunets_does(tag: str, tmp_path: Path) -> None:
+    model = import_nnunet(write_results(tmp_path, tag), tmp_path / "model")
+    axes = [2 + a for a in AXES[int(tag[-2])]]
+    with torch.no_grad():
+        found = model.network()(seen(tag).permute(0, 1, *axes)).permute(0, 1, *axes)
+    expected = GOLDEN[tag]
+    assert list(found.shape) == expected["shape"]
+    values = found.flatten()[torch.tensor(expected["at"])].numpy()
+    np.testing.assert_allclose(values, expected["values"], atol=2e-4)
+
+
+def test_the_plan_says_what_nnunet_did(tmp_path: Path) -> None:
+    results = write_results(tmp_path, folds=("0", "1"))
+    model = import_nnunet(results.parent, tmp_path / "model")
+    plan = model.plan
+    assert plan.task.channels == ("FLAIR", "CT")
+    assert plan.targets.names == ("edema", "core")
+    assert plan.preparation.spacing_mm == (1.5, 1.0, 2.0)
+    assert plan.inference.patch == (16, 8, 4)
+    assert plan.inference.mirror_axes == (0, 1, 2)
+    assert plan.preparation.normalisation == ("zscore_inside", "ct")
+    assert plan.preparation.intensities[1].p995 == 30
+    assert model.facts["folds"] == ["0", "1"]
+    assert [p.name for p in (model.folder / "snapshots").iterdir()] == ["fold_1.safetensors"]
+
+
+def test_two_dimensions_see_slices_and_keep_their_distance(tmp_path: Path) -> None:
+    plan = import_nnunet(write_results(tmp_path, "unet_2d"), tmp_path / "model").plan
+    assert plan.inference.patch == (16, 8, 1)
+    assert plan.preparation.native_axis == 2
+    assert plan.inference.mirror_axes == (0, 1)
+
+
+def test_regions_keep_their_order(tmp_path: Path) -> None:
+    labels = {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "enhancing": 3}
+    model = import_nnunet(write_results(tmp_path, labels=labels, order=[1, 2, 3]), tmp_path / "model")
+    assert dict(model.plan.targets.sets) == {"whole": (1, 2, 3), "core": (2, 3), "enhancing": (3,)}
+    assert model.facts["nnunet"]["regions_class_order"] == [1, 2, 3]
+
+
+def test_plans_of_the_older_form(tmp_path: Path) -> None:
+    results = write_results(tmp_path)
+    document = json.loads((results / "plans.json").read_text())
+    configuration = document["configurations"]["3d_fullres"]
+    inner = configuration.pop("architecture")["arch_kwargs"]
+    configuration |= {
+        "UNet_class_name": "PlainConvUNet", "UNet_base_num_features": 4, "unet_max_num_features": 8,
+        "pool_op_kernel_sizes": inner["strides"], "conv_kernel_sizes": inner["kernel_sizes"],
+        "n_conv_per_stage_encoder": [2, 2, 2], "n_conv_per_stage_decoder": [2, 2],
+    }  # fmt: skip
+    (results / "plans.json").write_text(json.dumps(document))
+    with pytest.raises(ModelError, match=r"tensor .* is .*network of plan.yaml"):  # 4, 8, 8 maps, not 4, 6, 8
+        import_nnunet(results, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+class Foreign:
+    """Would run code when a pickle is opened."""
+
+    def __reduce__(self):
+        return (os.mkdir, ("ran",))
+
+
+@pytest.mark.parametrize("what", ["foreign", "truncated", "empty", "no weights"])
+def test_broken_or_foreign_checkpoints_are_refused(what: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = write_results(tmp_path) / "fold_0" / "checkpoint_final.pth"
+    if what == "foreign":
+        torch.save({"network_weights": weights("unet_3d"), "logging": Foreign()}, path)
+    elif what == "no weights":
+        torch.save({"state_dict": {}}, path)
+    else:
+        path.write_bytes(path.read_bytes()[: 0 if what == "empty" else 5000])
+    wanted = {"foreign": "refused", "no weights": "no 'network_weights'"}.get(what, "truncated")
+    with pytest.raises(ModelError, match=wanted):
+        import_nnunet(path.parents[1], tmp_path / "model")
+    assert not (tmp_path / "ran").exists()
+    assert not (tmp_path / "model").exists()
+
+
+def test_folders_that_cannot_be_read(tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    (old / "fold_0").mkdir(parents=True)
+    (old / "plans.pkl").touch()
+    with pytest.raises(FormatError, match="nnU-Net v1"):
+        import_nnunet(old, tmp_path / "model")
+    with pytest.raises(FormatError, match="no such folder"):
+        import_nnunet(tmp_path / "nowhere", tmp_path / "model")
+    results = write_results(tmp_path / "new")
+    with pytest.raises(UsageError, match="--fold 3"):
+        import_nnunet(results, tmp_path / "model", fold="3")
+    (results / "plans.json").write_text("{")
+    with pytest.raises(FormatError, match="JSON"):
+        import_nnunet(results, tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        ({"architecture": {"network_class_name": "x.SwinUNETR", "arch_kwargs": {}}}, "network SwinUNETR"),
+        ({"normalization_schemes": ["Own", "Own"]}, "normalisation Own"),
+        ({"previous_stage": "3d_lowres"}, "cascade"),
+        ({"preprocessor_name": "OwnPreprocessor"}, "OwnPreprocessor"),
+        ({"resampling_fn_data": "resample_torch_fornnunet"}, "resample_torch_fornnunet"),
+    ],
+)
+def test_plans_that_cannot_be_followed(changes: dict, wanted: str, tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match=wanted):
+        import_nnunet(write_results(tmp_path, **changes), tmp_path / "model")
+
+
+def test_a_missing_key_is_named(tmp_path: Path) -> None:
+    results = write_results(tmp_path)
+    document = json.loads((results / "dataset.json").read_text())
+    del document["labels"]
+    (results / "dataset.json").write_text(json.dumps(document))
+    with pytest.raises(FormatError, match="labels"):
+        import_nnunet(results, tmp_path / "model")
+
+
+def test_weights_of_another_architecture(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="another architecture"):
+        translate(weights("residual_3d"), "unet", (0, 1, 2), tmp_path)
+
+
+def test_the_command_imports_and_predicts(tmp_path: Path, python) -> None:
+    results = write_results(tmp_path, folds=("0", "1"))
+    done = python("-m", "striate.cli.main", "import", "nnunet", results, "--out", tmp_path / "model", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["folds"] == ["0", "1"]
+    rng = np.random.default_rng(0)
+    for channel in ("FLAIR", "CT"):
+        image = nib.Nifti1Image(rng.normal(10, 5, (20, 12, 9)).astype(np.float32), np.diag([-1.2, -1, 2, 1]))
+        nib.save(image, tmp_path / f"{channel}.nii.gz")
+    done = python("-m", "striate.cli.main", "predict", tmp_path / "model", tmp_path / "FLAIR.nii.gz",
+                  tmp_path / "CT.nii.gz", "--out", tmp_path / "masks")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    mask = nib.load(next((tmp_path / "masks").glob("*.nii.gz")))
+    assert mask.shape == (20, 12, 9)
