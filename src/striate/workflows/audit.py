@@ -272,7 +272,7 @@ class _Work:
             self.progress.note(
                 f"{name.replace('_', ' ')}: took {show_seconds(over)} more than its share of {show_seconds(seconds)}"
             )
-        self.parts[name], self.seconds[name] = {**found, "took_s": took, "over_s": round(over, 1)}, took
+        self.parts[name], self.seconds[name] = {**found, "took_s": took, "over_s": over}, took
         write_json(self.places / f"{name}.json", self.parts[name])
 
     def _makers(self) -> dict[str, Callable[[float], Part]]:
