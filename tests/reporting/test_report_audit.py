@@ -12,6 +12,7 @@ from striate.reporting.render import render
 from striate.reporting.sections import OF_AUDIT
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "audit.json"
+PARTS = ("quality", "learning_curve", "adversarial", "calibration", "coverage", "explanations", "subgroups", "cost")
 
 
 def page(folder: Path, document: dict) -> str:
@@ -61,29 +62,11 @@ def test_broken_limits_come_first_and_in_red(tmp_path, document):
 
 
 def test_parts_that_were_not_done_say_so(tmp_path, document):
-    for key in (
-        "quality",
-        "learning_curve",
-        "adversarial",
-        "calibration",
-        "coverage",
-        "explanations",
-        "subgroups",
-        "cost",
-    ):
+    for key in PARTS:
         document[key] = {"n_subjects": 0, "absent": f"No time for {key}."}
     document["parts"]["quality"] = {"status": "not done", "seconds": 0.0, "reason": "No time for quality."}
     html = page(tmp_path / "a", document)
-    for key in (
-        "quality",
-        "learning_curve",
-        "adversarial",
-        "calibration",
-        "coverage",
-        "explanations",
-        "subgroups",
-        "cost",
-    ):
+    for key in PARTS:
         assert f"No time for {key}." in html
     assert "cannot be shown" not in html
 

@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from striate.core.errors import DataError
 from striate.core.files import read_json
+from striate.reporting.document import Document
 
-FILE, KIND, VERSION = "audit.json", "striate-audit", 1
 
+class Audit(Document):
+    """What an audit left on disk."""
 
-class Audit:
-    """What an audit left on disk; the document is empty where its file is missing or broken, and `why` says why."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = Path(path)
-        self.why = ""
-
-    @cached_property
-    def document(self) -> dict[str, Any]:
-        """``audit.json``."""
-        try:
-            return read_json(self.path / FILE, KIND, VERSION)
-        except DataError as error:
-            self.why = str(error)
-            return {}
+    FILE, KIND, VERSION = "audit.json", "striate-audit", 1
 
     @cached_property
     def record(self) -> dict[str, Any]:
@@ -35,11 +22,6 @@ class Audit:
             return read_json(self.path / "record.json")
         except DataError:
             return {}
-
-    def part(self, name: str) -> dict[str, Any]:
-        """Return one part of the document; empty where it is missing."""
-        found = self.document.get(name)
-        return found if isinstance(found, dict) else {}
 
     def absent(self, name: str) -> str:
         """Return why a part has nothing to show; empty where it has."""

@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-from striate.core.errors import DataError
-from striate.core.files import read_json
+from striate.reporting.document import Document
 from striate.reporting.numbers import MEASURES, measure_name
 
-FILE, KIND, VERSION = "compare.json", "striate-comparison", 1
 
+class Comparison(Document):
+    """What a comparison left on disk."""
 
-class Comparison:
-    """What a comparison left on disk; the document is empty where its file is missing or broken, and `why` says why."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = Path(path)
-        self.why = ""
-
-    @cached_property
-    def document(self) -> dict[str, Any]:
-        """``compare.json``."""
-        try:
-            return read_json(self.path / FILE, KIND, VERSION)
-        except DataError as error:
-            self.why = str(error)
-            return {}
+    FILE, KIND, VERSION = "compare.json", "striate-comparison", 1
 
     @property
     def asked(self) -> dict[str, Any]:
         """What was asked for."""
-        found = self.document.get("asked")
-        return found if isinstance(found, dict) else {}
+        return self.part("asked")
 
     @property
     def main(self) -> str:

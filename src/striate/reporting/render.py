@@ -11,9 +11,7 @@ from typing import Any, TypeVar
 
 from markupsafe import Markup
 
-from striate.reporting.audit import FILE as AUDIT
 from striate.reporting.audit import Audit
-from striate.reporting.comparison import FILE as COMPARISON
 from striate.reporting.comparison import Comparison
 from striate.reporting.folder import Folder
 from striate.reporting.numbers import joined
@@ -33,9 +31,9 @@ def render(path: Path) -> str:
     DataError
         When `path` is none of them. A missing or broken artefact inside is no error: its section states the reason.
     """
-    if (Path(path) / COMPARISON).exists():
+    if (Path(path) / Comparison.FILE).exists():
         return _compared(Comparison(path))
-    if (Path(path) / AUDIT).exists():
+    if (Path(path) / Audit.FILE).exists():
         return _audited(Audit(path))
     folder = Folder(path)
     makers = sections_of(folder.task, folder.kind)

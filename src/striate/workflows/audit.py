@@ -26,6 +26,7 @@ from striate.core.progress import Progress, Silent
 from striate.core.record import Record, Stopwatch
 from striate.data.cohort import Cohort
 from striate.model.model import Model
+from striate.reporting.audit import Audit
 from striate.training.run import alone
 from striate.trust.requirements import Requirement, check, parse
 from striate.trust.trust import Trust
@@ -34,7 +35,6 @@ from striate.workflows.audit_card import card_part, read_part, text_of
 from striate.workflows.audit_cases import Sides
 from striate.workflows.audit_cheap import annotation, calibration, cost, coverage, groups, performance
 
-KIND, VERSION, FILE = "striate-audit", 1, "audit.json"
 DEFAULT_BUDGET = "20m"
 LEAST_BUDGET_S = 20.0
 SHARES = {
@@ -158,7 +158,7 @@ def _finish(
     """Write the document, the card, the record and the page."""
     from striate.workflows.report import report
 
-    write_json(out / FILE, document)
+    write_json(out / Audit.FILE, document)
     title = f"Model card: {', '.join(document['model']['labels'])} from {', '.join(document['model']['channels'])}"
     write_text(out / "card.md", text_of(title, document["card"]["sections"]))
     _record(document, sides, out, watch, progress, budget_s).write(out / "record.json")
@@ -327,7 +327,7 @@ class _Work:
         )
         plan = model.plan
         document: dict[str, Any] = {
-            "kind": KIND, "schema_version": VERSION,
+            "kind": Audit.KIND, "schema_version": Audit.VERSION,
             "model": {
                 **self.asked, "network": plan.network.name, "channels": list(model.channels), "labels": list(plan.targets.names),
                 "calibrated": self.trust is not None,
@@ -407,7 +407,7 @@ def _foreseen(sides: Sides, budget_s: float) -> dict[str, Any]:
 def _record(
     document: Mapping[str, Any], sides: Sides, out: Path, watch: Stopwatch, progress: Progress, budget_s: float
 ) -> Record:
-    written = {name: hash_file(out / name) for name in (FILE, "card.md")}
+    written = {name: hash_file(out / name) for name in (Audit.FILE, "card.md")}
     facts = {
         "peak_rss_bytes": peak_rss_bytes(), "weights_sha256": document["model"]["weights_sha256"],
         "parts": document["parts"], "requirements": document["requirements"],

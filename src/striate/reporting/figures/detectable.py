@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from striate.reporting.figures.axes import Axes, around, picture
-from striate.reporting.figures.intervals import LONGEST, NAMED
+from striate.reporting.figures.rows import Rows
 from striate.reporting.numbers import fixed, interval
 
 ROW = 22.0
@@ -49,22 +49,13 @@ def change_plot(rows: list[ChangeRow], title: str) -> Markup:
     title
         What the values are, with their unit.
     """
-    named = len(rows) <= NAMED
-    height = ROW if named else ROW * NAMED / len(rows)
-    longest = max((len(r.name) for r in rows), default=4)
-    left = 14 + 6.2 * min(longest, LONGEST) if named else 14
     known = [v for r in rows for v in (r.value, r.low, r.high, r.smallest, -(r.smallest or 0.0)) if v is not None]
-    axes = Axes(around([0.0, *known]), (0, 1), height=46 + height * len(rows), left=left, right=14, bottom=22)
-    parts = [axes.frame("", title, rows=False)]
-    for n, row in enumerate(rows):
-        y = round(axes.top + height * (n + 0.5), 2)
-        if named:
-            name = row.name if len(row.name) <= LONGEST else row.name[: LONGEST - 1] + "…"
-            text = Markup('<text x="{}" y="{}" text-anchor="end"><title>{}</title>{}</text>')
-            parts.append(text.format(left - 10, y + 4, row.name, name))
-        parts.append(_row(axes, row, y, height))
+    place = Rows.over(around([0.0, *known]), [r.name for r in rows], ROW)
+    axes, height = place.axes, place.height
+    parts = [place.frame(title)]
+    parts += [_row(axes, row, place.middle(n), height) for n, row in enumerate(rows)]
     parts.append(Markup('<path class="upright" d="M{} {}V{}"/>').format(axes.at_x(0), axes.top, axes.floor))
-    parts += [_dot(axes, row, round(axes.top + height * (n + 0.5), 2), height) for n, row in enumerate(rows)]
+    parts += [_dot(axes, row, place.middle(n), height) for n, row in enumerate(rows)]
     beyond = sum(not row.hollow for row in rows)
     return picture(axes, Markup("").join(parts), f"{title}: {len(rows)} shown, {beyond} beyond noise.")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from striate.reporting.figures.axes import Axes, around, picture
+from striate.reporting.figures.rows import room, row_name
 
 ROW = 34
 
@@ -37,20 +38,14 @@ def dot_plot(rows: list[Row], title: str, *, x_range: tuple[float, float] | None
         The horizontal axis starts at 0.
     """
     found = [v for r in rows for v in [*(value for _, value in r.values), r.low, r.high, r.mean] if v is not None]
-    longest = max((len(r.name) for r in rows), default=4)
-    left = 14 + 6.2 * min(longest, 18)
+    left = room([r.name for r in rows])
     axes = Axes(
         x_range or around(found, zero=zero), (0, 1), height=46 + ROW * len(rows), left=left, right=14, bottom=22
     )
     parts = [axes.frame("", title, rows=False)]
     for n, row in enumerate(rows):
         y = axes.top + ROW * (n + 0.5)
-        name = row.name if len(row.name) <= 18 else row.name[:17] + "…"
-        parts.append(
-            Markup('<text x="{}" y="{}" text-anchor="end"><title>{}</title>{}</text>').format(
-                left - 10, y + 4, row.name, name
-            )
-        )
+        parts.append(row_name(row.name, left - 10, y))
         if row.low is not None and row.high is not None:
             parts.append(
                 Markup('<rect class="band" x="{0}" y="{1}" width="{2}" height="14"/>').format(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from striate.reporting.figures.axes import WIDTH, Axes, around, picture
+from striate.reporting.figures.rows import row_name
 
 ROW, HEAD = 17.0, 24.0
 LEFT, RIGHT = 132.0, 44.0
@@ -74,9 +75,7 @@ def forest_plot(bunches: Sequence[Bunch], title: str, whole: float | None, *, mo
 
 def _stem(axes: Axes, stem: Stem, y: float, *, alarm: bool) -> Markup:
     colour = "alarm" if alarm else "c8" if stem.few else "c7"
-    name = stem.name if len(stem.name) <= LONGEST else stem.name[: LONGEST - 1] + "…"
-    text = Markup('<text x="{}" y="{}" text-anchor="end"><title>{}</title>{}</text>')
-    parts = [text.format(LEFT - 12, y + 4, stem.name, name)]
+    parts = [row_name(stem.name, LEFT - 12, y, LONGEST)]
     if stem.low is not None and stem.high is not None:
         ends = axes.at_x(max(stem.low, axes.x[0])), axes.at_x(min(stem.high, axes.x[1]))
         parts.append(Markup('<path class="whisker {}" d="M{} {}H{}"/>').format(colour, ends[0], y, ends[1]))

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from striate.reporting.figures.axes import Axes, around, picture
+from striate.reporting.figures.rows import Rows
 from striate.reporting.numbers import interval
 
-NAMED = 40
-"""Rows up to which each has its name and `ROW` of height; more share the height of so many."""
 ROW = 16.0
-LONGEST = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,22 +54,12 @@ def interval_plot(rows: list[Interval], title: str) -> Markup:
     title
         What the values are, with their unit.
     """
-    named = len(rows) <= NAMED
-    height = ROW if named else ROW * NAMED / len(rows)
-    longest = max((len(r.name) for r in rows), default=4)
-    left = 14 + 6.2 * min(longest, LONGEST) if named else 14
     found = [v for r in rows for v in (r.value, r.low, r.high, r.true) if v is not None]
-    axes = Axes(around(found, zero=True), (0, 1), height=46 + height * len(rows), left=left, right=14, bottom=22)
-    parts = [axes.frame("", title, rows=False)]
-    for n, row in enumerate(rows):
-        y = round(axes.top + height * (n + 0.5), 2)
-        if named:
-            name = row.name if len(row.name) <= LONGEST else row.name[: LONGEST - 1] + "…"
-            text = Markup('<text x="{}" y="{}" text-anchor="end"><title>{}</title>{}</text>')
-            parts.append(text.format(left - 10, y + 4, row.name, name))
-        parts.append(_row(axes, row, y, height))
+    place = Rows.over(around(found, zero=True), [r.name for r in rows], ROW)
+    parts = [place.frame(title)]
+    parts += [_row(place.axes, row, place.middle(n), place.height) for n, row in enumerate(rows)]
     known = [r for r in rows if r.low is not None]
-    return picture(axes, Markup("").join(parts), f"{title} of {len(rows)} cases, {len(known)} with an interval.")
+    return picture(place.axes, Markup("").join(parts), f"{title} of {len(rows)} cases, {len(known)} with an interval.")
 
 
 def _row(axes: Axes, row: Interval, y: float, height: float) -> Markup:

@@ -9,9 +9,9 @@ from striate.reporting.figures.intervals import Interval, interval_plot
 from striate.reporting.figures.reliability import ReliabilityBin, reliability_diagram
 from striate.reporting.numbers import NONE, fixed, interval, number
 from striate.reporting.section import Section
+from striate.reporting.sections.explanations import CHECKS
 
 TITLE = "Black box: confidence and explanations"
-CHECKS = {"random_weights": "Random weights", "faithfulness": "Deletion and insertion", "inside": "Inside the target"}
 MOST = 4
 
 
