@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from striate.core.errors import FormatError, expected
 from striate.measure.components import components
+from striate.reporting.arrays import reading
 from striate.reporting.figures.overlay import picture, tinted
 from striate.reporting.sample_panel import upright
 
@@ -59,19 +59,13 @@ class ChangePanel:
         FormatError
             When the file is missing, broken or of another form.
         """
-        needed = "a panel written by striate change is needed"
-        if not path.exists():
-            raise FormatError(expected(path, "there is no such file", needed), path=path)
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                before, after, change = (np.asarray(stored[name]) for name in ("before", "after", "change"))
-                spacing = tuple(float(v) for v in stored["spacing_mm"])
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise FormatError(expected(path, f"not readable ({error})", needed), path=path) from error
+        with reading(path, wanted := "a panel written by striate change is") as stored:
+            before, after, change = (np.asarray(stored[name]) for name in ("before", "after", "change"))
+            spacing = tuple(float(v) for v in stored["spacing_mm"])
         arrays = (before, after, change)
         if len({a.shape for a in arrays}) > 1 or after.ndim != 3 or any(a.dtype != np.uint8 for a in arrays):
             found = ", ".join(f"{a.dtype} {a.shape}" for a in arrays)
-            raise FormatError(expected(path, f"holds {found}", needed), path=path)
+            raise FormatError(expected(path, f"holds {found}", f"{wanted} needed"), path=path)
         if len(spacing) != 3 or not all(0 < s < np.inf for s in spacing):
             raise FormatError(expected(path, f"spacing_mm {spacing}", "three positive numbers are needed"), path=path)
         return cls(before, after, change, spacing)

@@ -5,9 +5,8 @@ Pictures are upright: rows from top to bottom; scans as radiologists look at the
 
 from __future__ import annotations
 
-import json
-import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from striate.core.errors import DataError, FormatError, expected
-from striate.core.files import writing
+from striate.core.errors import FormatError, expected
+from striate.reporting.arrays import Arrays, facts_of, reading, write_arrays
 from striate.reporting.sample_panel import upright
 from striate.reporting.shrink import Bytes, window
 
@@ -57,11 +56,11 @@ class ExplanationPanel:
         FormatError
             When the file is missing, broken or of a newer version.
         """
-        stored, facts = _read(path, "panel")
-        images = {name: stored[f"image_{n}"] for n, name in enumerate(facts["channels"])}
-        maps = {name: stored[f"map_{n}"] for n, name in enumerate(facts["methods"])}
-        spacing = (float(facts["spacing_mm"][0]), float(facts["spacing_mm"][1]))
-        return cls(images, stored.get("prediction"), stored.get("target"), maps, spacing, str(facts["place"]))
+        with _reading(path, "panel") as (stored, facts):
+            images = {name: stored[f"image_{n}"] for n, name in enumerate(facts["channels"])}
+            maps = {name: stored[f"map_{n}"] for n, name in enumerate(facts["methods"])}
+            spacing = (float(facts["spacing_mm"][0]), float(facts["spacing_mm"][1]))
+            return cls(images, stored.get("prediction"), stored.get("target"), maps, spacing, str(facts["place"]))
 
 
 def write_explanation_panel(
@@ -103,18 +102,19 @@ def write_explanation_panel(
     if masks is not None:
         arrays |= {"prediction": cut(masks[0]) != 0, "target": cut(masks[1]) != 0}
     facts = {
+        "form": "panel",
         "channels": list(images),
         "methods": list(maps),
         "spacing_mm": [spacing_mm[1], spacing_mm[0]],
         "place": place,
     }
-    _write(path, {"form": "panel", **facts}, arrays)
+    write_arrays(path, KIND, VERSION, facts, arrays)
 
 
 def write_pictures(path: Path, pictures: Sequence[NDArray[Any]], *, oriented: bool) -> None:
     """Store (I, J) pictures of one size, each windowed by itself; `oriented` as in `upright`."""
     shown = [upright(_windowed(picture), oriented=oriented) for picture in pictures]
-    _write(path, {"form": "pictures"}, {"pictures": np.stack(shown)})
+    write_arrays(path, KIND, VERSION, {"form": "pictures"}, {"pictures": np.stack(shown)})
 
 
 def read_pictures(path: Path) -> Bytes:
@@ -125,8 +125,8 @@ def read_pictures(path: Path) -> Bytes:
     FormatError
         When the file is missing, broken or of a newer version.
     """
-    found: Bytes = _read(path, "pictures")[0]["pictures"]
-    return found
+    with _reading(path, "pictures") as (stored, _):
+        return stored["pictures"]
 
 
 def _windowed(values: NDArray[Any]) -> Bytes:
@@ -134,23 +134,10 @@ def _windowed(values: NDArray[Any]) -> Bytes:
     return window(values) if np.ptp(values) > 0 else np.zeros(values.shape, dtype=np.uint8)
 
 
-def _write(path: Path, facts: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-    told = json.dumps({"kind": KIND, "schema_version": VERSION, **facts})
-    with writing(Path(path)) as beside, beside.open("wb") as stream:
-        np.savez_compressed(stream, facts=np.array(told), **arrays)  # type: ignore[arg-type]
-
-
-def _read(path: Path, form: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    want = "a panel written by striate explain is needed"
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            facts = json.loads(str(stored["facts"]))
-            if (facts["kind"], facts["form"]) != (KIND, form) or facts["schema_version"] > VERSION:
-                got = f"kind {facts['kind']!r}, form {facts['form']!r}, schema version {facts['schema_version']}"
-                raise FormatError(expected(path, got, want, "Upgrade Striate: pip install -U striate"), path=path)
-            return {name: stored[name] for name in stored.files if name != "facts"}, facts
-    except DataError:
-        raise
-    except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        problem = "there is no such file" if isinstance(error, FileNotFoundError) else f"not readable ({error})"
-        raise FormatError(expected(path, problem, want), path=path) from error
+@contextmanager
+def _reading(path: Path, form: str) -> Iterator[tuple[Arrays, dict[str, Any]]]:
+    with reading(path, "a panel written by striate explain is") as stored:
+        facts = facts_of(stored, path, KIND, VERSION)
+        if facts["form"] != form:
+            raise FormatError(expected(path, f"form '{facts['form']}'", f"form '{form}' is needed"), path=path)
+        yield stored, facts

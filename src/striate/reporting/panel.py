@@ -6,8 +6,6 @@ Volumes are 8-bit, cut to the head (and to every label), and averaged down to at
 
 from __future__ import annotations
 
-import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from striate.core.case import Case
-from striate.core.errors import FormatError, GeometryError, expected
-from striate.core.files import writing
+from striate.core.errors import GeometryError, expected
 from striate.core.image import LabelMap, to_ras
 from striate.core.targets import Targets
+from striate.reporting.arrays import facts_of, reading, write_arrays
 from striate.reporting.shrink import Bytes, average, box_around, nearest, small, window
 
-VERSION = 1
+KIND, VERSION = "striate-panel", 1
 LONGEST = 192
 """Voxels along an axis at most."""
 
@@ -83,38 +81,21 @@ class Panel:
         FormatError
             When the file is missing, broken or of a newer version.
         """
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                facts = json.loads(str(stored["facts"]))
-                if facts["schema_version"] > VERSION:
-                    raise FormatError(
-                        expected(
-                            path,
-                            f"schema version {facts['schema_version']}",
-                            f"this Striate reads up to {VERSION}",
-                            "Upgrade Striate: pip install -U striate",
-                        ),
-                        path=path,
-                    )
-                images = {name: stored[f"image_{n}"] for n, name in enumerate(facts["channels"])}
-                return cls(
-                    facts["case"],
-                    images,
-                    stored["prediction"],
-                    stored.get("truth"),
-                    _three(facts["spacing_mm"]),
-                    {int(v): n for v, n in facts["label_names"].items()},
-                    {n: tuple(v) for n, v in facts["regions"].items()} if facts["regions"] else None,
-                    _three(facts["source_shape"]),
-                    _three(facts["offset"]),
-                    _three(facts["factor"]),
-                    facts["oriented"],
-                )
-        except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            problem = "there is no such file" if isinstance(error, FileNotFoundError) else f"not readable ({error})"
-            raise FormatError(
-                expected(path, problem, "a panel written by striate train or predict is needed"), path=path
-            ) from error
+        with reading(path, "a panel written by striate train or predict is") as stored:
+            facts = facts_of(stored, path, KIND, VERSION)
+            return cls(
+                facts["case"],
+                {name: stored[f"image_{n}"] for n, name in enumerate(facts["channels"])},
+                stored["prediction"],
+                stored.get("truth"),
+                _three(facts["spacing_mm"]),
+                {int(v): n for v, n in facts["label_names"].items()},
+                {n: tuple(v) for n, v in facts["regions"].items()} if facts["regions"] else None,
+                _three(facts["source_shape"]),
+                _three(facts["offset"]),
+                _three(facts["factor"]),
+                facts["oriented"],
+            )
 
 
 def write_panel(
@@ -160,8 +141,6 @@ def write_panel(
     bins = [min(n, LONGEST) for n in shape]
     factor = [n / b for n, b in zip(shape, bins, strict=True)]
     facts = {
-        "kind": "striate-panel",
-        "schema_version": VERSION,
         "case": name,
         "channels": list(images),
         "oriented": prediction.ndim == 3,
@@ -174,8 +153,7 @@ def write_panel(
     }
     arrays: dict[str, Any] = {f"image_{n}": average(v[box], bins) for n, v in enumerate(shown.values())}
     arrays |= {key: nearest(small(v[box]), bins) for key, v in solid.items()}
-    with writing(Path(path)) as beside, beside.open("wb") as stream:
-        np.savez_compressed(stream, facts=np.array(json.dumps(facts)), **arrays)
+    write_arrays(path, KIND, VERSION, facts, arrays)
 
 
 def _check_shapes(name: str, images: Mapping[str, NDArray[Any]], masks: Mapping[str, NDArray[Any]]) -> None:

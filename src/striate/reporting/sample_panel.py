@@ -5,8 +5,6 @@ Tiles are 8-bit, at most `LONGEST` pixels along a side, and lie in the middle of
 
 from __future__ import annotations
 
-import json
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +13,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from striate.core.errors import DataError, FormatError, expected
-from striate.core.files import writing
+from striate.core.errors import DataError, expected
 from striate.measure.class_rows import joined
 from striate.measure.class_table import ClassTable
+from striate.reporting.arrays import facts_of, reading, write_arrays
 from striate.reporting.shrink import Bytes, average, window
 
 KIND = "striate-samples"
@@ -92,26 +90,17 @@ class Samples:
         FormatError
             When it is missing, broken or of a newer version.
         """
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                facts = json.loads(str(stored["facts"]))
-                if facts["kind"] != KIND or facts["schema_version"] > VERSION:
-                    got = f"kind {facts['kind']!r}, schema version {facts['schema_version']}"
-                    want = f"kind '{KIND}' up to version {VERSION} is needed"
-                    raise FormatError(expected(path, got, want, "Upgrade Striate: pip install -U striate"), path=path)
-                return cls(
-                    facts["form"],
-                    tuple(Sample(**one) for one in facts["samples"]),
-                    stored["images"],
-                    stored.get("reconstructions"),
-                    stored.get("differences"),
-                    facts["total"],
-                    facts["wrong"],
-                )
-        except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            problem = "there is no such file" if isinstance(error, FileNotFoundError) else f"not readable ({error})"
-            want = "pictures written by striate train or predict are needed"
-            raise FormatError(expected(path, problem, want), path=path) from error
+        with reading(path, "pictures written by striate train or predict are") as stored:
+            facts = facts_of(stored, path, KIND, VERSION)
+            return cls(
+                facts["form"],
+                tuple(Sample(**one) for one in facts["samples"]),
+                stored["images"],
+                stored.get("reconstructions"),
+                stored.get("differences"),
+                facts["total"],
+                facts["wrong"],
+            )
 
 
 def choose(table: ClassTable, rows: NDArray[Any] | None = None, most: int = MOST) -> NDArray[np.intp]:
@@ -309,6 +298,5 @@ def _write(path: Path, form: str, samples: list[Sample], arrays: dict[str, Bytes
         {"caption": s.caption, "truth": s.truth, "predicted": s.predicted, "probability": s.probability}
         for s in samples
     ]
-    facts = {"kind": KIND, "schema_version": VERSION, "form": form, "samples": said, "total": total, "wrong": wrong}
-    with writing(path) as beside, beside.open("wb") as stream:
-        np.savez_compressed(stream, facts=np.array(json.dumps(facts)), **arrays)  # type: ignore[arg-type]
+    facts = {"form": form, "samples": said, "total": total, "wrong": wrong}
+    write_arrays(path, KIND, VERSION, facts, arrays)
