@@ -25,7 +25,7 @@ from striate.workflows.audit_measured import Row
 
 EXPLAINED = 3
 """Cases that are explained at most."""
-LEAST_EFFORT = {"steps": 8, "boxes": 64, "networks": 1, "orders": 19, "levels": 3}
+LEAST_EFFORT = {"steps": 8, "boxes": 64, "networks": 1, "orders": 19, "levels": 4}
 """Where the time is short: as many random orders as p = 0.05 needs, in curves of few points."""
 SMALLEST_VOXELS = 8
 """Lesions of fewer voxels are explained only where there is no larger one."""
