@@ -130,7 +130,8 @@ def block_mean(volume: NDArray[np.float32] | Mask, factors: tuple[int, int, int]
 def otsu(values: NDArray[np.float32], classes: int = 2) -> tuple[float, ...]:
     """Return the `classes` - 1 thresholds that part `values` best (Otsu, IEEE Trans SMC 9:62, 1979), 2 or 3 classes.
 
-    The histogram has 128 bins between the 0.5th and the 99.5th percentile.
+    The histogram has 128 bins between the 0.5th and the 99.5th percentile. Where bins between two classes are empty, every
+    cut among them parts equally well: the threshold is the middle of the gap.
     """
     low, high = (float(v) for v in np.percentile(values, (0.5, 99.5)))
     if not high > low:
@@ -143,14 +144,18 @@ def otsu(values: NDArray[np.float32], classes: int = 2) -> tuple[float, ...]:
         w, m = weight[b] - weight[a], moment[b] - moment[a]
         return np.asarray(np.where(w > 0, m * m / np.maximum(w, 1e-12), 0.0))
 
+    def threshold(cut: int) -> float:
+        held = np.flatnonzero(counts[cut:])
+        return float(edges[cut] + edges[cut + (int(held[0]) if held.size else 0)]) / 2
+
     cut = np.arange(129)
     first, last = np.zeros_like(cut), np.full_like(cut, 128)
     if classes == 2:
-        return (float(edges[int(np.argmax(between(first, cut) + between(cut, last)))]),)
+        return (threshold(int(np.argmax(between(first, cut) + between(cut, last)))),)
     a, b = np.meshgrid(cut, cut, indexing="ij")
     score = np.where(a < b, between(np.zeros_like(a), a) + between(a, b) + between(b, np.full_like(b, 128)), -np.inf)
     i, j = np.unravel_index(int(np.argmax(score)), score.shape)
-    return float(edges[i]), float(edges[j])
+    return threshold(int(i)), threshold(int(j))
 
 
 def _is_stripped(coarse: Volume, inside: Mask, background: float, steps: tuple[float, ...]) -> bool:
