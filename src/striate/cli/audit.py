@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def command(
-    model: Annotated[Path, typer.Argument(help="A model, or the run that made it.")],
+    model: options.ModelFolder,
     cohort: Annotated[Path, typer.Argument(help="Cases with masks: a folder in a known layout, or a CSV.")],
     out: Annotated[Path, typer.Option(help="New folder for the audit.")],
     budget: Annotated[str | None, typer.Option(help="Time of all parts together; 20m by default.")] = None,

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from striate.cli.options import AsJson, Ensemble, Uncertainty
+from striate.cli.options import AsJson, Ensemble, ModelFolder, Uncertainty
 
 if TYPE_CHECKING:
     from striate.workflows.calibrate import Calibrated
 
 
 def command(
-    model: Annotated[
-        Path, typer.Argument(help="Folder of a model, or of the run that trained it; it is left as it is.")
-    ],
+    model: ModelFolder,
     cohort: Annotated[Path, typer.Argument(help="Cases with masks that the model never saw, in any layout.")],
-    out: Annotated[Path, typer.Option(help="New folder for the model with its limits, and what was measured.")],
+    out: Annotated[
+        Path, typer.Option(help="New folder for a copy of the model with its limits, and what was measured.")
+    ],
     uncertainty: Uncertainty = None,
     ensemble: Ensemble = None,
     crf: Annotated[bool, typer.Option("--crf", help="Masks will be refined with the CRF.")] = False,

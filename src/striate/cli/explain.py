@@ -7,18 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from striate.cli.options import AsJson
+from striate.cli.options import AsJson, Inputs, ModelFolder
 
 
 def command(
-    model: Annotated[Path, typer.Argument(help="Folder of a model, or of the run that trained it.")],
-    inputs: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="INPUT...",
-            help="An image; the channel files of one case in the model's order; a folder; a cohort folder or CSV.",
-        ),
-    ],
+    model: ModelFolder,
+    inputs: Inputs,
     out: Annotated[Path | None, typer.Option(help="New folder for maps, verdicts, record and report.")] = None,
     method: Annotated[
         list[str] | None,

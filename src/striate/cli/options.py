@@ -7,6 +7,14 @@ from typing import Annotated
 
 import typer
 
+ModelFolder = Annotated[Path, typer.Argument(help="Folder of a model, or of the run that trained it.")]
+Inputs = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="INPUT...",
+        help="An image; the channel files of one case in the model's order; a folder; a cohort folder or CSV.",
+    ),
+]
 NewCohort = Annotated[Path | None, typer.Argument(help="A folder in a known layout, or a CSV; not with --resume.")]
 Budget = Annotated[str | None, typer.Option(help="Time of the whole run, for instance 10m (the default).")]
 Steps = Annotated[int | None, typer.Option(help="Number of updates instead of a time.")]

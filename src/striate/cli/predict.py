@@ -7,21 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
-from striate.cli.options import AsJson, Ensemble, Uncertainty
+from striate.cli.options import AsJson, Ensemble, Inputs, ModelFolder, Uncertainty
 
 ROWS_SHOWN = 40
 REVIEWS_SHOWN = 10
 
 
 def command(
-    model: Annotated[Path, typer.Argument(help="Folder of a model, or of the run that trained it.")],
-    inputs: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="INPUT...",
-            help="An image; the channel files of one case in the model's order; a folder; a cohort folder or CSV.",
-        ),
-    ],
+    model: ModelFolder,
+    inputs: Inputs,
     out: Annotated[Path, typer.Option(help="New folder for masks, findings and record.")],
     uncertainty: Uncertainty = None,
     ensemble: Ensemble = None,
