@@ -116,6 +116,26 @@ def pooling(network: nn.Module, layer: str = FIRST, *, alone: bool = False) -> I
             handle.remove()
 
 
+def first_layer(network: nn.Module, images: Tensor) -> nn.Module:
+    """Return the module that `FIRST` means; `images` (B, C, *S) are computed up to it."""
+    ran = list[nn.Module]()
+
+    def note(module: nn.Module, _: tuple[Any, ...], found: Any) -> None:
+        if isinstance(found, Tensor) and found.ndim >= 3:
+            ran.append(module)
+            if _convolves(module):
+                raise Heard
+
+    handles = [m.register_forward_hook(note) for n, m in network.named_modules() if n and not list(m.children())]
+    try:
+        with torch.no_grad(), contextlib.suppress(Heard):
+            network(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return ran[-1] if _convolves(ran[-1]) else ran[0]
+
+
 def _convolves(module: nn.Module) -> bool:
     """Tell whether a module has a weight of at least three axes."""
     weight = getattr(module, "weight", None)

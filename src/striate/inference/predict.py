@@ -171,8 +171,11 @@ def engine_of(model: Model | Plan, network: torch.nn.Module | Engine | None = No
 @contextlib.contextmanager
 def _features(engine: Engine, *, asked: bool) -> Iterator[Callable[[], NDArray[np.float32]]]:
     """Listen to the deepest layer, and give a function that returns its pooled answer; empty where nothing listens."""
-    network = network_in(engine) if asked else None
-    if network is None:
+    network, own = network_in(engine) if asked else None, getattr(engine, "pooled", None)
+    if own is not None:
+        own.take()
+        yield own.take
+    elif network is None:
         yield lambda: np.zeros(0, np.float32)
     else:
         with pooling(network) as pooled:

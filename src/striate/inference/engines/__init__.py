@@ -1,4 +1,4 @@
-"""Engines: what computes a network on tiles. One file each, found by name in one table; add yours here.
+"""Engines: what computes a network on tiles. One file each; `striate.inference.engines.choose` says which one a model gets.
 
 An engine is called with tiles (B, C, *patch) float32 and gives probabilities (B, K, *patch) float32: over the classes
 (background first) for exclusive labels, one per region for regions.
@@ -6,16 +6,14 @@ An engine is called with tiles (B, C, *patch) float32 and gives probabilities (B
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Protocol
-
-from striate.core.names import lookup
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 ENGINES: dict[str, str] = {
-    "torch": "striate.inference.engines.pytorch:TorchEngine",
+    "torch": "PyTorch, on every machine",
+    "openvino": "OpenVINO on the processor: most often several times faster; converted once per model",
 }
 
 __all__ = ["ENGINES", "Engine", "network_in", "open_engine"]
@@ -32,8 +30,8 @@ class Engine(Protocol):
         ...
 
 
-def open_engine(network: nn.Module, *, exclusive: bool, name: str = "torch", precision: str | None = None) -> Engine:
-    """Make `network` ready for prediction; its mode is left as it is.
+def open_engine(network: nn.Module, *, exclusive: bool, precision: str | None = None) -> Engine:
+    """Make `network` ready for prediction by PyTorch; its mode is left as it is.
 
     Parameters
     ----------
@@ -41,19 +39,17 @@ def open_engine(network: nn.Module, *, exclusive: bool, name: str = "torch", pre
         Gives logits (B, K, *patch) in ``eval()``.
     exclusive
         True: softmax over classes; False: sigmoid of each region.
-    name
-        One of `ENGINES`.
     precision
         ``bf16``, ``fp32``, or None for what suits this processor.
 
     Raises
     ------
     UsageError
-        When the engine or the precision is unknown.
+        When the precision is unknown.
     """
-    home, _, noun = lookup("engine", name, ENGINES).partition(":")
-    made: Engine = getattr(importlib.import_module(home), noun)(network, exclusive, precision)
-    return made
+    from striate.inference.engines.pytorch import TorchEngine
+
+    return TorchEngine(network, exclusive, precision)
 
 
 def network_in(engine: Engine) -> nn.Module | None:

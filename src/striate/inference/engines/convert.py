@@ -1,0 +1,145 @@
+"""A model's network → OpenVINO's file, and how far its answers lie from PyTorch's; run as a process of its own.
+
+Two reasons for the process: what converts and compares needs several times the memory of a prediction, and OpenVINO's
+compiler has been seen to crash (version 2026.4, a network in fp32 on a processor with AMX). A crash of a child is a sentence.
+
+    python -m striate.inference.engines.convert < ASKED.json
+
+reads ``model``, ``into`` and ``channels`` (name → image file of one case) and writes ``network.xml``, ``network.bin`` and
+``parity.json`` into the folder ``into``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from striate.core.case import Case
+from striate.core.files import write_json
+from striate.core.machine import processor
+from striate.data.prepare import prepare
+from striate.inference.engines.openvino import NETWORK, PARITY, OpenVINOEngine, runtime
+from striate.inference.engines.pytorch import TorchEngine, native_precision
+from striate.inference.features import first_layer, statistics
+from striate.model.model import Model
+from striate.planning.cost import seen_patch
+from striate.planning.plan import Plan
+
+
+class Answering(nn.Module):
+    """The network as prediction uses it: probabilities (B, K, *patch), and statistics (B, 2 F) of its first layer."""
+
+    def __init__(self, network: nn.Module, exclusive: bool, tile: Tensor) -> None:
+        super().__init__()
+        self.network, self.exclusive = network, exclusive
+        self._kept: list[Tensor] = []
+        first_layer(network, tile).register_forward_hook(lambda _m, _i, out: self._kept.append(statistics(out)))
+
+    def forward(self, tile: Tensor) -> tuple[Tensor, Tensor]:
+        """Return both."""
+        logits = self.network(tile)
+        return logits.softmax(1) if self.exclusive else logits.sigmoid(), self._kept.pop()
+
+
+def convert(network: nn.Module, exclusive: bool, tile: Tensor, path: Path) -> None:
+    """Write `network` for windows of the shape of `tile` (1, C, *patch) to `path`; weights are kept in half precision."""
+    ov = runtime()
+    for module in network.modules():
+        if hasattr(module, "inplace"):
+            module.inplace = False  # type: ignore[assignment]  # operations in place are not converted
+    network.requires_grad_(False)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore", torch.jit._trace.TracerWarning)  # sizes are fixed, and meant to be
+        made = ov.convert_model(Answering(network, exclusive, tile), example_input=tile, input=[tuple(tile.shape)])
+    ov.save_model(made, path, compress_to_fp16=True)
+
+
+def compare(network: nn.Module, exclusive: bool, engine: OpenVINOEngine, tiles: dict[str, Tensor]) -> dict[str, Any]:
+    """Return seconds per window of both engines, and per tile the mean difference from PyTorch in fp32 of both.
+
+    Parameters
+    ----------
+    network, exclusive
+        As for `TorchEngine`.
+    engine
+        The converted one.
+    tiles
+        Name → (1, C, *patch); the first is timed.
+    """
+    exact, native = TorchEngine(network, exclusive, "fp32"), TorchEngine(network, exclusive, engine.precision)
+    found: dict[str, Any] = {}
+    for name, tile in tiles.items():
+        truth, ours, theirs = exact(tile), engine(tile), native(tile)
+        found[name] = {
+            "openvino": float((ours - truth).abs().mean()),
+            "torch": float((theirs - truth).abs().mean()),
+            "same_decision": float(_same(ours, truth, exclusive)),
+        }
+    timed = next(iter(tiles.values()))
+    return {
+        "precision": engine.precision,
+        "tiles": found,
+        "seconds": {"openvino": _seconds(lambda: engine(timed), 3), "torch": _seconds(lambda: native(timed), 2)},
+    }
+
+
+def probes(plan: Plan, array: np.ndarray[Any, Any]) -> dict[str, Tensor]:
+    """Return windows of a prepared image (C, *spatial): its middle; that half blank; and all but an edge blank.
+
+    Windows that are nearly blank are where instance normalisation is ill-conditioned, and engines differ most.
+    """
+    size, patch = array.shape[1:], plan.inference.patch
+    starts = [max(0, (n - p) // 2) for n, p in zip(size, patch, strict=True)]
+    whole = np.zeros((len(array), *patch), np.float32)
+    part = array[(slice(None), *(slice(s, s + p) for s, p in zip(starts, patch, strict=True)))]
+    room = [(p - n) // 2 for n, p in zip(part.shape[1:], patch, strict=True)]
+    whole[(slice(None), *(slice(r, r + n) for r, n in zip(room, part.shape[1:], strict=True)))] = part
+    middle = whole.reshape(1, len(array), *seen_patch(patch, plan.network.spatial_dims))
+    found = {"middle": middle}
+    for name, share in (("half blank", 0.5), ("nearly blank", 0.95)):
+        found[name] = middle.copy()
+        found[name][:, :, : int(share * middle.shape[2])] = middle.min()
+    return {name: torch.from_numpy(tile) for name, tile in found.items()}
+
+
+def _same(ours: Tensor, truth: Tensor, exclusive: bool) -> Tensor:
+    """Return the share of voxels with the same class, or the same regions."""
+    if exclusive:
+        return (ours.argmax(1) == truth.argmax(1)).float().mean()
+    return ((ours > 0.5) == (truth > 0.5)).all(1).float().mean()
+
+
+def _seconds(run: Callable[[], object], times: int) -> float:
+    """Return the least seconds of some runs; both engines have run before."""
+    taken = []
+    for _ in range(times):
+        start = time.perf_counter()
+        run()
+        taken.append(time.perf_counter() - start)
+    return round(min(taken), 5)
+
+
+def main() -> None:
+    """Do what stands in the document on standard input."""
+    asked = json.load(sys.stdin)
+    model, into = Model.open(asked["model"]), Path(asked["into"])
+    channels = {name: Path(path) for name, path in asked["channels"].items()}
+    prepared = prepare(Case("probe", "probe", channels), model.plan.preparation)
+    tiles, exclusive = probes(model.plan, prepared.array), model.plan.targets.exclusive
+    convert(model.network(), exclusive, tiles["middle"], into / NETWORK)
+    engine = OpenVINOEngine(into / NETWORK, native_precision())
+    found = compare(model.network(), exclusive, engine, tiles)
+    write_json(into / PARITY, {"processor": processor(), **found})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""OpenVINO on the processor: a network converted once, compiled for windows of one shape.
+
+The file that it reads (`striate.inference.engines.convert`) has two outputs: the probabilities, and the pooled answer of
+the first layer that the likeness of a scan rests on (`striate.inference.features`). The precision is always given: left to
+itself, OpenVINO takes bf16 on some processors and fp32 on others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from striate.core.errors import ModelError, UsageError, expected
+from striate.core.machine import cores
+from striate.inference.features import Pooled, content
+
+NETWORK, PARITY, COMPILED = "network.xml", "parity.json", "compiled"
+"""What lies in the folder of a converted network."""
+HINTS = {"bf16": "bf16", "fp32": "f32"}
+"""Precision → what OpenVINO calls it."""
+
+
+def runtime() -> ModuleType:
+    """Import OpenVINO without what it would report to its makers.
+
+    Raises
+    ------
+    UsageError
+        When it is not installed or cannot be loaded.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # its own stub is used instead
+    try:
+        return importlib.import_module("openvino")
+    except ImportError as error:
+        raise UsageError(
+            f"the engine openvino could not be loaded ({error}). Install it: pip install openvino"
+        ) from error
+
+
+class OpenVINOEngine:
+    """Computes a converted network by OpenVINO.
+
+    Parameters
+    ----------
+    network
+        ``network.xml``, its weights beside it.
+    precision
+        ``bf16`` or ``fp32``.
+    compiled
+        Folder for what was compiled, so that the next start is quick; not used where it cannot be written.
+
+    Attributes
+    ----------
+    pooled
+        What the first layer answered since it was last asked.
+
+    Raises
+    ------
+    UsageError
+        When OpenVINO is not installed, or the precision is unknown.
+    ModelError
+        When OpenVINO cannot read or compile the file.
+    """
+
+    name = "openvino"
+
+    def __init__(self, network: Path, precision: str, compiled: Path | None = None) -> None:
+        if precision not in HINTS:
+            raise UsageError(f"precision '{precision}': one of {', '.join(HINTS)} is needed.")
+        self.precision, self.pooled = precision, Pooled()
+        options = {
+            "INFERENCE_PRECISION_HINT": HINTS[precision],
+            "INFERENCE_NUM_THREADS": str(cores()),
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        self._request = _compile(network, options, compiled).create_infer_request()
+
+    def __call__(self, tiles: Tensor) -> Tensor:
+        """Return probabilities (B, K, *patch) float32 of `tiles` (B, C, *patch) float32, B windows one by one."""
+        shares, first = list[Tensor](), list[Tensor]()
+        for tile in tiles:
+            found = self._request.infer([np.ascontiguousarray(tile[None])], share_inputs=True)
+            shares.append(torch.from_numpy(found[0]))
+            first.append(torch.from_numpy(found[1]))
+        self.pooled.add(torch.cat(first), content(tiles))
+        return shares[0] if len(shares) == 1 else torch.cat(shares)
+
+
+def _compile(network: Path, options: dict[str, str], compiled: Path | None) -> Any:
+    """Compile with a cache on disk; without one where the disk does not take it."""
+    core = runtime().Core()
+    if compiled is not None and os.access(compiled.parent, os.W_OK):
+        with contextlib.suppress(RuntimeError, OSError):
+            return core.compile_model(network, "CPU", {**options, "CACHE_DIR": str(compiled)})
+    try:
+        return core.compile_model(network, "CPU", options)
+    except RuntimeError as error:
+        raise ModelError(
+            expected(network, " ".join(str(error).split())[:200], "a network that OpenVINO can compile is needed",
+                     f"Remove the folder {network.parent}; it is made again."), path=network,
+        ) from error  # fmt: skip
