@@ -10,11 +10,16 @@ import numpy as np
 import pytest
 from nnunet_folder import write_results
 
+from striate import networks
+from striate.cli.main import run
 from striate.core.case import Case
 from striate.core.errors import UsageError
+from striate.core.image import Grid
 from striate.inference.exact import gaussian, predict_exact, steps
+from striate.inference.memory import needed_bytes
 from striate.model.model import Model
 from striate.workflows.import_nnunet import import_nnunet
+from striate.workflows.predict import predict
 
 MASKS = json.loads((Path(__file__).parents[1] / "golden" / "nnunet_masks.json").read_text())
 SHAPE = (20, 12, 9)
@@ -62,3 +67,62 @@ def test_only_models_of_nnunet_can_be_exact(tmp_path: Path) -> None:
     imported = import_nnunet(write_results(tmp_path), tmp_path / "model")
     with pytest.raises(UsageError, match="not imported"):
         predict_exact(Model(imported.folder, imported.plan, {}), write_case(tmp_path))
+
+
+def test_the_command_gives_the_same_masks_with_findings_and_record(tmp_path: Path, capsys) -> None:
+    model = import_nnunet(write_results(tmp_path, "unet_3d", folds=("0", "1")), tmp_path / "model")
+    files, out = [str(path) for path in write_case(tmp_path).channels.values()], tmp_path / "out"
+    assert run(["predict", str(model.folder), *files, "--out", str(out), "--exact", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    (case,) = document["cases"]
+    found = np.asarray(nib.load(case["mask"]).dataobj).astype(int)
+    expected = np.array(list(MASKS["unet_3d"]), dtype=int).reshape(SHAPE)
+    assert int((found != expected).sum()) <= 2
+    assert case["facts"]["engine"] == "torch, exact"
+    assert case["facts"]["folds"] == 2
+    assert set(case["facts"]["seconds"]) == {"prepare", "network"}
+    assert case["labels"]["edema"]["volume_ml"]["value"] == pytest.approx(int((found == 1).sum()) * 1.2 * 1.6 / 1000)
+    record = json.loads((out / "record.json").read_text())
+    assert record["options"]["exact"] is True
+    assert [limit.split(":")[1].strip()[:7] for limit in record["facts"]["limits"]] == ["--exact"]
+    assert len(list((out / "panels").iterdir())) == 1
+
+
+def test_the_function_gives_what_the_stage_gives(tmp_path: Path) -> None:
+    model, case = import_nnunet(write_results(tmp_path), tmp_path / "model"), write_case(tmp_path)
+    (found,) = predict(model, list(case.channels.values()), tmp_path / "out", exact=True)
+    np.testing.assert_array_equal(found.label.array, predict_exact(model, case).label.array)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [["--tta"], ["--crf"], ["--save-probabilities"], ["--save-uncertainty"], ["--uncertainty", "dropout"], ["--ensemble", "x"]],
+)  # fmt: skip
+def test_what_exact_cannot_be_combined_with(other: list[str], tmp_path: Path, capsys) -> None:
+    model = import_nnunet(write_results(tmp_path), tmp_path / "model")
+    files, out = [str(path) for path in write_case(tmp_path).channels.values()], tmp_path / "out"
+    assert run(["predict", str(model.folder), *files, "--out", str(out), "--exact", *other]) == 2
+    assert f"{other[0]}" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_the_command_refuses_models_that_were_not_imported(tmp_path: Path, tiny_plan, capsys) -> None:
+    plan = tiny_plan()
+    network = networks.create("small_unet", spatial_dims=3, in_channels=1, out_channels=2, **plan.network.options)
+    model = Model.save(tmp_path / "model", plan, network.state_dict(), {})
+    image = tmp_path / "scan.nii.gz"
+    nib.save(nib.Nifti1Image(np.ones((20, 20, 16), np.float32), np.eye(4)), image)
+    assert run(["predict", str(model.folder), str(image), "--out", str(tmp_path / "out"), "--exact"]) == 2
+    assert "--exact" in (said := capsys.readouterr().err)
+    assert "was not imported from nnU-Net" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_memory_counts_whole_logits(tmp_path: Path) -> None:
+    model = import_nnunet(write_results(tmp_path), tmp_path / "model")
+    grid = Grid((512, 512, 400), np.diag([1.5, 1.0, 2.0, 1.0]))
+    usual, exact = (needed_bytes(model.plan, grid, 2, model.facts, exact=exact) for exact in (False, True))
+    assert exact["logits"] >= 2 * 3 * 512 * 512 * 400
+    assert {name: size for name, size in exact.items() if name != "logits"} == {
+        n: s for n, s in usual.items() if n != "rows"
+    }

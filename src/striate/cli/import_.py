@@ -40,6 +40,6 @@ def command(
         f"channels {', '.join(task.channels)}; predicts {', '.join(model.plan.targets.names)}; folds {', '.join(folds)}"
     )
     if len(folds) > 1:
-        say(f"Fold {folds[0]} predicts alone; --uncertainty ensemble averages all.")
-    say(f"Use it: striate predict {out} INPUT --out MASKS")
+        say(f"Fold {folds[0]} predicts alone; --exact and --uncertainty ensemble average all.")
+    say(f"Use it: striate predict {out} INPUT --out MASKS; with --exact the masks are those of nnU-Net")
     return 0

@@ -25,6 +25,9 @@ def command(
     crf: Annotated[
         bool, typer.Option("--crf", help="Refine masks with a fully connected CRF: slower; try it on your own data.")
     ] = False,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="For a model imported from nnU-Net: the very masks that nnU-Net gives.")
+    ] = False,
     save_probabilities: Annotated[
         bool, typer.Option("--save-probabilities", help="Also write a probability map per label or region.")
     ] = False,
@@ -41,7 +44,7 @@ def command(
     progress = Screen(quiet=as_json)
     found = predict(
         model, inputs, out, save_probabilities=save_probabilities, save_uncertainty=save_uncertainty,
-        uncertainty=uncertainty, ensemble=ensemble or (), tta=tta, crf=crf, progress=progress,
+        uncertainty=uncertainty, ensemble=ensemble or (), tta=tta, crf=crf, exact=exact, progress=progress,
     )  # fmt: skip
     if not (out / "findings.json").exists():
         _show_whole(out, as_json=as_json)

@@ -68,11 +68,7 @@ def predict_exact(
     DataError
         When the files cannot be read or do not fit together.
     """
-    known = model.facts.get("nnunet")
-    if not isinstance(known, dict):
-        raise UsageError(
-            f"--exact: {model.folder} was not imported from nnU-Net, so there is no other way to be exact to; leave it away."
-        )
+    known = facts_of_nnunet(model)
     start = time.monotonic()
     ready = prepare(case, model.plan.preparation) if prepared is None else prepared
     middle = time.monotonic()
@@ -99,6 +95,22 @@ def predict_exact(
         *reasons_for_doubt(model.plan, model.facts, ready, label),
     )
     return Prediction(case, model.plan.targets, held=label, warnings=doubts, facts=facts)
+
+
+def facts_of_nnunet(model: Model) -> dict[str, Any]:
+    """Return what ``striate import nnunet`` wrote down of the training.
+
+    Raises
+    ------
+    UsageError
+        When the model was not imported from nnU-Net.
+    """
+    known = model.facts.get("nnunet")
+    if not isinstance(known, dict):
+        raise UsageError(
+            f"--exact: {model.folder} was not imported from nnU-Net, so there is no other way to be exact to; leave it away."
+        )
+    return known
 
 
 def networks_of(model: Model) -> list[nn.Module]:

@@ -23,7 +23,7 @@ class Judge:
     model
         Whose limits are read.
     made_by
-        How its masks are made (`striate.inference.engines.uncertainty.made_by`).
+        How its masks are made (`striate.inference.engines.uncertainty.made_by`); ``exact`` where nnU-Net's way is followed.
     progress
         Is told what is not known.
 
@@ -44,7 +44,12 @@ class Judge:
         self.trust = Trust.read(model.folder, str(model.facts.get("weights_sha256", "")))
         self._calibrated = self.trust is not None and self.trust.holds_for(made_by)
         calibrate = f"striate calibrate {model.folder} COHORT --out NEW"
-        if self.trust is None:
+        if made_by.get("exact"):
+            self.limits = [
+                "No intervals, lesion probabilities or flags: --exact gives masks and keeps no probabilities to judge them by."
+                f" Without --exact they are given once the model is calibrated: {calibrate}"
+            ]
+        elif self.trust is None:
             self.limits = [f"The limits of this model were never measured. Do so on cases with masks: {calibrate}"]
         elif not self._calibrated:
             self.limits = [

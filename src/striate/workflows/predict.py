@@ -15,6 +15,7 @@ from striate.core.machine import memory_available_bytes, peak_rss_bytes, show_by
 from striate.core.progress import Progress, Silent
 from striate.core.record import Record, Stopwatch
 from striate.inference.engines.uncertainty import made_by, open_uncertain, way_of
+from striate.inference.exact import facts_of_nnunet
 from striate.inference.inputs import check_headers, gather
 from striate.inference.memory import check_memory
 from striate.inference.prediction import Prediction
@@ -46,6 +47,7 @@ def predict(
     save_uncertainty: bool = False,
     tta: bool = False,
     crf: bool = False,
+    exact: bool = False,
     progress: Progress | None = None,
 ) -> list[Prediction] | list[WholePrediction]:
     """Predict all cases in `inputs` and write masks and findings, or classes, into the new folder `out`.
@@ -74,6 +76,9 @@ def predict(
         The same as ``uncertainty="tta"``: average over mirrored copies along the axes that the plan allows.
     crf
         Let a fully connected CRF refine the masks: slower, and more memory (docs/concepts/inference.md).
+    exact
+        Give the masks that nnU-Net itself would (`striate.inference.exact`), for a model that was imported from it. No
+        probabilities are kept, so that nothing which needs them can be asked for or told.
     progress
         Who listens; by default nobody.
 
@@ -83,6 +88,8 @@ def predict(
         When the model is broken or meant for other channels.
     DataError
         When an image cannot be read or fits not.
+    UsageError
+        When two things were asked for that exclude each other, or the model cannot do one.
     MemoryLimitError
         When a case would not fit into the free memory.
     """
@@ -91,49 +98,61 @@ def predict(
     given = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
     cases = gather([Path(p) for p in given], model.channels)
     asked = {
-        "model": model.folder,
-        "inputs": given,
-        "out": out,
-        "save_probabilities": save_probabilities,
-        "tta": tta,
-        "crf": crf,
-    }
+        "model": model.folder, "inputs": given, "out": out, "save_probabilities": save_probabilities, "tta": tta, "crf": crf,
+    }  # fmt: skip
+    of_masks = {"uncertainty": uncertainty, "ensemble": ensemble, "save_uncertainty": save_uncertainty, "exact": exact}
     if model.plan.task.kind != "segmentation":
-        _refuse_for_whole(
-            model, {"--uncertainty": uncertainty, "--ensemble": ensemble, "--save-uncertainty": save_uncertainty}
-        )
+        _refuse_for_whole(model, of_masks)
         return predict_whole_cases(model, cases, out, asked, progress, watch)
-    asked |= {
-        "uncertainty": way_of(uncertainty, ensemble, tta=tta),
-        "ensemble": [Path(p) for p in ensemble],
-        "save_uncertainty": save_uncertainty,
-    }
+    ways = {"uncertainty": way_of(uncertainty, ensemble, tta=tta), "ensemble": [Path(p) for p in ensemble]}
+    asked |= {**of_masks, **ways}
+    if exact:
+        _refuse_beside_exact(model, asked)
     return predict_masks(model, cases, out, asked, progress, watch)
 
 
 def _refuse_for_whole(model: Model, asked: Mapping[str, object]) -> None:
-    for option, given in asked.items():
+    for name, given in asked.items():
         if given:
             raise UsageError(
-                f"{option}: the model does {model.plan.task.kind}; only models that draw masks can do that. Leave it away."
+                f"{_option(name)}: the model does {model.plan.task.kind}; only models that draw masks can do that. Leave it away."
             )
+
+
+def _refuse_beside_exact(model: Model, asked: Mapping[str, Any]) -> None:
+    facts_of_nnunet(model)  # refuses a model that was not imported
+    for name in ("save_probabilities", "save_uncertainty", "ensemble", "tta", "crf"):
+        if asked[name]:
+            raise UsageError(
+                f"{_option(name)}: --exact gives the mask that nnU-Net gives, mirrored as its training allows,"
+                f" and keeps no probabilities; leave one of them away."
+            )
+    if asked["uncertainty"] != "none":
+        raise UsageError(
+            f"--uncertainty {asked['uncertainty']}: --exact averages all folds already and keeps no probabilities;"
+            f" leave one of them away."
+        )
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def predict_masks(
     model: Model, cases: list[Case], out: Path, options: dict[str, Any], progress: Progress, watch: Stopwatch
 ) -> list[Prediction]:
     """Predict the masks of all cases and write them with their findings; see `predict`."""
-    way, crf = str(options["uncertainty"]), bool(options["crf"])
-    _announce(model, cases, progress, tta=way == "tta", crf=crf)
+    way, crf, exact = str(options["uncertainty"]), bool(options["crf"]), bool(options["exact"])
+    _announce(model, cases, progress, tta=way == "tta" or exact, crf=crf, exact=exact)
     found, findings = list[Prediction](), list[CaseFindings]()
     with filling(out) as folder, progress.bar("predict", len(cases)) as bar:
         others = [Model.open(path) for path in options["ensemble"]]
-        engine = open_uncertain(model, way, others)
-        judge = Judge(model, made_by(way, crf=crf, others=others), progress)
+        engine = None if exact else open_uncertain(model, way, others)
+        judge = Judge(model, {"exact": True} if exact else made_by(way, crf=crf, others=others), progress)
         maps_in = folder / "probabilities" if options["save_probabilities"] else None
         for index, case in enumerate(cases):
             prediction, evidence = examine(
-                model, case, engine=engine, tta=way == "tta", crf=crf, save_probabilities=maps_in,
+                model, case, engine=engine, tta=way == "tta", crf=crf, exact=exact, save_probabilities=maps_in,
                 tell=lambda done, total, i=index, c=case: bar.update(i + done / total, case=c.name),  # type: ignore[misc]
             )  # fmt: skip
             judged = judge.findings(prediction, evidence)
@@ -153,14 +172,15 @@ def predict_masks(
     return found
 
 
-def _announce(model: Model, cases: list[Case], progress: Progress, *, tta: bool, crf: bool) -> None:
+def _announce(model: Model, cases: list[Case], progress: Progress, *, tta: bool, crf: bool, exact: bool) -> None:
     """Check all headers and the memory before anything is computed, and say what is about to happen."""
     plan, needed = model.plan, 0
     for case in cases:
         grid, channels = check_headers(case, len(plan.preparation.spacing_mm))
         where = model.folder / PLAN
-        needed = max(needed, check_memory(plan, grid, channels, model.facts, f"case {case.name}", where, crf=crf))
-    copies = f", {2 ** len(plan.inference.mirror_axes)} mirrored copies" if tta else ""
+        name = f"case {case.name}"
+        needed = max(needed, check_memory(plan, grid, channels, model.facts, name, where, crf=crf, exact=exact))
+    copies = f", {2 ** len(plan.inference.mirror_axes)} mirrored copies" if tta and plan.inference.mirror_axes else ""
     progress.note(
         f"{len(cases)} case{'s' if len(cases) > 1 else ''}, labels {', '.join(plan.targets.names)}{copies};"
         f" memory: about {show_bytes(needed)} needed, {show_bytes(memory_available_bytes())} free"
