@@ -8,7 +8,7 @@ import torch
 from striate.core.errors import DataError, UsageError
 from striate.data.prepare import prepare_images
 from striate.planning.plan import Plan
-from striate.trust.attack_curve import AttackCurve, attack_curve, halving, mean_dice
+from striate.trust.attack_curve import AttackCurve, attack_curve, mean_dice
 from striate.trust.attacks import ATTACKS, Effort, open_attack
 from striate.trust.attacks.square import share_at
 from striate.trust.attacks.victim import Victim
@@ -228,12 +228,6 @@ def test_what_cannot_be_attacked_is_refused(plan, network, tmp_path):
 
     with pytest.raises(DataError, match="1 cases: none has a true mask"):
         attack_curve(model, [replace(cases[0], label=None)])
-
-
-def test_halving_lies_on_the_straight_line_between_points():
-    assert halving(0.8, (0.1, 0.2), (0.6, 0.2)) == pytest.approx(0.15)
-    assert halving(0.8, (0.1,), (0.2,)) == pytest.approx(0.4 / 0.6 * 0.1)
-    assert halving(0.8, (0.1, 0.2), (0.7, 0.41)) is None
 
 
 def test_dice_is_that_of_the_labels_that_are_there(plan):

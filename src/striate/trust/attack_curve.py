@@ -10,7 +10,6 @@ recommend, see `Masking`.
 from __future__ import annotations
 
 import itertools
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -22,9 +21,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from striate.core.case import Case
-from striate.core.errors import DataError, UsageError, expected
-from striate.core.machine import show_seconds
-from striate.core.names import lookup
 from striate.core.progress import Bar, Progress, Silent
 from striate.core.targets import Targets
 from striate.data.prepare import prepare
@@ -37,6 +33,7 @@ from striate.planning.plan import Plan
 from striate.trust.attacks import ATTACKS, Effort, open_attack
 from striate.trust.attacks.masking import MOST_PROBED, Masking, Probed, judge, probe
 from striate.trust.attacks.victim import Victim
+from striate.trust.falling_dice import Labelled, falls_to, rising
 
 EPSILONS = (0.01, 0.02, 0.05, 0.1, 0.2)
 LADDER = (
@@ -179,28 +176,22 @@ def attack_curve(
     DataError
         When no case has a true mask that holds a label.
     """
-    rising = _checked(model, epsilons, attacks)
+    epsilons = rising(model, "attack", attacks, ATTACKS, "epsilon", epsilons)
     network = model.network() if network is None else network
-    bench = _Bench(model.plan, network, engine_of(model, network), rising, tuple(attacks), seed, effort)
-    began, done, labelled = time.monotonic(), list[_Attacked](), [case for case in cases if case.label is not None]
-    affordable = len(labelled)
-    with (progress or Silent()).bar("Attacks", max(1, len(labelled))) as bar:
-        for number, case in enumerate(labelled):
-            over = budget_s is not None and time.monotonic() - began > budget_s
-            if len(done) >= affordable or (done and over):
-                break
+    bench = _Bench(model.plan, network, engine_of(model, network), epsilons, tuple(attacks), seed, effort)
+    done, labelled = list[_Attacked](), Labelled(cases, budget_s)
+    with (progress or Silent()).bar("Attacks", max(1, len(labelled.cases))) as bar:
+        for number, case in labelled:
             victim = bench.victim(case)
             if victim is None:
+                labelled.empty += 1
                 continue
             if bench.effort is None:
-                affordable = bench.plan_effort(victim, len(labelled), budget_s)
+                labelled.most = bench.plan_effort(victim, len(labelled.cases), budget_s)
                 victim = bench.victim(case) or victim
-            done.append(bench.attack(case, victim, len(done), partial(_tell, bar, number)))
-    if not done or bench.effort is None:
-        here = f"{len(cases)} cases"
-        raise DataError(expected(here, "none has a true mask that holds a label", "an attack needs masks to spoil"))
-    notes = _notes(len(cases), len(labelled), len(done), bench.empty, budget_s)
-    return _curve(bench, done, bench.effort, round(time.monotonic() - began, 1), notes)
+            done.append(bench.attack(case, victim, labelled.done, partial(_tell, bar, number)))
+            labelled.done += 1
+    return _curve(bench, done, round(labelled.spent_s, 1), labelled.notes())
 
 
 def _tell(bar: Bar, before: int, share: float) -> None:
@@ -233,7 +224,6 @@ class _Bench:
     ) -> None:
         self.plan, self.network, self.engine, self.seed, self.effort = plan, network, engine, seed, effort
         self.epsilons, self.attacks = epsilons, attacks
-        self.empty = 0
 
     @property
     def middle(self) -> float:
@@ -244,7 +234,6 @@ class _Bench:
         """Return a case made ready; None where no voxel has a label."""
         ready = prepare(case, self.plan.preparation, self.plan.targets)
         if ready.classes is None or not ready.classes.any():
-            self.empty += 1
             return None
         elsewhere = 1.0 if self.effort is None else self.effort.elsewhere
         precision = "bf16" if self.engine.precision == "bf16" else "fp32"
@@ -313,51 +302,17 @@ def mean_dice(targets: Targets, found: NDArray[np.uint8], true: NDArray[np.uint8
     return float(np.mean([dice(f, t) for f, t in pairs if t.any()]))
 
 
-def halving(clean: float, epsilons: Sequence[float], dice: Sequence[float]) -> float | None:
-    """Return the ε at which Dice falls to half of the clean one, between points on a straight line; None if it does not."""
-    before, above = 0.0, clean
-    for epsilon, value in zip(epsilons, dice, strict=True):
-        if value <= clean / 2:
-            share = (above - clean / 2) / max(above - value, 1e-12)
-            return float(before + share * (epsilon - before))
-        before, above = epsilon, value
-    return None
-
-
-def _checked(model: Model, epsilons: Sequence[float], attacks: Sequence[str]) -> tuple[float, ...]:
-    if model.plan.task.kind != "segmentation":
-        want = "attacks are made on masks; a model that draws masks is needed"
-        raise UsageError(expected(f"model {model.folder}", f"task {model.plan.task.kind}", want))
-    for name in attacks:
-        lookup("attack", name, ATTACKS)
-    if not attacks or not epsilons or not all(math.isfinite(e) and e > 0 for e in epsilons):
-        got = f"attacks {list(attacks)} at epsilons {list(epsilons)}"
-        raise UsageError(expected("attack", got, "at least one attack and one epsilon above 0 are needed"))
-    return tuple(sorted({float(e) for e in epsilons}))
-
-
-def _curve(
-    bench: _Bench, done: Sequence[_Attacked], effort: Effort, seconds: float, notes: tuple[str, ...]
-) -> AttackCurve:
+def _curve(bench: _Bench, done: Sequence[_Attacked], seconds: float, notes: tuple[str, ...]) -> AttackCurve:
     subjects, clean = [one.subject for one in done], summarise([one.clean for one in done], [o.subject for o in done])
     rows = {name: np.array([one.dice[name] for one in done]) for name in bench.attacks}
     curves = {
         name: tuple(Point(e, summarise(list(values), subjects)) for e, values in zip(bench.epsilons, found.T, strict=True))
         for name, found in rows.items()
     }  # fmt: skip
+    before = clean.mean or 0.0
     halves = {
-        name: halving(clean.mean or 0.0, bench.epsilons, list(found.mean(axis=0))) for name, found in rows.items()
+        name: falls_to(before / 2, (0.0, *bench.epsilons), (before, *map(float, found.mean(axis=0))))
+        for name, found in rows.items()
     }
     masking = judge(bench.epsilons, rows, [one.probed for one in done if one.probed is not None], bench.middle)
-    return AttackCurve(len(set(subjects)), clean, curves, halves, masking, effort, seconds, notes)
-
-
-def _notes(given: int, labelled: int, done: int, empty: int, budget_s: float | None) -> tuple[str, ...]:
-    notes = []
-    if given > labelled:
-        notes.append(f"{given - labelled} of {given} cases have no true mask; they were not attacked.")
-    if empty:
-        notes.append(f"{empty} cases have a true mask without a label; they were not attacked.")
-    if budget_s is not None and done < labelled - empty:
-        notes.append(f"{show_seconds(budget_s)} allowed {done} of {labelled} cases.")
-    return tuple(notes)
+    return AttackCurve(len(set(subjects)), clean, curves, halves, masking, bench.effort or LADDER[0], seconds, notes)

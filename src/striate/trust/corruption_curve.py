@@ -8,7 +8,6 @@ the cases get a caution of the input gate, or are unlike training.
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,15 +18,13 @@ from typing import Any
 import numpy as np
 
 from striate.core.case import Case
-from striate.core.errors import DataError, UsageError, expected
 from striate.core.image import Image, LabelMap
 from striate.core.machine import show_seconds
-from striate.core.names import lookup
 from striate.core.progress import Progress, Silent
 from striate.data.prepare import prepare_images
 from striate.inference.engines import Engine
 from striate.inference.observed import LOGITS
-from striate.inference.predict import engine_of, predict_case
+from striate.inference.predict import engine_of
 from striate.io.read import read_channels, read_label
 from striate.measure.calibration import BINS, equal_width
 from striate.measure.statistics import Summary, summarise
@@ -35,10 +32,10 @@ from striate.model.model import Model
 from striate.phantoms.corruptions import CORRUPTIONS, MEANINGS, corrupted
 from striate.trust.assess import UNLIKE
 from striate.trust.calibration import SUSPECT
-from striate.trust.collect import collect
 from striate.trust.curve import sigmoid
 from striate.trust.evidence import CaseEvidence
-from striate.trust.image_facts import image_facts
+from striate.trust.examine import examine
+from striate.trust.falling_dice import Labelled, falls_to, rising
 from striate.trust.trust import Trust
 
 STRENGTHS = (0.2, 0.4, 0.6, 0.8, 1.0)
@@ -242,53 +239,41 @@ def corruption_curve(
     DataError
         When no case has a true mask that holds a label.
     """
-    progress, began = progress or Silent(), time.monotonic()
-    rising = _checked(model, artefacts, strengths)
+    strengths = rising(model, "artefact", artefacts, CORRUPTIONS, "strength", strengths, most=1.0)
     engine = engine_of(model) if engine is None else engine
-    tried = everything = [("", 0.0), *((name, s) for name in artefacts for s in rising)]
-    labelled = [case for case in cases if case.label is not None]
-    rows, subjects, empty = list[list[_Seen]](), list[str](), 0
-    with progress.bar("Artefacts", max(1, len(labelled))) as bar:
-        for number, case in enumerate(labelled):
-            spent_s = time.monotonic() - began
-            if rows and budget_s is not None and spent_s * (len(rows) + 1) / len(rows) > budget_s:
-                break
+    tried = everything = [("", 0.0), *((name, s) for name in artefacts for s in strengths)]
+    labelled, rows, subjects = Labelled(cases, budget_s), list[list[_Seen]](), list[str]()
+    with (progress or Silent()).bar("Artefacts", max(1, len(labelled.cases))) as bar:
+        for number, case in labelled:
             images, truth = list(read_channels(case).values()), read_label(Path(str(case.label)))
             if not any(mask.any() for _, mask in model.plan.targets.masks(truth.array)):
-                empty += 1
+                labelled.empty += 1
                 continue
             begin = time.monotonic()
             row = [_look(model, engine, case, images, truth, trust)]
             if budget_s is not None and not rows:
-                tried = _affordable(tried, time.monotonic() - begin, budget_s - (time.monotonic() - began))
+                tried = _affordable(tried, time.monotonic() - begin, budget_s - labelled.spent_s)
             for name, strength in tried[1:]:
                 spoilt = [corrupted(image, name, strength, seed + number) for image in images]
                 row.append(_look(model, engine, case, spoilt, truth, trust))
                 bar.update(number + len(row) / len(tried))
             rows.append(row)
             subjects.append(case.subject)
-    if not rows:
-        here = f"{len(cases)} cases"
-        raise DataError(expected(here, "none has a true mask that holds a label", "Dice against the truth is measured"))
+            labelled.done += 1
+    notes = [*labelled.notes(), *_notes(None if len(tried) == len(everything) else budget_s, trust)]
     points = _points(tried, rows, subjects)
     clean = points[0][1]
     curves = {name: ArtefactCurve.of(name, clean, [p for n, p in points if n == name]) for name in artefacts}
-    notes = _notes(len(cases), len(labelled), len(rows), empty, len(tried) < len(everything), budget_s, trust)
-    return CorruptionCurve(len(set(subjects)), clean, curves, notes)
+    return CorruptionCurve(len(set(subjects)), clean, curves, tuple(notes))
 
 
 def breaking(points: Sequence[Point]) -> float | None:
-    """Return the strength at which the mean Dice falls below what is needed, on a straight line; the first point is clean."""
+    """Return the strength at which the mean Dice falls to the limit, on a straight line; the first point is clean."""
     clean = points[0].dice.mean
     if not clean:
         return None
     limit = max(HALF * clean, BAD_DICE if clean > BAD_DICE else 0.0)
-    for before, after in itertools.pairwise(points):
-        high, low = before.dice.mean, after.dice.mean
-        if high is not None and low is not None and low < limit:
-            share = (high - limit) / max(high - low, 1e-12)
-            return float(before.strength + share * (after.strength - before.strength))
-    return None
+    return falls_to(limit, [point.strength for point in points], [point.dice.mean for point in points])
 
 
 def calibration_error(evidence: CaseEvidence, trust: Trust) -> float | None:
@@ -311,14 +296,12 @@ def _look(
 ) -> _Seen:
     """Predict a case from images in memory, and measure it."""
     ready = prepare_images(images, model.plan.preparation, case.name)
-    prediction = predict_case(model, case, network=engine, prepared=ready, observe=True, truth=truth)
-    facts = image_facts(ready, model.channels) if trust is not None else {}
-    evidence = collect(prediction, truth, facts=facts)
+    _, evidence = examine(model, case, engine=engine, truth=truth, prepared=ready)
     values = [label.dice for label in evidence.labels.values() if label.true_ml and label.dice is not None]
     dice = float(np.mean(values))
     if trust is None:
         return _Seen(dice, None, None, ())
-    codes = [caution.code for caution in (trust.gate.cautions(case.name, facts) if trust.gate else ())]
+    codes = [caution.code for caution in (trust.gate.cautions(case.name, evidence.facts) if trust.gate else ())]
     ood = trust.ood(evidence)
     codes += [UNLIKE] if ood is not None and ood.outside else []
     gated = trust.gate is not None or ood is not None
@@ -351,37 +334,13 @@ def _affordable(tried: Sequence[tuple[str, float]], look_s: float, left_s: float
     return [("", 0.0), *((name, strength) for name in names for strength in kept)]
 
 
-def _checked(model: Model, artefacts: Sequence[str], strengths: Sequence[float]) -> tuple[float, ...]:
-    if model.plan.task.kind != "segmentation":
-        want = "Dice is measured; a model that draws masks is needed"
-        raise UsageError(expected(f"model {model.folder}", f"task {model.plan.task.kind}", want))
-    for name in artefacts:
-        lookup("artefact", name, CORRUPTIONS)
-    if not artefacts or not strengths or not all(0 < s <= 1 for s in strengths):
-        got = f"artefacts {list(artefacts)} of strengths {list(strengths)}"
-        raise UsageError(
-            expected("artefacts", got, "at least one artefact and one strength above 0, at most 1, are needed")
-        )
-    return tuple(sorted({float(s) for s in strengths}))
-
-
-def _notes(
-    given: int, labelled: int, done: int, empty: int, fewer: bool, budget_s: float | None, trust: Trust | None
-) -> tuple[str, ...]:
-    notes = []
-    if given > labelled:
-        notes.append(f"{given - labelled} of {given} cases have no true mask; they were left out.")
-    if empty:
-        notes.append(f"{empty} cases have a true mask without a label; they were left out.")
-    if budget_s is not None and done < labelled - empty:
-        notes.append(f"{show_seconds(budget_s)} allowed {done} of {labelled} cases.")
-    if fewer:
-        notes.append(f"{show_seconds(budget_s or 0)} did not allow every strength.")
+def _notes(too_short_s: float | None, trust: Trust | None) -> list[str]:
+    notes = [] if too_short_s is None else [f"{show_seconds(too_short_s)} did not allow every strength."]
     if trust is None:
         notes.append("The model has no calibration and no input gate: neither was measured.")
     elif trust.gate is None:
         notes.append(f"The model has no input gate ({trust.n_reference_subjects} reference subjects; 3 are needed).")
-    return tuple(notes)
+    return notes
 
 
 def _shown(value: float | None) -> str:
