@@ -1,18 +1,18 @@
-"""Measures what attacks do to a plain model and to one that was hardened within the same computing time.
+"""Measures what attacks do to a plain model and to one that was hardened within the same computing time, and what artefacts do.
 
-    python benchmarks/attack.py [FOLDER]        about ten minutes of a free core; FOLDER keeps cohorts and runs
+    python benchmarks/attack.py FOLDER [attacks] [artefacts]      FOLDER keeps cohorts and runs
 
 28 phantoms in thick slices (3 × 3 × 6 mm) teach and validate, 12 others are attacked, none of them seen before. The
 network is a small 2D U-Net, so that all fits into minutes. The plain one learns in 800 updates, the hardened one (`striate train
---adversarial 0.03`, two steps of PGD on half of the patches, so twice the work per update) in 400. Prints one JSON document:
-both curves with their intervals, and the goals.
+--adversarial 0.03`, two steps of PGD on half of the patches, so twice the work per update) in 400. `attacks`: both curves with
+their intervals, and the goals. `artefacts`: the plain model on 8 of the others, spoilt by every artefact. Each prints one JSON
+document.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -25,13 +25,15 @@ from striate.model.model import Model
 from striate.planning.plan import Inference, NetworkChoice, Plan, Task, Training
 from striate.trust.attack_curve import AttackCurve, attack_curve
 from striate.trust.attacks import Effort
+from striate.trust.corruption_curve import corruption_curve
+from striate.trust.trust import Trust
 from striate.workflows.phantom import phantom
 from striate.workflows.train import train
 
 SPACING = (3.0, 3.0, 6.0)
-TRAINING, ATTACKED = 28, 12
+TRAINING, ATTACKED, SPOILT = 28, 12, 8
 UPDATES, EPSILON = 800, 0.03
-EPSILONS = (0.01, 0.02, 0.05)
+EPSILONS, STRENGTHS = (0.01, 0.02, 0.05), (0.25, 0.5, 0.75, 1.0)
 EFFORT = Effort(steps=40, restarts=1, queries=30, elsewhere=0.25)
 PATCH = (64, 80, 1)
 
@@ -72,7 +74,7 @@ def at(curve: AttackCurve, attack: str, epsilon: float) -> float:
     return float(np.interp(epsilon, *zip(*points, strict=True)))
 
 
-def measured(folder: Path) -> dict[str, object]:
+def attacks(folder: Path) -> dict[str, object]:
     training, others = cohorts(folder)
     cases, found, told = Cohort.open(others).cases, dict[str, AttackCurve](), dict[str, object]()
     for name, steps, epsilon in (("plain", UPDATES, None), ("hardened", UPDATES // 2, EPSILON)):
@@ -89,10 +91,15 @@ def measured(folder: Path) -> dict[str, object]:
     return told
 
 
-def main() -> None:
-    with tempfile.TemporaryDirectory() as place:
-        print(json.dumps(measured(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(place)), indent=1))
+def artefacts(folder: Path) -> dict[str, object]:
+    training, others = cohorts(folder)
+    model, _ = learned(folder, training, UPDATES, None)
+    cases = Cohort.open(others).cases[:SPOILT]
+    return corruption_curve(model, cases, Trust.read(model.folder), strengths=STRENGTHS).to_dict()
 
 
 if __name__ == "__main__":
-    main()
+    place = Path(sys.argv[1])
+    place.mkdir(parents=True, exist_ok=True)
+    for word in sys.argv[2:] or ["attacks", "artefacts"]:
+        print(json.dumps({word: globals()[word](place)}), flush=True)
