@@ -178,7 +178,7 @@ def prepare_images(
     reorientation, turned = to_ras(source)
     channels, notes = [], []
     for index, channel in enumerate(c for image in images for c in image.array):
-        finite, count = _finite(channel)
+        finite, count = finite_of(channel)
         channels.append(reorientation.apply(finite))
         if count:
             notes.append(f"case {case_name}: {count} voxels of channel {index} are not finite; they are taken as 0.")
@@ -186,7 +186,7 @@ def prepare_images(
     box = tuple(slice(0, n) for n in turned.shape)
     if preparation.crop:
         box = bounding_box(functools.reduce(np.logical_or, map(np.not_equal, channels, backgrounds)))
-    cropped = _cut(turned, box)
+    cropped = cut(turned, box)
     array = np.empty((len(channels), *cropped.shape), dtype=np.float32)
     for index, (channel, background) in enumerate(zip(channels, backgrounds, strict=True)):
         normalise(channel[box], *schemes[index], background=background, out=array[index])
@@ -233,7 +233,8 @@ def describe_grid(grid: Grid) -> str:
     return f"shape {grid.shape}, spacing ({spacing}) mm, axes {grid.axes}, origin {np.round(grid.affine[:3, 3], 2).tolist()} mm"
 
 
-def _cut(grid: Grid, box: tuple[slice, ...]) -> Grid:
+def cut(grid: Grid, box: tuple[slice, ...]) -> Grid:
+    """Return the grid of the voxels in `box`, which stay where they lie."""
     affine = np.array(grid.affine)
     start = np.zeros(3)
     start[: len(box)] = [s.start for s in box]
@@ -245,16 +246,23 @@ def _target(cropped: Grid, preparation: Preparation) -> tuple[Grid, int | None]:
     shape = new_shape(cropped.shape, cropped.spacing_mm, preparation.spacing_mm)
     if shape == cropped.shape:
         return cropped, None
+    coarse = coarse_axis(cropped.spacing_mm)
+    return scaled(cropped, shape), coarse if coarse is not None else coarse_axis(preparation.spacing_mm)
+
+
+def scaled(grid: Grid, shape: tuple[int, ...]) -> Grid:
+    """Return the grid of `shape` voxels that has the extent of `grid`; `grid` itself where the shape is its own."""
+    if shape == grid.shape:
+        return grid
     scale = np.ones(3)
-    scale[: len(shape)] = [n / m for n, m in zip(cropped.shape, shape, strict=True)]
-    affine = np.array(cropped.affine)
+    scale[: len(shape)] = [n / m for n, m in zip(grid.shape, shape, strict=True)]
+    affine = np.array(grid.affine)
     affine[:3, 3] += affine[:3, :3] @ ((scale - 1) / 2)
     affine[:3, :3] *= scale
-    coarse = coarse_axis(cropped.spacing_mm)
-    return Grid(shape, affine), coarse if coarse is not None else coarse_axis(preparation.spacing_mm)
+    return Grid(shape, affine)
 
 
-def _finite(channel: NDArray[Any]) -> tuple[NDArray[Any], int]:
+def finite_of(channel: NDArray[Any]) -> tuple[NDArray[Any], int]:
     """Return the channel with NaN and infinity set to 0, and how many there were."""
     if channel.dtype.kind != "f" or np.isfinite(channel).all():
         return channel, 0

@@ -14,10 +14,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from striate.core.image import Grid, Image, LabelMap, Reorientation, to_ras
+from striate.core.image import Image, LabelMap, Reorientation, to_ras
 from striate.core.targets import Targets
 from striate.data.background import bounding_box
-from striate.data.prepare import Intensities, Preparation, Prepared, normalise
+from striate.data.prepare import Intensities, Preparation, Prepared, cut, finite_of, normalise, scaled
 from striate.data.resample import resample_classes
 
 ANISOTROPIC = 3.0
@@ -38,10 +38,8 @@ def prepare_as_nnunet(
     source = images[0].grid
     unturned = Reorientation(tuple(range(len(source.shape))), ())
     reorientation, turned = to_ras(source) if preparation.turned else (unturned, source)
-    channels = [reorientation.apply(c).astype(np.float32) for image in images for c in image.array]
-    wrong = sum(int(np.count_nonzero(~np.isfinite(channel))) for channel in channels)
-    for channel in channels:
-        np.nan_to_num(channel, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    found = [finite_of(reorientation.apply(c).astype(np.float32)) for image in images for c in image.array]
+    channels, wrong = [channel for channel, _ in found], sum(count for _, count in found)
     inside = np.zeros(turned.shape, dtype=bool)
     for channel in channels:
         inside |= channel != 0
@@ -51,7 +49,7 @@ def prepare_as_nnunet(
         from scipy.ndimage import binary_fill_holes
 
         mask = binary_fill_holes(inside)[box]
-    cropped = _moved(turned, box)
+    cropped = cut(turned, box)
     wanted = list(preparation.spacing_mm)
     if preparation.native_axis is not None:
         wanted[preparation.native_axis] = cropped.spacing_mm[preparation.native_axis]
@@ -62,7 +60,7 @@ def prepare_as_nnunet(
         zoom(_normal(channel[box], scheme, intensities, mask), shape, 3, coarse)
         for channel, (scheme, intensities) in zip(channels, pairs, strict=True)
     ])  # fmt: skip
-    grid, classes = _scaled(cropped, shape), None
+    grid, classes = scaled(cropped, shape), None
     if label is not None and targets is not None:
         classes = targets.classes(np.ascontiguousarray(reorientation.apply(label.array)[box]))
         classes = resample_classes(classes, grid.shape, coarse)
@@ -123,23 +121,3 @@ def _normal(
         mean, std = values.mean(dtype=np.float64), values.std(dtype=np.float64)
         result[where] = (values - np.float32(mean)) / np.float32(max(std, LEAST_STD))
     return result
-
-
-def _moved(grid: Grid, box: tuple[slice, ...]) -> Grid:
-    affine = np.array(grid.affine)
-    start = np.zeros(3)
-    start[: len(box)] = [s.start for s in box]
-    affine[:3, 3] += affine[:3, :3] @ start
-    return Grid(tuple(s.stop - s.start for s in box), affine)
-
-
-def _scaled(cropped: Grid, shape: tuple[int, ...]) -> Grid:
-    """Return the grid of `shape` voxels that has the extent of `cropped`."""
-    if shape == cropped.shape:
-        return cropped
-    scale = np.ones(3)
-    scale[: len(shape)] = [n / m for n, m in zip(cropped.shape, shape, strict=True)]
-    affine = np.array(cropped.affine)
-    affine[:3, 3] += affine[:3, :3] @ ((scale - 1) / 2)
-    affine[:3, :3] *= scale
-    return Grid(shape, affine)
