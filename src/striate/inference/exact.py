@@ -28,10 +28,10 @@ from striate.core.errors import UsageError
 from striate.core.image import LabelMap
 from striate.data.prepare import Prepared, prepare
 from striate.data.prepare_nnunet import apart, zoom
+from striate.inference.engines.ensemble import _snapshots
 from striate.inference.prediction import Prediction
 from striate.inference.warn import reasons_for_doubt
 from striate.model.model import Model
-from striate.model.weights import SNAPSHOTS, check_weights, load_weights
 from striate.planning.plan import Plan
 
 CENTRE = 10.0
@@ -72,23 +72,19 @@ def predict_exact(
     start = time.monotonic()
     ready = prepare(case, model.plan.preparation) if prepared is None else prepared
     middle = time.monotonic()
-    members, windows = networks_of(model), 0
-    total: Tensor | None = None
+    members, windows, total = [model.network(), *_snapshots(model)], 0, torch.zeros(())
     for index, network in enumerate(members):
         logits, windows = blended_logits(
             model.plan, network, ready.array, known["axes"], mirror=mirror,
             tell=lambda done, of, i=index: tell(i * of + done, len(members) * of),  # type: ignore[misc]
         )  # fmt: skip
-        total = logits if total is None else total + logits
-    if total is None:
-        raise UsageError(f"{model.folder} has no network.")
-    if len(members) > 1:
-        total /= len(members)
+        total = total.add_(logits) if index else logits
+    total /= len(members)
     label = restored(model.plan, total, ready, known.get("regions_class_order"))
     seconds = {"prepare": round(middle - start, 3), "network": round(time.monotonic() - middle, 3)}
     facts = {
-        "windows": windows, "windows_skipped": 0, "engine": "torch, exact", "precision": "fp32", "tta": mirror,
-        "crf": False, "folds": len(members), "seconds": seconds,
+        "windows": windows, "windows_skipped": 0, "engine": "torch, exact", "precision": "fp32",
+        "tta": mirror and bool(model.plan.inference.mirror_axes), "crf": False, "folds": len(members), "seconds": seconds,
     }  # fmt: skip
     doubts = (
         *(Caution("prepared", text) for text in ready.notes),
@@ -111,17 +107,6 @@ def facts_of_nnunet(model: Model) -> dict[str, Any]:
             f"--exact: {model.folder} was not imported from nnU-Net, so there is no other way to be exact to; leave it away."
         )
     return known
-
-
-def networks_of(model: Model) -> list[nn.Module]:
-    """Return the network of each fold, in evaluation mode."""
-    found = [model.network()]
-    for path in sorted((model.folder / SNAPSHOTS).glob("*.safetensors")):
-        check_weights(path)
-        network = model.network()
-        load_weights(path, network)
-        found.append(network.eval())
-    return found
 
 
 def blended_logits(
