@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import re
 
 import numpy as np
@@ -156,3 +157,13 @@ def test_the_band_is_drawn_around_zero():
     zero = float(re.search(r'class="upright" d="M([\d.]+) ', drawn)[1])
     assert (start + stop) / 2 == pytest.approx(zero, abs=0.02)
     assert "3 shown, 1 beyond noise" in drawn
+
+
+def test_a_pair_that_could_not_be_compared_shows_no_numbers(folder):
+    document = json.loads((folder / "findings.json").read_text())
+    document["changes"][0]["labels"] = {}
+    write_json(folder / "findings.json", document)
+    found = section(render(folder))
+    assert found.count("not compared") == 1 and found.count("<h3>") == len(document["changes"])
+    own = found.split("<h3>" + document["changes"][0]["subject"])[1].split("</div>\n</section>")[0].split("<h3>")[0]
+    assert "<svg" not in own and "stable" not in own

@@ -297,3 +297,21 @@ def test_too_few_subjects_give_no_guarantee(run_folder: Path) -> None:
     assert "No share of missed cases is guaranteed: 10 of 30 subjects" in text
     assert "too few subjects for a guarantee" in text
     assert "Likeness to the training data: not measured for this model." in text
+
+
+def test_a_calibration_is_named_as_such_and_says_nothing_of_learning(run_folder: Path) -> None:
+    record = json.loads((run_folder / "record.json").read_text())
+    record |= {"verb": "calibrate", "options": {"model": "runs/old/model"}, "duration_s": 61.0}
+    (run_folder / "record.json").write_text(json.dumps(record))
+    told = {"kind": "striate-model", "schema_version": 1, "calibration_cohort": "clinic"}
+    (run_folder / "model" / "model.json").write_text(json.dumps(told))
+    html = render(run_folder)
+    assert "Calibration run" in html and "Training run" not in html
+    assert (
+        "The model old/model, which did not learn from them, segmented 3 cases of cohort clinic in 1 min 01 s" in html
+    )
+    assert not any(f'<section id="{key}"' in html for key in ("learning", "check", "plan"))
+    assert '<section id="trust"' in html and "was trained" not in html
+    (run_folder / "model" / "model.json").write_text(json.dumps({**told, "validation_is_unseen": False}))
+    html = render(run_folder)
+    assert "of which it is not known whether it learned from them" in html and "never seen in training" not in html

@@ -42,12 +42,24 @@ def test_the_limit_by_hand():
     """9 subjects with bad cases: the largest expected Dice of them. Of 20: the 19th."""
     rows = [(f"s{i}", 0.5 + 0.02 * i, 0.3) for i in range(9)] + [(f"g{i}", 0.65 + 0.01 * i, 0.8) for i in range(20)]
     found = _judged(rows, 0.6, 0.1)
-    assert found["limit"] == pytest.approx(0.66) and found["missed"] == 0
+    assert found["limit"] == pytest.approx(0.66)
+    assert found["missed"] is None  # each judged without itself: 8 others set no limit
     assert (found["n_subjects"], found["n_bad_subjects"], found["n_bad_cases"]) == (29, 9, 9)
     assert found["flagged"] == pytest.approx((9 + 2) / 29)
     assert found["auroc"] == pytest.approx((9 * 20 - 1.5) / 180)
     more = [(f"s{i}", 0.01 * i, 0.3) for i in range(20)]
     assert _judged(more, 0.6, 0.1)["limit"] == pytest.approx(0.18)
+
+
+def test_what_is_missed_is_judged_by_a_limit_that_was_set_without_the_subject():
+    """20 subjects, 0.70 to 0.89: of the 19 others the 18th sets the limit, 0.87 for the two highest, which are missed."""
+    rows = [(f"s{i}", 0.7 + 0.01 * i, 0.3) for i in range(20)]
+    found = _judged(rows, 0.6, 0.1)
+    assert found["limit"] == pytest.approx(0.88) and found["missed"] == pytest.approx(2 / 20)
+    few = [
+        (f"s{i}", 0.5 + 0.05 * i, 0.3) for i in range(4)
+    ]  # no limit, so that nothing was fitted: 0.60 and 0.65 are missed
+    assert _judged(few, 0.6, 0.1)["missed"] == pytest.approx(2 / 4)
 
 
 def test_eight_subjects_with_many_bad_cases_are_too_few():

@@ -48,10 +48,12 @@ def command(
 def show_foreseen(found: Audited) -> None:
     """Print the parts with their time, and the cases."""
     from striate.cli.screen import say, table
+    from striate.core.counted import counted
     from striate.core.machine import show_seconds
 
     cohort = found.document["cohort"]
-    say(f"{cohort['measured_cases']} cases of {cohort['measured_subjects']} subjects would be measured.")
+    cases, subjects = counted(cohort["measured_cases"], "case"), counted(cohort["measured_subjects"], "subject")
+    say(f"{cases} of {subjects} would be measured.")
     rows = [[name.replace("_", " "), show_seconds(p["seconds"])] for name, p in found.document["parts"].items()]
     table(rows, ["part", "up to"])
 

@@ -26,7 +26,7 @@ _PREDICTION_MARKS = ("findings.json", PREDICTIONS, "panels")
 
 
 class Folder:
-    """A RUN folder (as `train` writes it), a PREDICTION folder (`predict`) or an EXPLANATION folder (`explain`).
+    """A RUN folder (as `train` and `calibrate` write it), a PREDICTION folder (`predict`) or an EXPLANATION folder (`explain`).
 
     Every document is a plain dict that is empty where its file is missing or broken; `why` then holds the reason, by
     file name, so that a section can state it.
@@ -70,6 +70,16 @@ class Folder:
             ),
             path=self.path,
         )
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether `striate calibrate` made it: nothing was learned here, the limits of a finished model were measured."""
+        return self.kind == "run" and self.record.get("verb") == "calibrate"
+
+    @property
+    def unseen(self) -> bool:
+        """Whether the cases of a run or a calibration are known not to have taught the model."""
+        return bool(self.model.get("validation_is_unseen", True))
 
     @property
     def results(self) -> Path:

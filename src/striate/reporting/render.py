@@ -16,7 +16,7 @@ from striate.reporting.comparison import Comparison
 from striate.reporting.folder import Folder
 from striate.reporting.numbers import joined
 from striate.reporting.section import Section
-from striate.reporting.sections import OF_AUDIT, OF_COMPARISON, sections_of
+from striate.reporting.sections import OF_AUDIT, OF_COMPARISON, OF_LEARNING, sections_of
 
 T = TypeVar("T")
 
@@ -37,6 +37,8 @@ def render(path: Path) -> str:
         return _audited(Audit(path))
     folder = Folder(path)
     makers = sections_of(folder.task, folder.kind)
+    if folder.calibrated:
+        makers = {k: m for k, m in makers.items() if k not in OF_LEARNING}
     if folder.changes:  # pictures are those of the changes, and a median over both times of a subject means nothing
         first = {"changes": makers["changes"]}
         makers = first | {k: m for k, m in makers.items() if k not in ("headline", "panels", "measures", "changes")}
@@ -147,5 +149,5 @@ def _title(folder: Folder) -> str:
 def _subtitle(folder: Folder) -> str:
     started = str(folder.record.get("started") or "")[:10]
     kind = {"run": "Training run", "prediction": "Prediction", "explanation": "Explanation"}[folder.kind]
-    kind = "Follow-up" if folder.changes else kind
+    kind = "Follow-up" if folder.changes else "Calibration" if folder.calibrated else kind
     return " · ".join(part for part in (f"{kind} {folder.path.resolve().name}", started) if part)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from striate.core.caution import Caution
 from striate.core.errors import UsageError
@@ -55,7 +56,8 @@ class ReviewRule:
     n_bad_subjects, n_bad_cases
         Those of them that are bad.
     missed
-        Share of the bad cases that the left-out expected Dice did not flag, each subject weighing the same; None without any.
+        Share of the bad cases that went unflagged, each subject weighing the same and judged by an expected Dice and a limit
+        that were made without it; None without any, or where one fewer is too few for a limit.
     flagged
         Share of all cases that it flagged; None without any.
     auroc
@@ -241,10 +243,25 @@ def _judged(rows: Sequence[tuple[str, float, float]], bad: float, miss: float) -
         "n_cases": len(rows),
         "n_bad_subjects": len(set(failing)),
         "n_bad_cases": len(failing),
-        "missed": float(np.average(~flags[failed], weights=weights)) if failing else None,
+        "missed": _missed(failing, scores[failed], bad, miss),
         "flagged": float(np.average(flags, weights=subject_weights(subjects))) if rows else None,
         "auroc": auc(-scores, failed) if rows else None,
     }
+
+
+def _missed(subjects: Sequence[str], scores: NDArray[np.float64], bad: float, miss: float) -> float | None:
+    """Return the share of bad cases that go unflagged where the limit is set without their subject; None where it cannot."""
+    if not len(scores):
+        return None
+    owner, weights, unflagged = np.array(subjects), subject_weights(subjects), scores >= bad
+    guaranteed = bound(scores, weights, 1 - miss) is not None
+    for subject in dict.fromkeys(subjects) if guaranteed else ():
+        own = owner == subject
+        limit = bound(scores[~own], weights[~own], 1 - miss)
+        if limit is None:
+            return None
+        unflagged[own] &= scores[own] > limit + ROUNDING
+    return float(np.average(unflagged, weights=weights))
 
 
 def _sentence(text: str) -> str:

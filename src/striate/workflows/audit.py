@@ -371,7 +371,7 @@ def _first(part: Part, status: str) -> str:
     return "" if status == "done" else str(next(iter(part.get("notes") or []), ""))
 
 
-_NO_GROUPS = ("seed", "time", "new", "grown", "vanished", "session", "visit", "date")
+_NO_GROUPS = ("seed", "time", "lesion_ml", "new", "grown", "vanished", "session", "visit", "date")
 """Columns that number examinations or say how a phantom was made, and are no groups of people or scanners."""
 
 

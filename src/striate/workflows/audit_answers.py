@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from striate.core.counted import counted
 from striate.core.machine import show_seconds
+from striate.reporting.numbers import joined
+from striate.reporting.sections.explanations import title_of
 from striate.trust.requirements import NAMES, Measured
 from striate.trust.subgroups import FEW
 
@@ -73,7 +76,9 @@ def _quality(d: Document) -> Told:
     told = f"{_words(first)} breaks it first, at strength {broken[first]:.2f} of 1"
     told = f"{told[:1].upper()}{told[1:]}; {len(broken)} of {len(part['artefacts'])} artefacts break it"
     if any(a["warned_before"] is not None for a in part["artefacts"].values()):
-        told += f", {len(late)} of them before the gate warns" + (f" ({', '.join(map(_words, late))})" if late else "")
+        told += f", {len(late) or 'none'} of them before the gate warns" + (
+            f" ({', '.join(map(_words, late))})" if late else ""
+        )
     return f"{broken[first]:.2f}", f"{told}.", n
 
 
@@ -106,9 +111,16 @@ def _data(d: Document) -> Told:
     points = part["points"]
     first, last = points[0], points[-1]
     told = (
-        f"Dice {1 - first['error']:.2f} from {first['subjects']:g} subjects, {1 - last['error']:.2f} from"
-        f" {last['subjects']:g} (refits of {show_seconds(part['refit_s'])}). {part['sentence']}"
+        f"Dice {1 - first['error']:.2f} from {counted(round(first['subjects']), 'subject')}, {1 - last['error']:.2f} from"
+        f" {last['subjects']:g} (refits of {show_seconds(part['refit_s'])})."
     )
+    if 1 - min(p["error"] for p in points) < WEAK:
+        return (
+            "–",
+            f"{told} That is too little to say anything of more data: refits need more time.",
+            part["n_subjects"],
+        )
+    told += f" {part['sentence']}"
     foreseen = part.get("foreseen")
     value = (
         f"{first['error'] - last['error']:+.2f}" if foreseen is None else f"{last['error'] - foreseen['error']:+.2f}"
@@ -123,7 +135,7 @@ def _cost(d: Document) -> Told:
     estimate = " (estimated)" if "estimate" in part["energy_source"] else ""
     told = (
         f"{show_seconds(part['seconds'])}, {part['peak_memory_bytes'] / 1e9:.1f} GB and {part['wh']:.2g} Wh{estimate} per case,"
-        f" by {part['engine']} on {part['cores']} core{'s' * (part['cores'] != 1)}."
+        f" by {part['engine']} on {counted(part['cores'], 'core')}."
     )
     return show_seconds(part["seconds"]), told, part["n_subjects"]
 
@@ -135,9 +147,7 @@ def _black_box(d: Document) -> Told:
     ece, name = _worst(cal, "ece")
     if ece is not None:
         value, n = f"{ece:.3f}", cal["n_subjects"]
-        told.append(
-            f"expected calibration error {ece:.3f}{name} over {cal['n_subjects']} subjects ({cal.get('told', '')})"
-        )
+        told.append(f"expected calibration error {ece:.3f}{name} over {_whom(cal)}")
     elif cal.get("absent"):
         told.append("the model was never calibrated, so it has neither probabilities nor intervals that can be trusted")
     shares = [
@@ -151,10 +161,17 @@ def _black_box(d: Document) -> Told:
         told.append("explanations were not checked")
     elif exp.get("passed") is not None:
         sound = exp["sound"]
-        which = f"; all of them by {', '.join(map(_words, sound))}" if sound else "; no method passed all"
+        which = f"; all of them by {joined([title_of(name) for name in sound])}" if sound else "; no method passed all"
         told.append(f"{100 * exp['passed']:.0f} % of the checks of explanations passed{which}")
     text = "; ".join(told)
     return value, f"{text[:1].upper()}{text[1:]}.", n
+
+
+def _whom(part: Document) -> str:
+    """Return on whom something was measured."""
+    told = str(part.get("told") or "")
+    subjects = counted(part["n_subjects"], "subject")
+    return told if told.startswith(subjects) else f"{subjects} ({told})" if told else subjects
 
 
 def _groups(d: Document) -> Told:
@@ -177,10 +194,10 @@ def _groups(d: Document) -> Told:
             f" best group (p = {c['p_corrected']:.2g} after correction); {told}"
         )
     if size:
-        told += "; it depends on the lesions' size, too"
+        told += "; how well it does depends on the size of the lesions"
     few = part.get("under_represented") or []
     if part["n_subjects"] < 2 * FEW:
-        told += f"; {part['n_subjects']} subjects: every group is too small to say much"
+        told += f"; {counted(part['n_subjects'], 'subject')}: every group is too small to say much"
     elif few:
         told += f"; under-represented: {', '.join(' '.join((f['column'], f['group'])) for f in few[:3])}"
         told += f" and {len(few) - 3} more" if len(few) > 3 else ""
@@ -211,10 +228,12 @@ def _attack(d: Document) -> Told:
 
 def _card(d: Document) -> Told:
     part = d["card"]
-    few = len(part.get("under_represented") or [])
+    few, n = len(part.get("under_represented") or []), part["n_subjects"]
     licence = part.get("licence") or "not recorded"
-    told = f"Model card in the published structure; licence of the data: {licence}; {few} groups are under-represented."
-    return str(few), told, part["n_subjects"]
+    told = f"Model card in the published structure; licence of the data: {licence}"
+    if n < 2 * FEW:
+        return "–", f"{told}; {counted(n, 'subject')}: too few to tell which groups are under-represented.", n
+    return str(few), f"{told}; {counted(few, 'group')} {'is' if few == 1 else 'are'} under-represented.", n
 
 
 _TELL = {
@@ -254,7 +273,7 @@ def numbers(document: Document) -> dict[str, Measured]:
         known = [v[key]["mean"] for v in (done.get("labels") or {}).values() if v[key]["mean"] is not None]
         put(key, min(known, default=None), done)
     for key in ("ece", "adaptive_ece", "brier"):
-        few = f"{d['calibration']['n_subjects']} subject, and two are needed to judge each without it"
+        few = f"{counted(d['calibration']['n_subjects'], 'subject')}, and two are needed to judge each without it"
         put(key, _worst(d["calibration"], key)[0], d["calibration"], few)
     cov = d["coverage"]
     for name, quantity in (("coverage", "volume_ml"), ("count_coverage", "count")):
@@ -267,7 +286,9 @@ def numbers(document: Document) -> dict[str, Measured]:
         "missed",
         flag.get("missed"),
         {**cov, "n_subjects": flag.get("n_bad_subjects", 0)},
-        "no case has a Dice below 0.6",
+        "too few subjects have a case with a Dice below 0.6"
+        if flag.get("n_bad_subjects")
+        else "no case has a Dice below 0.6",
     )
     _put_groups(put, d["subgroups"])
     _put_robust(put, d)

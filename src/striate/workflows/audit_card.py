@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from striate.core.counted import counted
 from striate.core.files import read_json
 from striate.data.cohort import Cohort
 from striate.model.card import write_card
@@ -23,15 +24,15 @@ def card_part(model: Model, cohort: Cohort, document: Mapping[str, Any]) -> dict
     few = list(groups.get("under_represented") or [])
     sections = {title: list(lines) for title, lines in _sections(write_card(model.plan, model.facts)).items()}
     n = document["cohort"]["measured_subjects"]
+    measured = f"{counted(document['cohort']['measured_cases'], 'case')} of {counted(n, 'subject')}"
     sections["Factors"] = [line for line in sections["Factors"] if "not measured by training" not in line]
     sections["Factors"] += _factors(groups, few)
     sections["Evaluation data"].append(
-        f"Audit: cohort {cohort.name}, {document['cohort']['measured_cases']} cases of {n} subjects that did not teach the model;"
-        f" licence: {licence or UNKNOWN}."
+        f"Audit: cohort {cohort.name}, {measured} that did not teach the model; licence: {licence or UNKNOWN}."
     )
     sections["Evaluation data"] += document["cohort"]["notes"]
     sections["Quantitative analyses"] += [
-        f"Audit, {row['con'].lower()}: {row['sentence']} ({row['n_subjects']} subjects)"
+        f"Audit, {row['con'].lower()}: {row['sentence']} ({counted(row['n_subjects'], 'subject')})"
         for row in document["answers"]
         if row["n_subjects"] and row["part"] != "card"
     ]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from striate.core.case import Case
+from striate.core.counted import counted
 from striate.core.errors import DataError, StriateError, expected
 from striate.core.files import hash_file, read_json
 from striate.core.progress import Progress, each
@@ -157,8 +158,7 @@ def shuffled(cases: Sequence[Case], seed: int = 0) -> list[Case]:
 
 
 def _count(cases: Sequence[Case]) -> str:
-    subjects = len({c.subject for c in cases})
-    words = f"{len(cases)} case{'s' * (len(cases) != 1)} of {subjects} subject{'s' * (subjects != 1)}"
+    words = f"{counted(len(cases), 'case')} of {counted(len({c.subject for c in cases}), 'subject')}"
     return f"{words} {'was' if len(cases) == 1 else 'were'}"
 
 

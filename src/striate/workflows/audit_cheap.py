@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import beta
 
+from striate.core.counted import counted
 from striate.core.energy import JOULES_PER_KWH
 from striate.core.machine import cores, processor
 from striate.measure.roc import auc
@@ -18,7 +19,7 @@ from striate.model.model import Model
 from striate.trust.annotation import RatedCase, Spoilt, agreement, summarise_sensitivity
 from striate.trust.calibration import HEADLINE, LabelCalibration
 from striate.trust.review import BAD
-from striate.trust.subgroups import Unit, subgroups
+from striate.trust.subgroups import FEW, Unit, subgroups
 from striate.trust.trust import Trust
 from striate.workflows.audit_measured import Row
 
@@ -62,7 +63,12 @@ def calibration(rows: Sequence[Row], trust: Trust | None, model: Model) -> Part:
         return {"n_subjects": trust.n_subjects, "labels": labels, "source": "left out", "told": why}
     labels = {name: _judged(known, fresh, name) for name, known in trust.calibration.labels.items()}
     n = len({r["subject"] for r in fresh})
-    return {"n_subjects": n, "labels": labels, "source": "fresh", "told": f"{n} subjects that the model never saw"}
+    return {
+        "n_subjects": n,
+        "labels": labels,
+        "source": "fresh",
+        "told": f"{counted(n, 'subject')} that the model never saw",
+    }
 
 
 def _judged(known: LabelCalibration, rows: Sequence[Row], name: str) -> dict[str, Any]:
@@ -118,7 +124,7 @@ def coverage(rows: Sequence[Row], trust: Trust | None, model: Model) -> Part:
         "n_bad_subjects": trust.review.n_bad_subjects, "n_subjects": trust.review.n_subjects,
     }  # fmt: skip
     told = (
-        f"{n} subjects that the model never saw"
+        f"{counted(n, 'subject')} that the model never saw"
         if fresh
         else "the model's own subjects, each left out of what judged it"
     )
@@ -195,11 +201,12 @@ def groups(rows: Sequence[Row], columns: Iterable[str], trained: Sequence[dict[s
         lesions += [Unit(row["subject"], hit, {OWN[2]: f"{size:.6g}"}) for size, hit in sizes]
     names = [c for c in dict.fromkeys(columns) if c not in OWN]
     found = subgroups({"Dice": cases, "lesions found": lesions}, [*names, *OWN])
+    measurable = len({row["subject"] for row in rows}) >= 2 * FEW  # of fewer every group is small
     few = [
         {"column": column.name, "group": group.name, "n_subjects": group.n_subjects, "of": column.n_subjects}
         for column in found.columns
         for group in column.groups
-        if group.few and column.name not in OWN
+        if measurable and group.few and column.name not in OWN
     ]
     untaught = _untaught(rows, trained, names)
     return {**found.to_dict(), "under_represented": few, "not_taught": untaught}

@@ -18,6 +18,8 @@ from striate.data.prepare import prepare
 from striate.inference.predict import engine_of, predict_case
 from striate.measure.components import components
 from striate.model.model import Model
+from striate.reporting.numbers import joined
+from striate.reporting.sections.explanations import title_of
 from striate.trust.attack_curve import EPSILONS, attack_curve
 from striate.trust.corruption_curve import corruption_curve
 from striate.trust.trust import Trust
@@ -116,7 +118,7 @@ def explanations_of(
             effort, methods = fitting
             if len(methods) < len(METHODS):
                 short = True
-                notes.append(f"Case {case.name}: the time allowed only {' and '.join(map(_words, methods))}.")
+                notes.append(f"Case {case.name}: the time allowed only {_named(methods)}.")
             start = done
             for one in explanations(
                 scene, plan, methods, effort, pace=pace,
@@ -180,14 +182,14 @@ def _fitting(pace: Any, seconds: float) -> tuple[Any, list[str]] | str:
             if needed <= SHARE * seconds:
                 return least, methods
             why = (
-                f"about {show_seconds(needed / SHARE)} are needed for {' and '.join(map(_words, methods))} with their checks,"
+                f"about {show_seconds(needed / SHARE)} are needed for {_named(methods)} with their checks,"
                 f" {show_seconds(max(seconds, 0.0))} are left."
             )
     return why
 
 
-def _words(name: str) -> str:
-    return name.replace("_", " ")
+def _named(methods: Sequence[str]) -> str:
+    return joined([title_of(name) for name in methods])
 
 
 def _middling(labels: np.ndarray, targets: Any) -> tuple[str, np.ndarray] | None:

@@ -18,6 +18,7 @@ import numpy as np
 from striate.comparing.curves import learning_curve
 from striate.comparing.outcomes import read_outcomes
 from striate.core.case import Case
+from striate.core.counted import counted
 from striate.core.errors import Interrupted, ResourceError, StriateError
 from striate.core.machine import show_seconds
 from striate.core.progress import Bar, Progress
@@ -121,7 +122,7 @@ def curve(
     subjects = list(dict.fromkeys(c.subject for c in shuffled(teachers)))
     if len(subjects) < LEAST_TEACHERS or len({c.subject for c in judges}) < LEAST_JUDGES:
         why = (
-            f"{len(subjects)} subjects to learn from and {len({c.subject for c in judges})} to measure with;"
+            f"{counted(len(subjects), 'subject')} to learn from and {len({c.subject for c in judges})} to measure with;"
             f" {LEAST_TEACHERS} and {LEAST_JUDGES} are needed to refit on parts of them."
         )
         return {"n_subjects": 0, "absent": why}
@@ -147,7 +148,7 @@ def curve(
         except Interrupted:
             raise
         except StriateError as error:
-            failed.append(f"{n} subjects: {error}")
+            failed.append(f"{counted(n, 'subject')}: {error}")
         finally:
             shutil.rmtree(run, ignore_errors=True)
     if not kept:
@@ -228,7 +229,7 @@ def suspects(
     if len(subjects) < 2 * LEAST_TEACHERS:
         if subjects:
             notes.append(
-                f"{len(subjects)} subjects taught the model: too few to predict one half from the other"
+                f"{counted(len(subjects), 'subject')} taught the model: too few to predict one half from the other"
                 f" ({2 * LEAST_TEACHERS} are needed), so their masks are not judged."
             )
     elif seconds < needed:

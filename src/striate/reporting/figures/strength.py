@@ -9,6 +9,9 @@ from markupsafe import Markup
 
 from striate.reporting.figures.axes import WIDTH, Axes, picture
 
+TOP, LINE = 50.0, 15.0
+"""Room above the plot, and of each word of a mark: words stand there, where no curve can cross them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Response:
@@ -55,7 +58,7 @@ def strength_plot(
     y_range: tuple[float, float] = (0.0, 1.0),
     x_range: tuple[float, float] | None = None,
     level: tuple[float, str] | None = None,
-    height: float = 200,
+    height: float = 220,
 ) -> Markup:
     """Draw curves over a strength.
 
@@ -75,7 +78,7 @@ def strength_plot(
         Of the plot.
     """
     xs = [x for c in curves for x in c.x]
-    axes = Axes(x_range or (min(xs, default=0.0), max(xs, default=1.0)), y_range, height=height)
+    axes = Axes(x_range or (min(xs, default=0.0), max(xs, default=1.0)), y_range, height=height, top=TOP)
     parts = [axes.frame(x_title, y_title)]
     right = WIDTH - axes.right
     if level is not None:
@@ -118,9 +121,10 @@ def _marks(axes: Axes, marks: Sequence[Mark]) -> list[Markup]:
     parts = []
     for n, mark in enumerate(sorted(marks, key=lambda m: m.x)):
         x, alarm = axes.at_x(mark.x), " alarm" if mark.alarm else ""
-        parts.append(Markup('<path class="upright{}" d="M{} {}V{}"/>').format(alarm, x, axes.top, axes.floor))
-        wide = 6.0 * len(mark.word)
+        y = axes.top - 6 - LINE * (len(marks) - 1 - n)
+        parts.append(Markup('<path class="upright{}" d="M{} {}V{}"/>').format(alarm, x, y - 8, axes.floor))
+        wide = 7.0 * len(mark.word)
         place, anchor = (x + 4, "start") if x + 4 + wide < WIDTH else (x - 4, "end")
         text = Markup('<text class="note{}" x="{}" y="{}" text-anchor="{}">{}</text>')
-        parts.append(text.format(alarm, round(place, 2), axes.floor - 6 - 13 * (n % 2), anchor, mark.word))
+        parts.append(text.format(alarm, round(place, 2), y, anchor, mark.word))
     return parts

@@ -74,7 +74,9 @@ _OF_TASK: dict[TaskKind, tuple[str, ...]] = {
     "sequence": ("classes", "samples"),
     "reconstruction": ("reconstruction", "measures"),
 }
-_FIRST, _OF_RUN, _LAST = ("headline", "warnings"), ("learning", "check", "plan"), ("record",)
+OF_LEARNING = ("learning", "check", "plan")
+"""Sections about how a model learned."""
+_FIRST, _LAST = ("headline", "warnings"), ("record",)
 _LATE = ("review", "lesions")
 """Of a run these concern the validation cases one by one, so they come late; of a prediction a review comes at once."""
 
@@ -111,7 +113,7 @@ def sections_of(task: TaskKind, kind: Kind) -> dict[str, Maker]:
         late = tuple(key for key in own if key in _LATE)
         early = tuple(key for key in own if key not in late)
         trusted = ("trust",) if task == "segmentation" else ()
-        keys = (*_FIRST, "methods", *early, *trusted, *_OF_RUN, *late, *_LAST)
+        keys = (*_FIRST, "methods", *early, *trusted, *OF_LEARNING, *late, *_LAST)
     else:
         at_once = tuple(key for key in own if key == "review")
         followed = ("changes",) if task == "segmentation" else ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from striate.core.counted import counted
 from striate.reporting.audit import Audit
 from striate.reporting.figures.forest import Bunch, Stem, forest_plot
 from striate.reporting.numbers import fixed
@@ -32,7 +33,10 @@ def make(folder: Audit) -> Section:
                 "plot": forest_plot([_bunch(c) for c in own], measure, whole if measure == "Dice" else None),
             }
         )
-    few = [f"{f['column']} {f['group']}: {f['n_subjects']} of {f['of']} subjects" for f in part["under_represented"]]
+    few = [
+        f"{f['column']} {f['group']}: {f['n_subjects']} of {counted(f['of'], 'subject')}"
+        for f in part["under_represented"]
+    ]
     data: dict[str, Any] = {
         "lead": folder.answer("subgroups"), "plots": plots, "looks": len(columns), "n": part["n_subjects"],
         "few": few[:MOST] + ([f"and {len(few) - MOST} more"] if len(few) > MOST else []),

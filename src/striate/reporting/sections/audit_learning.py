@@ -13,6 +13,8 @@ from striate.reporting.section import Section
 
 TITLE = "Hunger for data"
 STEPS = 40
+WEAK = 0.3
+"""Dice below which the points say nothing and are not drawn."""
 
 
 def make(folder: Audit) -> Section:
@@ -24,12 +26,14 @@ def make(folder: Audit) -> Section:
         Point(f"{p['subjects']:g} subjects", p["subjects"], p["error"], p["low"], p["high"], 7) for p in part["points"]
     ]
     lines = _law(part) if part.get("foreseen") else [Line([p.x for p in points], [p.y for p in points], 7, faint=True)]
-    plot = scatter_plot(
-        points, "training subjects", "Error (1 − Dice)", lines=lines, named=False, log_y=True, height=240
+    plot = (
+        scatter_plot(points, "training subjects", "Error (1 − Dice)", lines=lines, named=False, log_y=True, height=240)
+        if min(p.y for p in points) < 1 - WEAK
+        else ""
     )
     rows = [[f"{p['subjects']:g}", fixed(1 - p["error"]), _ends(p)] for p in part["points"]]
     data: dict[str, Any] = {
-        "plot": plot, "rows": rows, "sentence": part["sentence"], "told": part["told"], "n": part["n_subjects"],
+        "plot": plot, "rows": rows, "sentence": folder.answer("learning_curve"), "told": part["told"], "n": part["n_subjects"],
         "refit": show_seconds(part["refit_s"]), "notes": part.get("notes") or [],
     }  # fmt: skip
     return Section("audit_learning", TITLE, data)

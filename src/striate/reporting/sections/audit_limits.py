@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from striate.core.counted import counted
 from striate.reporting.audit import Audit
 from striate.reporting.figures.intervals import Interval, interval_plot
 from striate.reporting.figures.reliability import ReliabilityBin, reliability_diagram
 from striate.reporting.numbers import NONE, fixed, interval, number
 from striate.reporting.section import Section
-from striate.reporting.sections.explanations import CHECKS
+from striate.reporting.sections.explanations import CHECKS, title_of
 
 TITLE = "Black box: confidence and explanations"
 MOST = 4
@@ -66,16 +67,16 @@ def _coverage(part: dict[str, Any]) -> dict[str, Any] | None:
         if shown:
             plots.append({"name": name, "plot": interval_plot(shown, f"Volume of {name} (mL)")})
     flag = part.get("review") or {}
-    told = {"missed": "Bad cases that the flag missed", "flagged": "Cases that it flagged"}
+    told = {"missed": "Cases with a Dice below 0.6 that the flag missed", "flagged": "Cases that it flagged"}
     review = [
         (text, f"{fixed(100 * value, 0)} %")
         for key, text in told.items()
         if (value := number(flag.get(key))) is not None
     ]
     if (area := number(flag.get("auroc"))) is not None:
-        review.append(("AUROC of the expected Dice for bad cases", fixed(area, 3)))
+        review.append(("AUROC of the expected Dice for those cases", fixed(area, 3)))
     if review:
-        review.append(("Subjects with a case of Dice below 0.6", f"{flag['n_bad_subjects']} of {flag['n_subjects']}"))
+        review.append(("Subjects with such a case", f"{flag['n_bad_subjects']} of {flag['n_subjects']}"))
     wanted = fixed(100 * (number(part.get("wanted")) or 0), 0)
     return {"rows": rows, "plots": plots[:MOST], "review": review, "wanted": wanted, "told": part.get("told") or ""}
 
@@ -102,9 +103,9 @@ def _explanations(part: dict[str, Any]) -> dict[str, Any] | None:
         for check in CHECKS:
             passed, made = checks.get(check, [0, 0])
             cells.append({"text": f"{passed} of {made}" if made else NONE, "wrong": passed < made})
-        rows.append({"name": name.replace("_", " "), "cells": cells})
+        rows.append({"name": title_of(name), "cells": cells})
     failed = [
-        {"case": one["case"], "method": one["method"].replace("_", " "), "check": CHECKS.get(c["check"], c["check"]),
+        {"case": one["case"], "method": title_of(one["method"]), "check": CHECKS.get(c["check"], c["check"]),
          "sentence": c["sentence"]}
         for one in part.get("explained") or [] for c in one["checks"] if c["passed"] is False
     ]  # fmt: skip
@@ -112,6 +113,6 @@ def _explanations(part: dict[str, Any]) -> dict[str, Any] | None:
         "checks": list(CHECKS.values()),
         "rows": rows,
         "failed": failed,
-        "n": part["n_subjects"],
+        "n": counted(part["n_subjects"], "subject"),
         "notes": part["notes"],
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from striate.core.counted import counted
 from striate.core.machine import show_seconds
 from striate.reporting.audit import Audit
 from striate.reporting.numbers import fixed, interval
@@ -49,8 +50,8 @@ def make(folder: Audit) -> Section:
     over = [f"{name.replace('_', ' ')} by {show_seconds(p['over_s'])}" for name, p in parts.items() if p.get("over_s")]
     data: dict[str, Any] = {
         "dice": _dice(folder),
-        "lead": f"{cohort['measured_cases']} cases of {cohort['measured_subjects']} subjects that did not teach the model; budget"
-        f" {show_seconds(document['budget_s'])}, spent {show_seconds(document['spent_s'])}.",
+        "lead": f"{counted(cohort['measured_cases'], 'case')} of {counted(cohort['measured_subjects'], 'subject')} that did not"
+        f" teach the model; budget {show_seconds(document['budget_s'])}, spent {show_seconds(document['spent_s'])}.",
         "requirements": document["requirements"],
         "broken": [r["sentence"] for r in document["requirements"] if not r["met"]],
         "rows": rows,

@@ -75,7 +75,8 @@ def _pair(folder: Folder, change: Change, judged: dict[str, Any] | None, place: 
         "priority": str(judged.get("priority") or ""),
         "reason": str(judged.get("reason") or NONE),
         "open": place < OPEN,
-        "counts": ", ".join(f"{count} {kind}" for kind, count in counts.items() if count) or "no lesion changed",
+        "counts": ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+        or ("no lesion changed" if change.labels else "not compared"),
         "told": [_told(name, label) for name, label in change.labels.items()],
         "plot": change_plot([_plotted(n, c) for n, c in change.labels.items()], "Change of volume (mL)"),
         "labels": len(change.labels),

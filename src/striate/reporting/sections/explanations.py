@@ -58,6 +58,11 @@ def make(folder: Folder) -> Section:
     )
 
 
+def title_of(method: str) -> str:
+    """Return the name of a method for readers."""
+    return METHODS.get(method, (method, ""))[0]
+
+
 def _target(folder: Folder, name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
     first = rows[0]
     try:

@@ -175,4 +175,5 @@ def _note(folder: Folder, tiles: list[dict[str, Any]]) -> str:
     if folder.kind == "prediction":
         return f"Mean over {count} cases; bootstrap interval over subjects.{hidden}"
     small = " With so few cases the interval is itself uncertain." if count < 10 else ""
-    return f"Mean over {count} held-out cases, never seen in training; bootstrap interval over subjects.{small}{hidden}"
+    seen = "never seen in training" if folder.unseen else "whether they were seen in training is not known"
+    return f"Mean over {count} held-out cases, {seen}; bootstrap interval over subjects.{small}{hidden}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from striate.core.counted import counted
 from striate.core.machine import show_seconds
 from striate.reporting.folder import Folder
 from striate.reporting.numbers import compact, joined, number, product
@@ -20,8 +21,9 @@ DONE = {
 
 
 def make(folder: Folder) -> Section:
-    """Return the paragraph of a run or of a prediction."""
-    sentences = _run(folder) if folder.kind == "run" else _prediction(folder)
+    """Return the paragraph of a run, of a calibration or of a prediction."""
+    made = _calibration if folder.calibrated else _run if folder.kind == "run" else _prediction
+    sentences = made(folder)
     if not sentences:
         return Section(
             "methods",
@@ -33,6 +35,31 @@ def make(folder: Folder) -> Section:
 
 def _run(folder: Folder) -> list[str]:
     return [*_network(folder), *_split(folder), *_training(folder), *_preparation(folder), *_machine(folder.record)]
+
+
+def _calibration(folder: Folder) -> list[str]:
+    """Return what `striate calibrate` did; how the model learned is in the report of its run."""
+    if not folder.record:
+        return []
+    name, took = _model_and_time(folder.record)
+    learned = (
+        "which did not learn from them" if folder.unseen else "of which it is not known whether it learned from them"
+    )
+    cases, cohort = _cases(len(folder.cases)), folder.model.get("calibration_cohort", "")
+    return [
+        f"The model {name}, {learned}, segmented {cases} of cohort {cohort}{took}; what it found was set beside the true masks.",
+        "How far it can be trusted was fitted to them, and judged on subjects that were left out. Its weights are unchanged.",
+        *_machine(folder.record),
+    ]
+
+
+def _model_and_time(record: dict[str, Any]) -> tuple[str, str]:
+    """Return with which model something was done, and in what time."""
+    parts = [p for p in str((record.get("options") or {}).get("model") or "").split("/") if p not in ("", ".")]
+    duration = number(record.get("duration_s"))
+    return "/".join(
+        parts[-2:] if parts[-1:] == ["model"] else parts[-1:]
+    ), f" in {show_seconds(duration)}" if duration else ""
 
 
 def _network(folder: Folder) -> list[str]:
@@ -110,13 +137,9 @@ def _prediction(folder: Folder) -> list[str]:
     if not record:
         return []
     options, count = record.get("options") or {}, _count(folder)
-    parts = [p for p in str(options.get("model") or "").split("/") if p not in ("", ".")]
-    name = "/".join(parts[-2:] if parts[-1:] == ["model"] else parts[-1:])
-    duration = number(record.get("duration_s"))
-    text = f"{_cases(count).capitalize()} {'was' if count == 1 else 'were'} {DONE[folder.task]}" + (
-        f" with the model {name}" if name else ""
-    )
-    text += f" in {show_seconds(duration)}." if duration else "."
+    name, took = _model_and_time(record)
+    was, model = "was" if count == 1 else "were", f" with the model {name}" if name else ""
+    text = f"{_cases(count).capitalize()} {was} {DONE[folder.task]}{model}{took}."
     extra = [] if not options.get("tta") else ["Predictions over mirrored copies of the image were averaged."]
     return [text, *extra, *_machine(record)]
 
@@ -135,9 +158,8 @@ def _machine(record: dict[str, Any]) -> list[str]:
         return []
     shown = [f"{name} {versions[name]}" for name in ("striate", "torch") if name in versions]
     tools = f" with {' and '.join(shown)}" if shown else ""
-    return [
-        f"It ran on {machine.get('cores')} cores of {machine.get('processor')}, {machine.get('memory_gb')} GB memory{tools}."
-    ]
+    used = counted(machine.get("cores") or 0, "core")
+    return [f"It ran on {used} of {machine.get('processor')}, {machine.get('memory_gb')} GB memory{tools}."]
 
 
 def _cases(count: int) -> str:
