@@ -12,6 +12,7 @@ import pytest
 import torch
 from nnunet_folder import GOLDEN, seen, weights, write_results
 
+from striate.cli.main import run
 from striate.core.errors import FormatError, ModelError, PlanError, UsageError
 from striate.model.nnunet_weights import translate
 from striate.workflows.import_nnunet import import_nnunet
@@ -145,17 +146,15 @@ def test_weights_of_another_architecture(tmp_path: Path) -> None:
         translate(weights("residual_3d"), "unet", (0, 1, 2), tmp_path)
 
 
-def test_the_command_imports_and_predicts(tmp_path: Path, python) -> None:
-    results = write_results(tmp_path, folds=("0", "1"))
-    done = python("-m", "striate.cli.main", "import", "nnunet", results, "--out", tmp_path / "model", "--json")
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["folds"] == ["0", "1"]
+def test_the_command_imports_and_predicts(tmp_path: Path, capsys) -> None:
+    results, model = write_results(tmp_path, folds=("0", "1")), tmp_path / "model"
+    assert run(["import", "nnunet", str(results), "--out", str(model), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["folds"] == ["0", "1"]
     rng = np.random.default_rng(0)
-    for channel in ("FLAIR", "CT"):
+    files = [str(tmp_path / f"{channel}.nii.gz") for channel in ("FLAIR", "CT")]
+    for path in files:
         image = nib.Nifti1Image(rng.normal(10, 5, (20, 12, 9)).astype(np.float32), np.diag([-1.2, -1, 2, 1]))
-        nib.save(image, tmp_path / f"{channel}.nii.gz")
-    done = python("-m", "striate.cli.main", "predict", tmp_path / "model", tmp_path / "FLAIR.nii.gz",
-                  tmp_path / "CT.nii.gz", "--out", tmp_path / "masks")  # fmt: skip
-    assert done.returncode == 0, done.stderr
+        nib.save(image, path)
+    assert run(["predict", str(model), *files, "--out", str(tmp_path / "masks")]) == 0
     mask = nib.load(next((tmp_path / "masks").glob("*.nii.gz")))
     assert mask.shape == (20, 12, 9)
