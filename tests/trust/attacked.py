@@ -8,6 +8,7 @@ import torch
 from striate.core.case import Case
 from striate.core.image import Image, LabelMap
 from striate.data.prepare import prepare_images
+from striate.inference.engines.pytorch import TorchEngine
 from striate.io.read import read_label
 from striate.io.write import write_image, write_label
 from striate.planning.plan import Plan
@@ -75,7 +76,11 @@ def trained(plan: Plan, steps=70):
 
 
 def victim(plan: Plan, network, seed=0, **more):
-    return Victim(plan, network, prepared(plan, seed), precision="fp32", **more)
+    return Victim(plan, fp32(plan, network), prepared(plan, seed), **more)
+
+
+def fp32(plan: Plan, network):
+    return TorchEngine(network, plan.targets.exclusive, "fp32")
 
 
 def model(plan: Plan, network):

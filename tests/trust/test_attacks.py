@@ -167,7 +167,7 @@ def test_a_case_without_a_mask_cannot_be_attacked(plan, network):
     from dataclasses import replace
 
     with pytest.raises(DataError, match="case h0: no true mask"):
-        Victim(plan, network, replace(ready, classes=None))
+        Victim(plan, attacked.fp32(plan, network), replace(ready, classes=None))
 
 
 class Quantised(torch.nn.Module):

@@ -24,8 +24,8 @@ from striate.core.case import Case
 from striate.core.progress import Bar, Progress, Silent
 from striate.core.targets import Targets
 from striate.data.prepare import prepare
-from striate.inference.engines import Engine
-from striate.inference.predict import engine_of, predict_classes
+from striate.inference.engines.pytorch import TorchEngine
+from striate.inference.predict import predict_classes
 from striate.measure.overlap import dice
 from striate.measure.statistics import Summary, summarise
 from striate.model.model import Model
@@ -178,7 +178,8 @@ def attack_curve(
     """
     epsilons = rising(model, "attack", attacks, ATTACKS, "epsilon", epsilons)
     network = model.network() if network is None else network
-    bench = _Bench(model.plan, network, engine_of(model, network), epsilons, tuple(attacks), seed, effort)
+    engine = TorchEngine(network, model.plan.targets.exclusive)
+    bench = _Bench(model.plan, engine, epsilons, tuple(attacks), seed, effort)
     done, labelled = list[_Attacked](), Labelled(cases, budget_s)
     with (progress or Silent()).bar("Attacks", max(1, len(labelled.cases))) as bar:
         for number, case in labelled:
@@ -215,14 +216,13 @@ class _Bench:
     def __init__(
         self,
         plan: Plan,
-        network: nn.Module,
-        engine: Engine,
+        engine: TorchEngine,
         epsilons: tuple[float, ...],
         attacks: tuple[str, ...],
         seed: int,
         effort: Effort | None,
     ) -> None:
-        self.plan, self.network, self.engine, self.seed, self.effort = plan, network, engine, seed, effort
+        self.plan, self.engine, self.seed, self.effort = plan, engine, seed, effort
         self.epsilons, self.attacks = epsilons, attacks
 
     @property
@@ -236,8 +236,7 @@ class _Bench:
         if ready.classes is None or not ready.classes.any():
             return None
         elsewhere = 1.0 if self.effort is None else self.effort.elsewhere
-        precision = "bf16" if self.engine.precision == "bf16" else "fp32"
-        return Victim(self.plan, self.network, ready, elsewhere=elsewhere, seed=self.seed, precision=precision)
+        return Victim(self.plan, self.engine, ready, elsewhere=elsewhere, seed=self.seed)
 
     def dice(self, victim: Victim, image: Tensor) -> float:
         """Return the Dice of an image as the model predicts it, mean over the labels that the case has."""

@@ -40,16 +40,21 @@ class TorchEngine:
 
     def __call__(self, tiles: Tensor) -> Tensor:
         """Return probabilities (B, K, *patch) float32 of `tiles` (B, C, *patch) float32."""
-        layout = torch.channels_last_3d if tiles.ndim == 5 else torch.channels_last
         was_training = self._network.training
         self._settle()
         try:
-            with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16, self.precision == "bf16"):
-                logits = self._network(tiles.to(self._device).contiguous(memory_format=layout)).float()
-                shares = logits.softmax(1) if self._exclusive else logits.sigmoid()
+            with torch.inference_mode():
+                shares = self.shares(tiles)
         finally:
             self._network.train(was_training)
         return torch.as_tensor(shares, device=tiles.device)
+
+    def shares(self, tiles: Tensor) -> Tensor:
+        """Return the same on the network's device, in the mode that the network is in; gradients are kept where they are on."""
+        layout = torch.channels_last_3d if tiles.ndim == 5 else torch.channels_last
+        with torch.autocast(self._device.type, torch.bfloat16, self.precision == "bf16"):
+            logits: Tensor = self._network(tiles.to(self._device).contiguous(memory_format=layout)).float()
+        return logits.softmax(1) if self._exclusive else logits.sigmoid()
 
     @property
     def network(self) -> nn.Module:

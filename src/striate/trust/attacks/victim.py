@@ -15,18 +15,17 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from striate.core.errors import DataError, expected
 from striate.data.prepare import Prepared
 from striate.data.tissue_contrast import find_object, tissue_contrast
-from striate.inference.engines.pytorch import native_precision
+from striate.inference.engines.pytorch import TorchEngine
 from striate.inference.sliding_window import PIXELS_AT_ONCE
 from striate.inference.tiling import Tiling
 from striate.planning.plan import Plan
 from striate.training import losses
-from striate.training.step import channels_last
 
 KEPT_VOXELS = 4_000_000
 """Windows of up to so many voxels together keep what they need for their gradient; more are computed twice."""
@@ -41,14 +40,14 @@ class Victim:
 
     Parameters
     ----------
-    plan, network
-        Of the model; the network is put into the mode that it predicts in.
+    plan
+        Of the model.
+    engine
+        Computes the network, which is put into the mode that it predicts in.
     prepared
         The case, with its classes.
     elsewhere
         Share of the windows without a true label that are attacked too, chosen by `seed`.
-    precision
-        ``bf16`` or ``fp32``; by default what this processor predicts in.
 
     Attributes
     ----------
@@ -72,20 +71,19 @@ class Victim:
     def __init__(
         self,
         plan: Plan,
-        network: nn.Module,
+        engine: TorchEngine,
         prepared: Prepared,
         *,
         elsewhere: float = 1.0,
         seed: int = 0,
-        precision: str | None = None,
     ) -> None:
         if prepared.classes is None:
             here = f"case {prepared.case}"
             raise DataError(
                 expected(here, "no true mask", "an attack needs the mask that it spoils"), case=prepared.case
             )
-        self.plan, self.network = plan, network.eval()
-        self.device = next((p.device for p in network.parameters()), torch.device("cpu"))
+        self.plan, self._engine = plan, engine
+        self.device = next((p.device for p in engine.network.eval().parameters()), torch.device("cpu"))
         self.image = torch.from_numpy(np.array(prepared.array, dtype=np.float32)).to(self.device)
         self.classes = torch.from_numpy(np.array(prepared.classes)).to(self.device)
         objects = [find_object(channel, prepared.grid.spacing_mm) for channel in prepared.array]
@@ -93,7 +91,6 @@ class Victim:
         pairs = zip(prepared.array, objects, strict=True)
         self.contrast = torch.tensor([tissue_contrast(channel, found) for channel, found in pairs], device=self.device)
         self._low, self._high = (self._per_channel(f(self.image.flatten(1), 1)) for f in (torch.amin, torch.amax))
-        self._bf16 = (precision or native_precision()) == "bf16"
         self._loss = losses.create(plan.training.loss, plan.task.outputs)
         self._lay_out(prepared.classes, elsewhere, np.random.default_rng(seed))
         still = [i for i in range(len(self._boxes)) if i not in set(self.active)]
@@ -204,11 +201,8 @@ class Victim:
         tiles = torch.stack([padded[(slice(None), *self._boxes[i])] for i in group]).detach()
         tiles.requires_grad_(gradient)
         given = tiles if self._flat is None else tiles.squeeze(2 + self._flat)
-        given = given.contiguous(memory_format=channels_last(self.plan.network.spatial_dims))
-        with torch.set_grad_enabled(gradient), torch.autocast(self.device.type, torch.bfloat16, self._bf16):
-            logits = self.network(given).float()
         with torch.set_grad_enabled(gradient):
-            shares = logits.softmax(1) if self.plan.targets.exclusive else logits.sigmoid()
+            shares = self._engine.shares(given)
         return tiles, shares if self._flat is None else shares.unsqueeze(2 + self._flat)
 
     def _compare(self, padded_shares: Tensor) -> Tensor:
