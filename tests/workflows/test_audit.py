@@ -150,6 +150,12 @@ def test_bad_input_gets_its_sentence(place, run, mixed, cohort_of):
     other = cohort_of(place / "other", channels=("t1", "t2"))
     with pytest.raises(ModelError, match="trained on flair, so flair is missing"):
         audit(run, other, out=place / "x")
+    renamed = cohort_of(place / "renamed")
+    (renamed.parent if renamed.is_file() else renamed).joinpath("labels.json").write_text(
+        '{"0": "background", "2": "lesion"}'
+    )
+    with pytest.raises(DataError, match="'lesion' is the value 2 of its masks; the model draws it as 1"):
+        audit(run, renamed, out=place / "x")
     with pytest.raises(UsageError, match="Did you mean 'ece'"):
         audit(run, mixed, out=place / "x", require="ecce<=0.1")
     with pytest.raises(UsageError, match="at least 20 s are needed"):

@@ -34,6 +34,7 @@ from striate.workflows.audit_answers import answers, numbers
 from striate.workflows.audit_card import card_part, read_part, text_of
 from striate.workflows.audit_cases import Sides
 from striate.workflows.audit_cheap import annotation, calibration, cost, coverage, groups, performance
+from striate.workflows.unseen import check_labels
 
 DEFAULT_BUDGET = "20m"
 LEAST_BUDGET_S = 20.0
@@ -117,7 +118,7 @@ def audit(
     ModelError
         When the channels of the cohort are others than the model's.
     DataError
-        When the cohort has no masks, or `out` holds something else.
+        When the cohort has no masks or gives another value to a label of the model, or `out` holds something else.
     Interrupted
         After SIGINT or SIGTERM; `resume` goes on.
     """
@@ -134,6 +135,7 @@ def audit(
         "cohort": str(Path(cohort).resolve()), "hardened": None if other is None else str(other.folder.resolve()),
     }  # fmt: skip
     _place(out, asked, resume=resume)
+    check_labels(model, opened, progress)
     sides = Sides.of(model, opened, progress)
     for note in sides.notes:
         progress.note(note)

@@ -12,11 +12,12 @@ import numpy as np
 from striate.core.case import Case
 from striate.core.counted import counted
 from striate.core.errors import DataError, StriateError, expected
-from striate.core.files import hash_file, read_json
-from striate.core.progress import Progress, each
+from striate.core.files import read_json
+from striate.core.progress import Progress
 from striate.data.cohort import Cohort
 from striate.inference.inputs import check_headers, match
 from striate.model.model import Model
+from striate.workflows.unseen import hashes_of, subjects_with
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +72,7 @@ class Sides:
                          "an audit sets predictions beside the truth, so masks are needed",
                          "A CSV names them: subject,flair,label"),
             )  # fmt: skip
-        hashes = {
-            f"{c.name}/{name}": hash_file(path)
-            for c in each(progress, "Read", cases, len(cases))
-            for name, path in c.channels.items()
-        }
+        hashes = hashes_of(cases, progress)
         notes = []
         taught, fitted = model.facts.get("training_images"), _fitted_images(model)
         if taught is None:
@@ -88,12 +85,8 @@ class Sides:
                 " subjects is not known."
             )
 
-        def subjects(of: Any) -> set[str]:
-            seen = frozenset(of or ())
-            return {c.subject for c in cases if any(hashes[f"{c.name}/{n}"] in seen for n in c.channels)}
-
-        learned = subjects(taught)
-        judged = subjects(fitted) - learned
+        learned = subjects_with(cases, hashes, frozenset(taught or ()))
+        judged = subjects_with(cases, hashes, fitted or frozenset()) - learned
         known = [c for c in cases if c.label is not None]
         found = cls(
             tuple(c for c in known if c.subject not in learned | judged),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from striate.core.case import Case
 from striate.core.errors import DataError, expected
 from striate.core.files import hash_file
-from striate.core.progress import Progress
+from striate.core.progress import Progress, each
 from striate.data.cohort import Cohort
 from striate.inference.inputs import check_headers, match
 from striate.inference.memory import check_memory
@@ -102,19 +102,13 @@ def unseen(
                 f"model {one.folder}: which images it learned from is not known. Numbers hold only if none of them is in"
                 f" cohort {cohort.name}."
             )
-    read, kept, subjects = dict[str, str](), list[Case](), set[str]()
-    for case in labelled:
-        hashes = {f"{case.name}/{name}": hash_file(path) for name, path in case.channels.items()}
-        if taught & set(hashes.values()):
-            subjects.add(case.subject)
-        else:
-            read |= hashes
-            kept.append(case)
-    candidates = {case.subject for case in kept} - subjects
-    for case in cohort.cases:  # a visit without a mask here may have had one in training
-        if case.label is None and case.subject in candidates and taught & set(map(hash_file, case.channels.values())):
-            subjects.add(case.subject)
-    kept = [case for case in kept if case.subject not in subjects]
+    matched = {case.name: case for case in labelled}
+    cases = [
+        matched.get(case.name, case) for case in cohort.cases
+    ]  # a visit without a mask here may have had one in training
+    hashes = hashes_of(cases, progress)
+    learned = subjects_with(cases, hashes, taught)
+    kept = [case for case in labelled if case.subject not in learned]
     if len(kept) < len(labelled):
         left = f"{len(labelled) - len(kept)} of {len(labelled)} cases"
         if not kept:
@@ -123,5 +117,22 @@ def unseen(
                          "subjects that it never saw are needed", "Its own held-out cases were measured when it was trained.")
             )  # fmt: skip
         progress.warn(f"cohort {cohort.name}: the model learned from the subjects of {left}; they are left out.")
-    names = {case.name for case in kept}
-    return kept, {key: value for key, value in read.items() if key.rpartition("/")[0] in names}
+    return kept, {key: hashes[key] for case in kept for key in _keys(case)}
+
+
+def hashes_of(cases: Sequence[Case], progress: Progress) -> dict[str, str]:
+    """Return "CASE/CHANNEL" → SHA-256 of every image."""
+    return {
+        key: hash_file(path)
+        for case in each(progress, "Read", cases, len(cases))
+        for key, path in zip(_keys(case), case.channels.values(), strict=True)
+    }
+
+
+def subjects_with(cases: Sequence[Case], hashes: Mapping[str, str], images: Collection[str]) -> set[str]:
+    """Return the subjects of whom one image at least has a hash that is in `images`."""
+    return {case.subject for case in cases if any(hashes[key] in images for key in _keys(case))}
+
+
+def _keys(case: Case) -> list[str]:
+    return [f"{case.name}/{name}" for name in case.channels]
