@@ -135,7 +135,7 @@ def judged(monkeypatch):
         out.mkdir()
         Findings((fine, doubtful, bad)).write(out)
         Record("predict", facts={"peak_rss_bytes": 1, "limits": [GUARANTEE]}, duration_s=1.0).write(out / "record.json")
-        facts = {"seconds": {"network": 1.0}, "precision": "fp32"}
+        facts = {"seconds": {"network": 1.0}, "engine": "torch", "precision": "fp32"}
         names = [SimpleNamespace(name=case.case) for case in (fine, doubtful, bad)]
         return [SimpleNamespace(case=n, path=out / f"{n.name}.nii.gz", probabilities={}, facts=facts) for n in names]
 
@@ -329,3 +329,21 @@ def test_memory_stays_below_two_gigabytes_and_imports_stay_lean(tmp_path):
     assert int(measured.split()[1]) < 2.0e9
     assert (read_label(tmp_path / "out" / "a.nii").array == 2).all()
     assert loaded == "lean"
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+def test_the_engine_that_was_asked_for_computes_and_is_recorded(one, tmp_path, engine, capsys):
+    scan = str(_scan(tmp_path / "scan.nii.gz"))
+    assert run(["predict", str(one), scan, "--out", str(tmp_path / "out"), "--engine", engine]) == 0
+    record = json.loads((tmp_path / "out" / "record.json").read_text())
+    assert record["facts"]["engine"]["name"] == record["facts"]["cases"]["scan"]["engine"] == engine
+    assert record["options"]["engine"] == engine and f"{engine}: " in capsys.readouterr().err
+
+
+def test_engines_that_are_unknown_or_cannot_do_it(one, tmp_path, capsys):
+    scan, out = str(_scan(tmp_path / "scan.nii.gz")), str(tmp_path / "out")
+    assert run(["predict", str(one), scan, "--out", out, "--engine", "tensorrt"]) == 2
+    assert "unknown engine 'tensorrt'" in capsys.readouterr().err
+    assert run(["predict", str(one), scan, "--out", out, "--engine", "openvino", "--uncertainty", "ensemble"]) == 2
+    assert "--uncertainty ensemble is computed by torch" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -28,6 +28,9 @@ def command(
     exact: Annotated[
         bool, typer.Option("--exact", help="For a model imported from nnU-Net: the very masks that nnU-Net gives.")
     ] = False,
+    engine: Annotated[
+        str, typer.Option(help="What computes: auto (the faster that agrees, as measured), torch or openvino.")
+    ] = "auto",
     save_probabilities: Annotated[
         bool, typer.Option("--save-probabilities", help="Also write a probability map per label or region.")
     ] = False,
@@ -44,7 +47,7 @@ def command(
     progress = Screen(quiet=as_json)
     found = predict(
         model, inputs, out, save_probabilities=save_probabilities, save_uncertainty=save_uncertainty,
-        uncertainty=uncertainty, ensemble=ensemble or (), tta=tta, crf=crf, exact=exact, progress=progress,
+        uncertainty=uncertainty, ensemble=ensemble or (), tta=tta, crf=crf, exact=exact, engine=engine, progress=progress,
     )  # fmt: skip
     if not (out / "findings.json").exists():
         _show_whole(out, as_json=as_json)
@@ -124,9 +127,10 @@ def _show(found: list[Any], findings: dict[str, Any], out: Path, record: dict[st
     for prediction in found[:ROWS_SHOWN]:
         seconds = prediction.facts["seconds"]
         stages = ", ".join(f"{name} {show_seconds(value)}" for name, value in seconds.items())
-        say(
-            f"{prediction.case.name}: {show_seconds(sum(seconds.values()))} ({stages}), {prediction.facts['precision']}"
-        )
+        said = f"{prediction.facts['engine']} {prediction.facts['precision']}"
+        say(f"{prediction.case.name}: {show_seconds(sum(seconds.values()))} ({stages}), {said}")
+    if "engine" in record["facts"]:
+        say(f"{record['facts']['engine']['name']}: {record['facts']['engine']['reason']}")
     for line in _reviews(findings, record["facts"]["limits"]):
         say(line)
     say(f"{len(found)} mask{'s' if len(found) > 1 else ''}, findings.csv and record.json in {out}")

@@ -113,7 +113,7 @@ class Model:
             known = {
                 "channels": plan.task.channels, "label_names": names, "regions": plan.task.regions,
                 "network": plan.network.name, "parameters": sum(t.numel() for t in state_dict.values()),
-                "activations_per_voxel": _activations_per_voxel(plan),
+                **_cost_per_voxel(plan),
                 "striate_version": versions().get("striate", "unknown"), "date": datetime.now(UTC).date().isoformat(),
                 **plain(facts),
                 "weights_sha256": hash_file(beside / WEIGHTS),
@@ -146,11 +146,15 @@ class Model:
         return network.eval()
 
 
-def _activations_per_voxel(plan: Plan) -> float:
-    """Return how many numbers all layers put out per voxel of a patch; prediction judges its memory by it."""
+def _cost_per_voxel(plan: Plan) -> dict[str, float]:
+    """Return how many numbers all layers put out, and multiply-accumulates, per voxel of a patch: memory and time go by them."""
     patch = plan.inference.patch
     cost = network_cost(plan.task, plan.network, patch, plan.training.length)
-    return round(cost.activations / math.prod(seen_patch(patch, plan.network.spatial_dims)), 3)
+    voxels = math.prod(seen_patch(patch, plan.network.spatial_dims))
+    return {
+        "activations_per_voxel": round(cost.activations / voxels, 3),
+        "macs_per_voxel": round(cost.macs / voxels, 1),
+    }
 
 
 def _find(path: Path) -> Path:

@@ -14,7 +14,8 @@ from striate.core.image import Image, LabelMap
 from striate.core.machine import memory_available_bytes, peak_rss_bytes, show_bytes
 from striate.core.progress import Progress, Silent
 from striate.core.record import Record, Stopwatch
-from striate.inference.engines.uncertainty import made_by, open_uncertain, way_of
+from striate.inference.engines.choose import AUTO, Chosen, choose, macs_of
+from striate.inference.engines.uncertainty import made_by, open_uncertain, refuse_idle_mirrors, way_of
 from striate.inference.exact import facts_of_nnunet
 from striate.inference.inputs import check_headers, gather
 from striate.inference.memory import check_memory
@@ -48,6 +49,7 @@ def predict(
     tta: bool = False,
     crf: bool = False,
     exact: bool = False,
+    engine: str = AUTO,
     progress: Progress | None = None,
 ) -> list[Prediction] | list[WholePrediction]:
     """Predict all cases in `inputs` and write masks and findings, or classes, into the new folder `out`.
@@ -79,6 +81,8 @@ def predict(
     exact
         Give the masks that nnU-Net itself would (`striate.inference.exact`), for a model that was imported from it. No
         probabilities are kept, so that nothing which needs them can be asked for or told.
+    engine
+        ``auto``, ``torch`` or ``openvino`` (`striate.inference.engines.choose`); which one it was, and why, is in the record.
     progress
         Who listens; by default nobody.
 
@@ -100,12 +104,15 @@ def predict(
     asked = {
         "model": model.folder, "inputs": given, "out": out, "save_probabilities": save_probabilities, "tta": tta, "crf": crf,
     }  # fmt: skip
-    of_masks = {"uncertainty": uncertainty, "ensemble": ensemble, "save_uncertainty": save_uncertainty, "exact": exact}
+    of_masks = {
+        "uncertainty": uncertainty, "ensemble": ensemble, "save_uncertainty": save_uncertainty, "exact": exact,
+        "engine": "" if engine == AUTO else engine,
+    }  # fmt: skip
     if model.plan.task.kind != "segmentation":
         _refuse_for_whole(model, of_masks)
         return predict_whole_cases(model, cases, out, asked, progress, watch)
     ways = {"uncertainty": way_of(uncertainty, ensemble, tta=tta), "ensemble": [Path(p) for p in ensemble]}
-    asked |= {**of_masks, **ways}
+    asked |= {**of_masks, **ways, "engine": engine}
     if exact:
         _refuse_beside_exact(model, asked)
     return predict_masks(model, cases, out, asked, progress, watch)
@@ -127,6 +134,10 @@ def _refuse_beside_exact(model: Model, asked: Mapping[str, Any]) -> None:
                 f"{_option(name)}: --exact gives the mask that nnU-Net gives, mirrored as its training allows,"
                 f" and keeps no probabilities; leave one of them away."
             )
+    if asked["engine"] not in (AUTO, "torch"):
+        raise UsageError(
+            f"--engine {asked['engine']}: --exact computes as nnU-Net does, by torch; leave one of them away."
+        )
     if asked["uncertainty"] != "none":
         raise UsageError(
             f"--uncertainty {asked['uncertainty']}: --exact averages all folds already and keeps no probabilities;"
@@ -147,8 +158,9 @@ def predict_masks(
     found, findings = list[Prediction](), list[CaseFindings]()
     with filling(out) as folder, progress.bar("predict", len(cases)) as bar:
         others = [Model.open(path) for path in options["ensemble"]]
-        engine = None if exact else open_uncertain(model, way, others)
+        chosen = None if exact else _engine(model, cases, way, others, str(options["engine"]), progress)
         judge = Judge(model, {"exact": True} if exact else made_by(way, crf=crf, others=others), progress)
+        engine = chosen.engine if chosen else None
         maps_in = folder / "probabilities" if options["save_probabilities"] else None
         for index, case in enumerate(cases):
             prediction, evidence = examine(
@@ -168,8 +180,20 @@ def predict_masks(
             maps = {name: out / path.relative_to(folder) for name, path in prediction.probabilities.items()}
             found.append(replace(prediction.stored(out / mask.name, maps), observed=None, warnings=judged.warnings))
         Findings(tuple(findings)).write(folder)
-        _record(options, model, found, folder, watch, judge.limits).write(folder / "record.json")
+        _record(options, model, found, folder, watch, judge.limits, chosen).write(folder / "record.json")
     return found
+
+
+def _engine(model: Model, cases: list[Case], way: str, others: list[Model], name: str, progress: Progress) -> Chosen:
+    """Return what computes the network, or networks."""
+    if way not in ("none", "tta"):
+        if name not in (AUTO, "torch"):
+            raise UsageError(f"--engine {name}: --uncertainty {way} is computed by torch; leave one of them away.")
+        return Chosen(open_uncertain(model, way, others), f"--uncertainty {way} is computed by it", {})
+    refuse_idle_mirrors(model, way)
+    copies = 2 ** len(model.plan.inference.mirror_axes) if way == "tta" else 1
+    grids = [check_headers(case, len(model.plan.preparation.spacing_mm))[0] for case in cases]
+    return choose(model, cases[0], name, macs=lambda: copies * macs_of(model, grids), tell=progress.note)
 
 
 def _announce(model: Model, cases: list[Case], progress: Progress, *, tta: bool, crf: bool, exact: bool) -> None:
@@ -217,12 +241,14 @@ def _record(
     folder: Path,
     watch: Stopwatch,
     limits: Sequence[str],
+    chosen: Chosen | None,
 ) -> Record:
     read = {f"{p.case.name}/{name}": hash_file(path) for p in found for name, path in p.case.channels.items()}
     written = {str(p.relative_to(folder)): hash_file(p) for p in sorted(folder.rglob("*")) if p.is_file()}
     facts = {
         "peak_rss_bytes": peak_rss_bytes(), "weights_sha256": model.facts.get("weights_sha256"),
         "limits": list(limits),
+        **({"engine": chosen.to_dict()} if chosen else {}),
         "cases": {p.case.name: p.facts for p in found},
         **({"regions": model.plan.task.regions} if model.plan.task.regions else {}),
     }  # fmt: skip

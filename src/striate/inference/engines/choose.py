@@ -11,11 +11,12 @@ import atexit
 import hashlib
 import importlib.metadata
 import json
+import math
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,16 @@ from typing import Any
 from striate.core.case import Case
 from striate.core.errors import DataError, ResourceError, StriateError, UsageError
 from striate.core.files import filling, read_json, write_json
+from striate.core.image import Grid, to_ras
 from striate.core.machine import processor
 from striate.core.names import lookup
+from striate.data.resample import new_shape
 from striate.inference.engines import ENGINES, Engine, open_engine
 from striate.inference.engines.openvino import COMPILED, NETWORK, PARITY, OpenVINOEngine
 from striate.inference.engines.pytorch import native_precision
+from striate.inference.tiling import Tiling
 from striate.model.model import Model
+from striate.planning.cost import network_cost
 
 FOLDER = "openvino"
 AUTO = "auto"
@@ -62,9 +67,19 @@ class Chosen:
     reason: str
     parity: dict[str, Any]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return it for a record."""
+        engine = {"name": self.engine.name, "precision": self.engine.precision, "reason": self.reason}
+        return {**engine, **({"parity": self.parity} if self.parity else {})}
+
 
 def choose(
-    model: Model, case: Case, name: str = AUTO, *, macs: float = 0.0, tell: Callable[[str], None] = lambda note: None
+    model: Model,
+    case: Case,
+    name: str = AUTO,
+    *,
+    macs: Callable[[], float] = lambda: 0.0,
+    tell: Callable[[str], None] = lambda note: None,
 ) -> Chosen:
     """Return the engine for `model`.
 
@@ -77,7 +92,7 @@ def choose(
     name
         ``auto``, or one of `ENGINES`, which is then taken whether it is faster or not.
     macs
-        Multiply-accumulates of the work to come; see `WORTH_MACS`.
+        Gives the multiply-accumulates of the work to come; see `WORTH_MACS`.
     tell
         Called before something that takes long.
 
@@ -98,7 +113,7 @@ def choose(
         folder = model.folder / FOLDER / _key(model)
         parity = _read(folder)
         if parity is None:
-            if name == AUTO and macs < WORTH_MACS:
+            if name == AUTO and macs() < WORTH_MACS:
                 return _torch(model, "the work is too small for preparing another engine")
             tell("preparing OpenVINO for this model, once: converting the network and comparing it with PyTorch")
             folder, parity = _make(model, case, folder)
@@ -113,6 +128,21 @@ def choose(
         return Chosen(engine, f"measured {times:.1f} times as fast as PyTorch here; {_told(parity)}", parity)
     except StriateError as error:
         return _else_torch(model, name, str(error))
+
+
+def macs_of(model: Model, grids: Iterable[Grid]) -> float:
+    """Return the multiply-accumulates of predicting images on these grids; an upper estimate, as if nothing were cut away."""
+    plan = model.plan
+    per_voxel = model.facts.get("macs_per_voxel")
+    if per_voxel is None:
+        cost = network_cost(plan.task, plan.network, plan.inference.patch)
+        per_voxel = cost.macs / math.prod(plan.inference.patch)
+    voxels = 0
+    for grid in grids:
+        turned = to_ras(grid)[1]
+        shape = new_shape(turned.shape, turned.spacing_mm, plan.preparation.spacing_mm)
+        voxels += Tiling.of(shape, plan.inference.patch, plan.inference.overlap).count * math.prod(plan.inference.patch)
+    return float(per_voxel) * voxels
 
 
 def _torch(model: Model, reason: str, parity: dict[str, Any] | None = None) -> Chosen:

@@ -71,13 +71,24 @@ def open_uncertain(model: Model, uncertainty: str, others: Sequence[Model] = ())
         When the models are not of one task.
     """
     lookup("uncertainty", uncertainty, UNCERTAINTIES)
-    if uncertainty == "tta" and not model.plan.inference.mirror_axes:
-        raise UsageError(
-            "--uncertainty tta: inference.mirror_axes is () in the model's plan, so there is nothing to average; leave it away."
-        )
+    refuse_idle_mirrors(model, uncertainty)
     if others and uncertainty != "ensemble":
         raise UsageError(f"--ensemble MODEL was given with --uncertainty {uncertainty}; leave one of them away.")
     if uncertainty == "ensemble":
         return open_ensemble([model, *others])
     network, exclusive = model.network(), model.plan.targets.exclusive
     return DropoutEngine(network, exclusive) if uncertainty == "dropout" else open_engine(network, exclusive=exclusive)
+
+
+def refuse_idle_mirrors(model: Model, uncertainty: str) -> None:
+    """Refuse ``tta`` where the plan mirrors nothing.
+
+    Raises
+    ------
+    UsageError
+        Then.
+    """
+    if uncertainty == "tta" and not model.plan.inference.mirror_axes:
+        raise UsageError(
+            "--uncertainty tta: inference.mirror_axes is () in the model's plan, so there is nothing to average; leave it away."
+        )
