@@ -1,0 +1,157 @@
+"""Measures ``striate predict`` against ``nnUNetv2_predict``: the same weights, windows and overlap, nothing mirrored.
+
+    python benchmarks/vs_peers/predict.py WORK DATASET [pairs network cases] [--pairs 5] [--cases 1 4 20]
+
+WORK and DATASET as in peer.py, which sets up what is missing. Both are whole programs on the cores that this process may use.
+
+    pairs     one case, from the start of the process to its exit, alternating; ratios of times pair by pair
+    network   one window: seconds, and the share of the greatest bf16 rate of matrix products measured in the same minute
+    cases     Striate alone: several cases in one call, seconds and the most memory held at one time
+
+What Striate converts once per model is made before and timed by itself. Prints one JSON document per word.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from exact import imported
+from peer import Peer, add_arguments, cores, measured
+
+from striate.core.case import Case
+from striate.core.machine import describe
+from striate.inference.engines.choose import choose
+from striate.io.read import read_label
+from striate.measure.overlap import dice
+from striate.model.model import Model
+
+WORDS = ("pairs", "network", "cases")
+STRIATE = str(Path(sys.executable).with_name("striate"))
+SIZES = (1024, 2048, 4096)
+
+
+def prepared_model(peer: Peer, images: list[Path]) -> tuple[Model, float]:
+    """Return the imported model with what its engine needs, and the seconds that this took (0 where it was there)."""
+    folder = peer.work / "striate-unmirrored"
+    model = Model.open(folder) if folder.exists() else imported(peer, folder, mirror=False)
+    begin = time.monotonic()
+    chosen = choose(model, Case("case", "case", dict(zip(model.channels, images, strict=True))), "openvino")
+    del chosen
+    return model, round(time.monotonic() - begin, 1)
+
+
+def pairs(peer: Peer, model: Model, images: list[Path], count: int) -> dict[str, object]:
+    """Measure both programs on one case, in turns."""
+    rows, agreement = [], {}
+    with tempfile.TemporaryDirectory(prefix="striate-pairs-") as name:
+        place = Path(name)
+        for pair in range(count):
+            out = place / f"ours{pair}"
+            ours = measured([STRIATE, "predict", str(model.folder), *map(str, images), "--out", str(out)])
+            theirs = peer.predict(images, place / f"theirs{pair}", mirror=False)
+            rows.append((ours, theirs))
+            print(f"pair {pair + 1}: {ours.seconds} s, {theirs.seconds} s", file=sys.stderr, flush=True)
+        first, second = (read_label(next((place / who).glob("*.nii.gz"))) for who in ("ours0", "theirs0"))
+        for label, values in model.plan.targets.sets.items():
+            agreement[label] = round(dice(np.isin(first.array, values), np.isin(second.array, values)), 4)
+        engine = json.loads((place / "ours0" / "record.json").read_text())["facts"]["engine"]
+    ratios = sorted(theirs.seconds / ours.seconds for ours, theirs in rows)
+    return {
+        "pairs": count, "ratio": round(statistics.median(ratios), 2), "ratios": [round(r, 2) for r in ratios],
+        "striate_s": statistics.median(o.seconds for o, _ in rows), "nnunet_s": statistics.median(t.seconds for _, t in rows),
+        "striate_peak_gb": round(max(o.peak_bytes for o, _ in rows) / 1e9, 2),
+        "nnunet_peak_gb": round(max(t.peak_bytes for _, t in rows) / 1e9, 2),
+        "dice_of_both_masks": agreement, "engine": engine,
+    }  # fmt: skip
+
+
+def matmul_peak_flops() -> float:
+    """Return the greatest rate of bf16 matrix products, in operations per second, over `SIZES`."""
+    best = 0.0
+    for size in SIZES:
+        a, b = torch.randn(size, size).bfloat16(), torch.randn(size, size).bfloat16()
+        out = torch.empty(size, size, dtype=torch.bfloat16)
+        for _ in range(8):
+            start = time.perf_counter()
+            torch.matmul(a, b, out=out)
+            best = max(best, 2 * size**3 / (time.perf_counter() - start))
+    return best
+
+
+def network(model: Model, images: list[Path], repeats: int = 7) -> dict[str, object]:
+    """Measure one window, in turns with matrix products."""
+    engine = choose(model, Case("case", "case", dict(zip(model.channels, images, strict=True))), "openvino").engine
+    tile = torch.randn(1, len(model.channels), *model.plan.inference.patch)
+    operations = 2 * float(model.facts["macs_per_voxel"]) * math.prod(model.plan.inference.patch)
+    engine(tile)
+    seconds, peaks = [], []
+    for _ in range(repeats):
+        peaks.append(matmul_peak_flops())
+        start = time.perf_counter()
+        engine(tile)
+        seconds.append(time.perf_counter() - start)
+    shares = sorted(operations / s / p for s, p in zip(seconds, peaks, strict=True))
+    middle, peak = statistics.median(seconds), statistics.median(peaks)
+    return {
+        "window": model.plan.inference.patch, "seconds": round(middle, 3),
+        "tflop": round(operations / 1e12, 3), "tflops": round(operations / middle / 1e12, 2),
+        "matmul_tflops": round(peak / 1e12, 2), "share": round(statistics.median(shares), 3),
+        "shares": [round(s, 3) for s in shares],
+    }  # fmt: skip
+
+
+def cases(peer: Peer, model: Model, counts: list[int]) -> list[dict[str, object]]:
+    """Measure calls with several cases; those of the dataset are repeated."""
+    names = sorted(p.name.removesuffix("_0000.nii.gz") for p in peer.dataset.glob("imagesTr/*_0000.nii.gz"))
+    found = []
+    for count in counts:
+        with tempfile.TemporaryDirectory(prefix="striate-cases-") as name:
+            place = Path(name)
+            (place / "in").mkdir()
+            for i in range(count):
+                for path in sorted(peer.dataset.glob(f"imagesTr/{names[i % len(names)]}_????.nii.gz")):
+                    (place / "in" / f"case{i:03d}{path.name[-12:]}").symlink_to(path.resolve())
+            cost = measured([STRIATE, "predict", str(model.folder), str(place / "in"), "--out", str(place / "out")])
+        found.append({"cases": count, "seconds": cost.seconds, "peak_gb": round(cost.peak_bytes / 1e9, 2)})
+        print(found[-1], file=sys.stderr, flush=True)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser)
+    parser.add_argument("words", nargs="*", default=list(WORDS), help=f"of {', '.join(WORDS)}")
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--cases", type=int, nargs="*", default=[1, 4, 20])
+    given = parser.parse_args()
+    peer = Peer(given.work.resolve(), given.dataset.resolve())
+    peer.set_up()
+    case = min(peer.dataset.glob("imagesTr/*_0000.nii.gz")).name.removesuffix("_0000.nii.gz")
+    images = sorted(peer.dataset.glob(f"imagesTr/{case}_????.nii.gz"))
+    model, once_s = prepared_model(peer, images)
+    about = {
+        "case": case, "network": f"{model.plan.network.name}, {model.facts['parameters']:,} parameters",
+        "converted_once_s": once_s, "machine": {**describe(), "cores_used": cores()},
+    }  # fmt: skip
+    print(json.dumps(about), flush=True)
+    for word in given.words:
+        if word == "pairs":
+            found: object = pairs(peer, model, images, given.pairs)
+        elif word == "network":
+            found = network(model, images)
+        else:
+            found = cases(peer, model, given.cases)
+        print(json.dumps({word: found}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
