@@ -170,6 +170,10 @@ def test_what_cannot_be_calibrated_is_refused_before_anything_is_predicted(train
     nib.save(nib.Nifti1Image(np.asarray(whole.dataobj)[1:], whole.affine), path)
     with pytest.raises(DataError, match="s5: its mask"):
         calibrate(trained, tmp_path / "cohort", tmp_path / "out")
+    scan = np.arange(whole.shape[0] * whole.shape[1] * whole.shape[2], dtype=np.int16).reshape(whole.shape)
+    nib.save(nib.Nifti1Image(scan, whole.affine), path)
+    with pytest.raises(DataError, match=r"s5: its mask .* different values.* Are image and mask exchanged\?"):
+        calibrate(trained, tmp_path / "cohort", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

@@ -30,6 +30,7 @@ from striate.trust.evidence import CaseEvidence
 from striate.trust.examine import examine
 from striate.trust.label_errors import doubt_mask
 from striate.trust.trust import Trust
+from striate.workflows.unseen import check_mask
 
 Row = dict[str, Any]
 KEPT = ("dice", "lesion_f1", "volume_error_ml")
@@ -82,6 +83,7 @@ def measure_cases(
 
 def _row(model: Model, trust: Trust | None, engine: Engine, case: Case, fresh: set[str], *, tta: bool) -> Row:
     truth = read_label(Path(str(case.label)))
+    check_mask(case, truth)
     with EnergyMeter() as meter:
         start = time.monotonic()
         prediction, evidence = examine(model, case, engine=engine, truth=truth, tta=tta)

@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from striate.core.case import Case
 from striate.core.errors import DataError, expected
 from striate.core.files import hash_file
+from striate.core.image import LabelMap
 from striate.core.progress import Progress, each
 from striate.data.cohort import Cohort
 from striate.inference.inputs import check_headers, match
 from striate.inference.memory import check_memory
-from striate.io.read import read_header
+from striate.io.read import read_header, read_label
 from striate.model.model import PLAN, Model
+
+MOST_VALUES = 256
+"""Different values of a mask; the finest atlases of the brain have fewer."""
 
 
 def check_labels(model: Model, cohort: Cohort, progress: Progress) -> None:
@@ -40,12 +46,12 @@ def check_labels(model: Model, cohort: Cohort, progress: Progress) -> None:
 
 
 def check_cases(model: Model, cases: Sequence[Case], *, crf: bool) -> None:
-    """Check all headers, the grids of the masks and the memory before anything is computed.
+    """Check all headers, all masks and the memory before anything is computed.
 
     Raises
     ------
     DataError
-        When a mask lies on another grid than its image, or files do not fit the model.
+        When a mask lies on another grid than its image or is a scan, or files do not fit the model.
     MemoryLimitError
         When a case would not fit into the free memory.
     """
@@ -63,6 +69,24 @@ def check_cases(model: Model, cases: Sequence[Case], *, crf: bool) -> None:
                          "Resample the mask onto the image, or fix its header; see striate check."),
                 case=case.name, path=path,
             )  # fmt: skip
+        check_mask(case, read_label(path))
+
+
+def check_mask(case: Case, mask: LabelMap) -> None:
+    """Refuse a scan that was given as the mask of a case.
+
+    Raises
+    ------
+    DataError
+        When it holds more different values than any mask does.
+    """
+    count = len(np.unique(mask.array))
+    if count > MOST_VALUES:
+        raise DataError(
+            expected(f"case {case.name}", f"its mask {Path(str(case.label)).name} holds {count} different values",
+                     f"a mask has a few whole numbers (at most {MOST_VALUES} are taken), a scan has many",
+                     "Are image and mask exchanged?"), case=case.name, path=Path(str(case.label)),
+        )  # fmt: skip
 
 
 def unseen(
