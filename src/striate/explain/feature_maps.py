@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from striate.explain.layers import layer_named, output_of
-from striate.explain.scene import Scene, cut
+from striate.explain.scene import BASELINE, Scene, cut
 from striate.inference.predict import window_of
 from striate.inference.sliding_window import Window
 from striate.planning.plan import Plan
@@ -105,4 +105,6 @@ def whole_case(scene: Scene) -> Scene:
     if scene.inside is not None:
         back = tuple(-c for c in scene.corner)
         inside = cut(scene.inside[None], back, array.shape[1:])[0]
-    return replace(scene, image=torch.from_numpy(array)[None], inside=inside, tissue=(array != 0).any(0), corner=corner)
+    return replace(
+        scene, image=torch.from_numpy(array)[None], inside=inside, tissue=(array != BASELINE).any(0), corner=corner
+    )

@@ -21,7 +21,7 @@ from striate.explain.held_norms import held_norms
 from striate.explain.layers import deepest, layer_named
 from striate.explain.scene import Scene
 from striate.explain.score import Tile, need_gradient
-from striate.inference.tiling import SIGMA
+from striate.inference.tiling import bell
 
 
 def layer_of(scene: Scene) -> str:
@@ -72,15 +72,13 @@ def _enlarged(found: Tensor, tile: Tile) -> tuple[Tensor, Tensor]:
     seen = [p.stop - p.start for p in tile.place]
     flat = [n for a, n in enumerate(seen) if a != tile.flat]
     mode = "trilinear" if len(flat) == 3 else "bilinear"
-    cam, weight = interpolate(found, size=flat, mode=mode, align_corners=False)[0, 0], _bell(flat)
+    cam, weight = interpolate(found, size=flat, mode=mode, align_corners=False)[0, 0], _weights(flat)
     return (cam, weight) if tile.flat is None else (cam.unsqueeze(tile.flat), weight.unsqueeze(tile.flat))
 
 
-def _bell(size: list[int]) -> Tensor:
+def _weights(size: list[int]) -> Tensor:
     """Return the blending weights (*size) of one window, see `striate.inference.tiling`."""
     found = torch.ones(())
     for n in size:
-        places = np.arange(n) - (n - 1) / 2
-        bell = np.exp(-0.5 * (places / max(n * SIGMA, 1e-6)) ** 2)
-        found = found[..., None] * torch.from_numpy(bell.astype(np.float32))
+        found = found[..., None] * torch.from_numpy(bell(n).astype(np.float32))
     return found

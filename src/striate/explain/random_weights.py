@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from striate.core.counted import counted
 from striate.explain import Method
 from striate.explain.blocks import Blocks
 from striate.explain.effort import Effort
@@ -100,7 +101,7 @@ def check(
     others = [_strength(method(scene.of(network), effort), blocks) for network in networks]
     values = [likeness(own, other, distance) for other in others]
     mean = float(np.mean(values))
-    count = f"{len(values)} network{'s' * (len(values) > 1)} with random weights"
+    count = f"{counted(len(values), 'network')} with random weights"
     far = "" if distance is None else " at equal distance from the target"
     anywhere = float(np.mean([likeness(own, other) for other in others]))
     sentence = (

@@ -13,6 +13,7 @@ from scipy import ndimage
 from torch import nn
 
 from striate.core.case import Case
+from striate.core.counted import counted
 from striate.core.errors import DataError, UsageError, expected
 from striate.core.image import LabelMap, to_ras
 from striate.core.names import lookup
@@ -145,7 +146,7 @@ def mask_targets(
 def _lesion(case: str, name: str, mask: NDArray[np.bool_], measured: Sequence[Lesion], number: int | None) -> Target:
     """Return the lesion of that number in the findings."""
     if number is not None and not 1 <= number <= len(measured):
-        count = f"{len(measured)} lesion{'s' * (len(measured) > 1)}"
+        count = counted(len(measured), "lesion")
         raise UsageError(f"--lesion {number}: case {case} has {count} of '{name}', the largest is number 1.", case=case)
     chosen = measured[(number or 1) - 1]
     box = tuple(slice(*ends) for ends in chosen.bbox)

@@ -55,13 +55,18 @@ class Tiling:
     def weights(self, axis: int) -> NDArray[np.float32]:
         """Return (windows, patch) weights along `axis`; over each voxel of the array they add up to one."""
         length, starts = self.patch[axis], self.starts[axis]
-        places = np.arange(length) - (length - 1) / 2
-        gauss = np.exp(-0.5 * (places / max(length * SIGMA, 1e-6)) ** 2)
+        gauss = bell(length)
         low, high = starts[0], starts[-1] + length
         total = np.zeros(high - low)
         for start in starts:
             total[start - low : start - low + length] += gauss
         return np.stack([gauss / total[s - low : s - low + length] for s in starts]).astype(np.float32)
+
+
+def bell(length: int) -> NDArray[np.float64]:
+    """Return (length,) how much each voxel along an axis of a window counts, 1 in its middle."""
+    places = np.arange(length) - (length - 1) / 2
+    return np.asarray(np.exp(-0.5 * (places / max(length * SIGMA, 1e-6)) ** 2))
 
 
 def _starts(size: int, patch: int, overlap: float) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from striate.core.case import Case
+from striate.core.counted import counted
 from striate.core.errors import DataError, ModelError, TimeLimitError, UsageError, expected
 from striate.core.files import filling, hash_file, write_json
 from striate.core.machine import peak_rss_bytes, show_seconds
@@ -198,12 +199,11 @@ def _effort(
     for text in look.notes:
         progress.note(text)
     passes = sum(effort.passes(names, pace.gradient) for pace in paces)
-    count = f"{len(look.targets)} target{'s' * (len(look.targets) > 1)}"
-    methods = f"{len(names)} method{'s' * (len(names) > 1)} with checks"
     progress.note(
-        f"{look.case.name}: {'; '.join(t.told for t in look.targets)}. {count}, {methods}:"
+        f"{look.case.name}: {'; '.join(t.told for t in look.targets)}."
+        f" {counted(len(look.targets), 'target')}, {counted(len(names), 'method')} with checks:"
         f" {passes:.0f} passes through the network, about {show_seconds(_seconds(paces, effort, names))}"
-        + (f" (and {left - 1} more case{'s' * (left > 2)})" if left > 1 else "")
+        + (f" (and {counted(left - 1, 'more case')})" if left > 1 else "")
     )
     return effort, paces
 
@@ -264,7 +264,7 @@ def _explain_all(
             features.append(write_features(folder, look, *feature_maps(look.scenes[0], plan, ask.layer)))
     if not rows:
         want = "at least one case in which the model finds something is needed"
-        raise DataError(expected("explain", f"none of {len(cases)} cases can be explained", want))
+        raise DataError(expected("explain", f"none of {counted(len(cases), 'case')} can be explained", want))
     passed = all(row["passed"] for row in rows)
     return {"kind": KIND, "schema_version": VERSION, "passed": passed, "explanations": rows, "features": features}
 

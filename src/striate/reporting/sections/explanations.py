@@ -9,6 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from striate.core.counted import counted
 from striate.core.errors import DataError
 from striate.core.machine import show_seconds
 from striate.reporting.explanation_panel import ExplanationPanel, read_pictures
@@ -167,8 +168,8 @@ def _patches(folder: Folder, one: dict[str, Any] | None) -> dict[str, Any] | Non
         for p in one["patches"]
     ]
     shown, why = _tiles(folder, str(one["panel"]), captions)
-    count = len(one["cases"])
-    note = f"The strongest answers in {count} case{'s' * (count != 1)}, at most three of one case; the first channel is shown."
+    searched = counted(len(one["cases"]), "case")
+    note = f"The strongest answers in {searched}, at most three of one case; the first channel is shown."
     return {
         "title": f"What excites map {one['unit']} of layer {one['layer']}",
         "tiles": shown,
