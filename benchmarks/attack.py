@@ -51,14 +51,17 @@ def plan(steps: int) -> Plan:
     )  # fmt: skip
 
 
-def learned(folder: Path, cohort: Path, steps: int, epsilon: float | None) -> tuple[Model, float]:
+def learned(folder: Path, cohort: Path, steps: int, epsilon: float | None) -> tuple[Model, float | None]:
+    """Return the model and the seconds of processor time that it learned in; None where FOLDER kept it."""
     run = folder / ("plain" if epsilon is None else "hardened")
-    begin = time.process_time()
+    seconds = None
     if not (run / "model").exists():
+        begin = time.process_time()
         path = folder / f"{run.name}.yaml"
         plan(steps).write(path)
         train(cohort, out=run, plan=path, fold="1/7", adversarial=epsilon)
-    return Model.open(run), time.process_time() - begin
+        seconds = round(time.process_time() - begin, 1)
+    return Model.open(run), seconds
 
 
 def cohorts(folder: Path) -> tuple[Path, Path]:
@@ -80,7 +83,7 @@ def attacks(folder: Path) -> dict[str, object]:
     for name, steps, epsilon in (("plain", UPDATES, None), ("hardened", UPDATES // 2, EPSILON)):
         model, seconds = learned(folder, training, steps, epsilon)
         found[name] = attack_curve(model, cases, epsilons=EPSILONS, effort=EFFORT)
-        told[name] = {"updates": steps, "training_cpu_s": round(seconds, 1), **found[name].to_dict()}
+        told[name] = {"updates": steps, "training_cpu_s": seconds, **found[name].to_dict()}
         print(name, json.dumps(told[name]), file=sys.stderr, flush=True)
     halves = found["plain"].halves_at["pgd"]
     told["lost_on_clean_scans"] = (found["plain"].clean.mean or 0) - (found["hardened"].clean.mean or 0)

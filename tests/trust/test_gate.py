@@ -98,3 +98,12 @@ def test_few_subjects_and_missing_measures(training):
     assert Gate.fit(training[:3]).false_alarms == {}
     assert Gate.fit(training[:4]).cautions("P", {"flair": {}, "unknown": {"noise": 1.0}}) == []
     assert MOST_CAUTIONS == 5 and correlation(np.ones(3), np.arange(3.0)) == 0
+
+
+def test_an_artefact_that_outshines_the_rim_is_named_and_no_other_scan(gate):
+    """Blur and noise mix the rim of the head with the air, so that the depth looks brighter, as in a T1."""
+    rim, blurred = gate.channels["flair"].ranges["rim"], 2 * gate.channels["flair"].ranges["blur"].high
+    below = min(rim.low, 0.0) - 0.05
+    told = [c.code for c in gate.cautions("P", {"flair": {"rim": below, "blur": blurred}})]
+    assert told[0] == "blur" and "wrong-channel" not in told
+    assert [c.code for c in gate.cautions("P", {"flair": {"rim": below}})] == ["wrong-channel"]

@@ -1,8 +1,8 @@
 """`corruption_curve`: how Dice and calibration fall with the strength of each artefact, and whether the input gate fires in time.
 
 The artefact is put on the images of the files (`striate.phantoms.corruptions`), which then go the whole way: preparation,
-network, mask on the grid of the files. The true mask stays. A model **breaks** at the strength at which the mean Dice falls below
-half of the clean one, or below 0.6 where the clean one lies above. The gate **warns** from the strength on at which half of
+network, mask on the grid of the files. The true mask stays. A model **breaks** at the strength at which the mean Dice falls to
+half of the clean one, or to 0.6 where the clean one lies above. The gate **warns** from the strength on at which half of
 the cases get a caution of the input gate, or are unlike training.
 """
 

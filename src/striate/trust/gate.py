@@ -26,6 +26,8 @@ LEAST_SUBJECTS = 3
 MOST_CAUTIONS = 5
 PICTURES_ALIKE = 0.15
 """A mirrored picture must correlate by this much more than the scan as it is."""
+ARTEFACTS = frozenset({"noise", "blur", "ghosting", "streaks", "spikes", "bias-field"})
+"""Codes of what spoils a scan; it moves the brightness of rim and depth too."""
 Facts = Mapping[str, Any]
 
 
@@ -203,18 +205,23 @@ class Gate:
                     f" {ADVICE[code]}"
                 )
                 found.append((abs(beyond), Caution(code, text)))
-        found += self._t1(where, name, known, facts)
+        spoilt = max((severity for severity, caution in found if caution.code in ARTEFACTS), default=0.0)
+        found += self._t1(where, name, known, facts, spoilt)
         found += self._stripped(where, known, facts)
         found += self._picture(where, name, known, facts)
         return found
 
-    def _t1(self, where: str, name: str, known: Channel, facts: Facts) -> list[tuple[float, Caution]]:
-        """White matter is the brightest tissue of a T1 only: there the depth outshines the rim."""
+    def _t1(self, where: str, name: str, known: Channel, facts: Facts, spoilt: float) -> list[tuple[float, Caution]]:
+        """White matter is the brightest tissue of a T1 only: there the depth outshines the rim.
+
+        So it does where an artefact spoils the rim; one that is further beyond its range (`spoilt`) than the rim explains it.
+        """
         rim, value = known.ranges.get("rim"), facts.get("rim")
         if (
             rim is None
             or value is None
             or value >= min(rim.low, 0.0)
+            or spoilt > abs(rim.beyond(value, MEASURES["rim"]))
             or not any(k in name.lower() for k in ("flair", "t2"))
         ):
             return []
