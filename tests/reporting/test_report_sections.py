@@ -315,3 +315,15 @@ def test_a_calibration_is_named_as_such_and_says_nothing_of_learning(run_folder:
     (run_folder / "model" / "model.json").write_text(json.dumps({**told, "validation_is_unseen": False}))
     html = render(run_folder)
     assert "of which it is not known whether it learned from them" in html and "never seen in training" not in html
+
+
+def test_what_is_missing_for_lesions_and_likeness_is_named(run_folder: Path) -> None:
+    path = run_folder / "model" / "trust.json"
+    document = json.loads(path.read_text())
+    for found in document["lesions"]["labels"].values():
+        found.update(model=None, n_lesions=109, n_real=109)
+    document["likeness"] = {"method": "mahalanobis", "subjects": ["1", "2"], "threshold": None}
+    path.write_text(json.dumps(document))
+    html = render(run_folder)
+    assert "too few false ones: no probability is given" in html
+    assert "none: too few training subjects to say who is unlike them" in html

@@ -21,7 +21,7 @@ from striate.core.case import Case
 from striate.core.counted import counted
 from striate.core.errors import Interrupted, ResourceError, StriateError
 from striate.core.machine import show_seconds
-from striate.core.progress import Bar, Progress
+from striate.core.progress import Bar, Progress, Silent
 from striate.data.cohort import Cohort
 from striate.inference.predict import engine_of, predict_case
 from striate.io.read import read_label
@@ -48,19 +48,12 @@ FIRST = 20
 """Places of the ranking that are shown."""
 
 
-class _Bars:
+class _Bars(Silent):
     """Hands on bars; what a refit notes and warns of is not the audited model's."""
 
     def __init__(self, progress: Progress) -> None:
+        super().__init__()
         self._progress = progress
-        self.warnings: list[str] = []
-
-    def note(self, text: str) -> None:
-        """Drop it."""
-
-    def warn(self, text: str) -> None:
-        """Keep it."""
-        self.warnings.append(text)
 
     def bar(self, title: str, total: float | None) -> Bar:
         """Hand it on."""

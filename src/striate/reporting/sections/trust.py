@@ -155,7 +155,9 @@ def _lesions(part: Any) -> dict[str, Any] | None:
             "cells": [fixed(found.get(key), 0) for key in ("n_lesions", "n_real")]
             + [fixed(found.get(key), 3) for key in ("auroc", "brier", "brier_of_share")],
             "n": fixed(found.get("n_subjects"), 0),
-            "given": found.get("model") is not None,
+            "why": ""
+            if found.get("model") is not None
+            else _too_few(number(found.get("n_lesions")), number(found.get("n_real"))),
         }
         for name, found in labels.items()
     ]
@@ -171,6 +173,15 @@ def _lesions(part: Any) -> dict[str, Any] | None:
     return {"rows": rows, "plots": plots} if rows else None
 
 
+def _too_few(found: dict[str, Any]) -> str:
+    """Return of which kind there are too few to tell real lesions from false ones; empty where there are enough."""
+    if found.get("model") is not None:
+        return ""
+    lesions, real = number(found.get("n_lesions")), number(found.get("n_real"))
+    kind = "lesions" if lesions is None or real is None else "false ones" if real > lesions - real else "real ones"
+    return f"too few {kind}: no probability is given"
+
+
 def _counted(bins: Any) -> list[ReliabilityBin]:
     """Return the bins of lesions; each reaches half way to its neighbours."""
     points = [(float(p), float(share), int(n)) for p, share, n in bins or ()]
@@ -179,8 +190,14 @@ def _counted(bins: Any) -> list[ReliabilityBin]:
 
 
 def _likeness(part: Any) -> list[tuple[str, str]]:
-    """Return what the likeness is, in its own words: every number or text that stands at the top of it."""
+    """Return how likeness is measured, on how many, and from where on a case is out of distribution."""
     if not isinstance(part, dict):
         return []
-    told = {k: v for k, v in part.items() if isinstance(v, (int, float, str)) and not isinstance(v, bool)}
-    return [(k.replace("_", " "), v if isinstance(v, str) else compact(v)) for k, v in told.items()]
+    subjects, threshold = part.get("subjects"), number(part.get("threshold"))
+    count = len(subjects) if isinstance(subjects, list) else number(part.get("n_subjects"))
+    limit = "none: too few training subjects to say who is unlike them" if threshold is None else compact(threshold)
+    return [
+        ("distance in the network's features", str(part.get("method") or NONE)),
+        ("training subjects", fixed(count, 0)),
+        ("threshold", limit),
+    ]
