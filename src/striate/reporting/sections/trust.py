@@ -155,9 +155,7 @@ def _lesions(part: Any) -> dict[str, Any] | None:
             "cells": [fixed(found.get(key), 0) for key in ("n_lesions", "n_real")]
             + [fixed(found.get(key), 3) for key in ("auroc", "brier", "brier_of_share")],
             "n": fixed(found.get("n_subjects"), 0),
-            "why": ""
-            if found.get("model") is not None
-            else _too_few(number(found.get("n_lesions")), number(found.get("n_real"))),
+            "why": _too_few(found),
         }
         for name, found in labels.items()
     ]
