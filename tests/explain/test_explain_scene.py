@@ -89,7 +89,7 @@ def test_the_score_over_windows_is_that_of_the_prediction():
     from striate.inference.predict import engine_of, window_of
 
     window = window_of(plan, engine_of(plan, network), target.shape)
-    rows = torch.cat([part.float().clone() for _, part in window.slide(prepared.array)], dim=1)
+    rows = torch.cat([torch.from_numpy(part.copy()) for _, part in window.slide(prepared.array)], dim=1)
     blended = rows.movedim(1, 1 + window.tiling.rolling_axis)[2]
     wanted = float(blended[torch.from_numpy(target)].mean())
     assert scene.score.probability(scene.image).item() == pytest.approx(wanted, abs=0.03)

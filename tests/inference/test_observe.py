@@ -46,14 +46,14 @@ def _shares(prepared, targets, seed=0, sharpness=6.0):
     """Return probabilities (K, *grid) float32, certain in most places."""
     generator = torch.Generator().manual_seed(seed)
     logits = sharpness * torch.randn((targets.out_channels, *prepared.grid.shape), generator=generator)
-    return logits.softmax(0) if targets.exclusive else logits.sigmoid()
+    return (logits.softmax(0) if targets.exclusive else logits.sigmoid()).numpy()
 
 
 def _observed(prepared, targets, shares, axis, truth=None, cuts=(3, 1, 2)):
     """Restore a copy of `shares`, handed over in portions of `cuts` rows along `axis`."""
     observer = Observer(prepared, targets, truth)
     restorer, at, turn = Restorer(prepared, targets, axis, observer=observer), 0, 0
-    rows = shares.clone().movedim(1 + axis, 1)
+    rows = np.moveaxis(shares.copy(), 1 + axis, 1)
     while at < rows.shape[1]:
         restorer.push(at, rows[:, at : at + cuts[turn % len(cuts)]])
         at, turn = at + cuts[turn % len(cuts)], turn + 1
@@ -71,8 +71,8 @@ def _on_cropped(prepared, shares):
     """Return probabilities (K, *cropped) by torch's interpolation; only where no axis is made coarser."""
     shape, mode = prepared.cropped.shape, "trilinear" if shares.ndim == 4 else "bilinear"
     if prepared.grid.shape == shape:
-        return shares.double().numpy()
-    return torch.nn.functional.interpolate(shares[None].double(), size=shape, mode=mode)[0].numpy()
+        return shares.astype(np.float64)
+    return torch.nn.functional.interpolate(torch.from_numpy(shares[None]).double(), size=shape, mode=mode)[0].numpy()
 
 
 def _cropped(prepared, array):
@@ -183,7 +183,7 @@ def test_many_labels_and_portions_change_nothing(monkeypatch):
 
 def test_labels_that_are_nowhere_are_counted_without_a_logarithm():
     prepared = _prepared(*GRIDS["2D"])
-    shares = torch.zeros(4, *prepared.grid.shape)
+    shares = np.zeros((4, *prepared.grid.shape), np.float32)
     shares[0] = 1
     truth = LabelMap(np.full(prepared.source.shape, 2, dtype=np.uint8), prepared.source.affine)
     _, observed = _observed(prepared, LABELS, shares, 0, truth)
@@ -194,10 +194,10 @@ def test_labels_that_are_nowhere_are_counted_without_a_logarithm():
 
 
 def test_bins_and_their_logits():
-    shares = torch.tensor([0.0, 1e-9, 0.001, 0.3, 0.7, 0.999, 1.0])
+    shares = np.array([0.0, 1e-9, 0.001, 0.3, 0.7, 0.999, 1.0], np.float32)
     assert quantise(shares).tolist() == _bins(shares).tolist()
     inner = torch.sigmoid(torch.from_numpy(LOGITS))
-    assert quantise(inner.float()).tolist() == list(range(BINS))
+    assert quantise(inner.float().numpy()).tolist() == list(range(BINS))
 
 
 def test_a_truth_on_another_grid_is_refused():

@@ -31,7 +31,7 @@ def _prepared(shape, spacing_mm, wanted_mm, affine=None, crop=False):
 def test_enlarging_equals_torch(before, after):
     values = torch.randn(3, before)
     expected = torch.nn.functional.interpolate(values[None], size=after, mode="linear", align_corners=False)[0]
-    torch.testing.assert_close(Line.of(before, after).apply(values, 1), expected, atol=1e-5, rtol=1e-5)
+    np.testing.assert_allclose(Line.of(before, after).apply(values.numpy(), 1), expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
@@ -43,7 +43,7 @@ def test_rows_in_any_portions_give_the_same(axis, cuts):
     whole = torch.nn.functional.interpolate(shares[None], size=(14, 14, 14), mode="trilinear")[0]
     restorer, at = Restorer(prepared, LABELS, axis), 0
     for cut in cuts:
-        restorer.push(at, shares.movedim(1 + axis, 1)[:, at : at + cut])
+        restorer.push(at, shares.movedim(1 + axis, 1)[:, at : at + cut].numpy())
         at += cut
     found = restorer.finish().array
     assert found.dtype == np.uint8
@@ -53,7 +53,7 @@ def test_rows_in_any_portions_give_the_same(axis, cuts):
 def test_images_finer_than_the_files_are_averaged():
     prepared = _prepared((4, 4, 4), (2, 2, 2), (1, 1, 1))
     assert prepared.grid.shape == (8, 8, 8)
-    shares = torch.zeros(4, 8, 8, 8)
+    shares = np.zeros((4, 8, 8, 8), np.float32)
     shares[1] = 1
     restorer = Restorer(prepared, LABELS, 0)
     for row in range(8):
@@ -63,7 +63,7 @@ def test_images_finer_than_the_files_are_averaged():
 
 def test_portions_by_memory_change_nothing(monkeypatch):
     prepared = _prepared((12, 10, 8), (1, 1, 1), (2, 1, 1))
-    shares = torch.randn(4, *prepared.grid.shape).softmax(0)
+    shares = torch.randn(4, *prepared.grid.shape).softmax(0).numpy()
     found = []
     for size in (1, 64_000_000):
         monkeypatch.setattr("striate.inference.restore.ROWS_BYTES", size)
@@ -79,7 +79,7 @@ def test_outside_of_the_crop_is_background():
     plan = Preparation(spacing_mm=(1, 1, 1), normalisation=("none",), intensities=(None,))
     prepared = prepare_images([Image(array, np.eye(4))], plan, "p")
     restorer = Restorer(prepared, LABELS, 0)
-    shares = torch.zeros(4, *prepared.grid.shape)
+    shares = np.zeros((4, *prepared.grid.shape), np.float32)
     shares[3] = 1
     restorer.push(0, shares)
     assert np.array_equal(restorer.finish().array, np.where(array[0] > 0, 5, 0))
@@ -88,18 +88,18 @@ def test_outside_of_the_crop_is_background():
 def test_ties_go_to_background():
     prepared = _prepared((2, 2, 2), (1, 1, 1), (1, 1, 1))
     restorer = Restorer(prepared, LABELS, 0)
-    restorer.push(0, torch.full((4, 2, 2, 2), 0.25))
+    restorer.push(0, np.full((4, 2, 2, 2), 0.25, np.float32))
     assert not restorer.finish().array.any()
 
 
 def test_regions_by_hand():
     # tumour, core: background needs both low, label 1 both high, label 2 tumour alone; core alone is impossible
-    tumour = torch.tensor([0.1, 0.9, 0.9, 0.4, 0.45])
-    core = torch.tensor([0.1, 0.8, 0.2, 0.9, 0.6])
+    tumour = np.array([0.1, 0.9, 0.9, 0.4, 0.45], np.float32)
+    core = np.array([0.1, 0.8, 0.2, 0.9, 0.6], np.float32)
     classes = decide_regions([tumour, core], REGIONS)
     products = np.stack([(1 - tumour) * (1 - core), tumour * core, tumour * (1 - core)])
     assert np.array_equal(classes, products.argmax(0))
-    assert values_of(REGIONS)[classes.numpy()].tolist() == [0, 1, 2, 1, 1]
+    assert values_of(REGIONS)[classes].tolist() == [0, 1, 2, 1, 1]
 
 
 def test_label_values_above_255_are_kept():

@@ -76,6 +76,11 @@ def computes_in_bf16() -> bool:
     return any(flag in processor() for flag in ("avx512_bf16", "amx_bf16"))
 
 
+def native_precision() -> str:
+    """Return ``bf16`` where the processor has instructions for it, else ``fp32``."""
+    return "bf16" if computes_in_bf16() else "fp32"
+
+
 def describe() -> dict[str, Any]:
     """Describe the machine for a record: no host or user name is taken."""
     import psutil

@@ -50,8 +50,12 @@ class _Units:
     def __init__(self, network: nn.Module, layer: nn.Module, units: tuple[int, ...]) -> None:
         self._network, self._layer, self._units = network, layer, units
 
-    def __call__(self, tiles: Tensor) -> Tensor:
+    def __call__(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the maps (B, units, *patch)."""
+        return np.asarray(self.maps(torch.from_numpy(tiles)).cpu().numpy())
+
+    def maps(self, tiles: Tensor) -> Tensor:
+        """Return the same as a tensor."""
         with torch.inference_mode(), output_of(self._layer) as kept:
             self._network(tiles)
             found = kept[0][:, list(self._units)].float()
@@ -86,14 +90,14 @@ def feature_maps(scene: Scene, plan: Plan, layer: str) -> tuple[FeatureMaps, Sce
     engine = _Units(network, module, units)
     if plan.task.kind != "segmentation":
         flat = scene.score.tiles[0].flat
-        found = engine(tile)[0]
+        found = engine.maps(tile)[0]
         maps = (found if flat is None else found.unsqueeze(1 + flat)).numpy()
         return FeatureMaps(layer, units, len(answers), np.asarray(maps, dtype=np.float32)), scene
     array = scene.prepared.array
     plain = window_of(plan, engine, array.shape[1:])
     window = Window(engine, plain.tiling, len(units), False, plain.spatial_dims)
-    rows = [part.float().clone() for _, part in window.slide(array)]
-    maps = torch.cat(rows, dim=1).movedim(1, 1 + plain.tiling.rolling_axis).numpy()
+    rows = [part.astype(np.float32) for _, part in window.slide(array)]
+    maps = np.moveaxis(np.concatenate(rows, axis=1), 1, 1 + plain.tiling.rolling_axis)
     return FeatureMaps(layer, units, len(answers), np.ascontiguousarray(maps)), whole_case(scene)
 
 

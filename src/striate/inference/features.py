@@ -21,34 +21,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from striate.inference.pooled import Pooled, content
+
 FIRST, DEEPEST = "first", "deepest"
 
 
 class Heard(Exception):  # noqa: N818 - not an error
     """The layer has answered, and what follows it is not needed."""
-
-
-class Pooled:
-    """Sums of pooled maps, as they come in."""
-
-    def __init__(self) -> None:
-        self._total: Tensor | None = None
-        self._weight = 0.0
-
-    def add(self, found: Tensor, weights: Tensor) -> None:
-        """Add `statistics` (B, 2 F) of windows, and the weight (W,) of each; B is a multiple of W."""
-        weights = weights.double().repeat_interleave(len(found) // len(weights))
-        summed = weights @ found.double()
-        self._total = summed if self._total is None else self._total + summed
-        self._weight += float(weights.sum())
-
-    def take(self) -> NDArray[np.float32]:
-        """Return (2 F,) means, then standard deviations; empty where only blank windows came. Begins anew."""
-        total, weight = self._total, self._weight
-        self._total, self._weight = None, 0.0
-        if total is None or weight <= 0:
-            return np.zeros(0, np.float32)
-        return (total / weight).numpy().astype(np.float32)
 
 
 @contextlib.contextmanager
@@ -74,10 +53,10 @@ def pooling(network: nn.Module, layer: str = FIRST, *, alone: bool = False) -> I
     open_choice = layer in (FIRST, DEEPEST)
     chosen: list[str] = [] if open_choice else [layer]
     seen: dict[str, tuple[tuple[int, ...], Tensor]] = {}
-    weights: list[Tensor] = []
+    weights: list[NDArray[np.float64]] = []
 
     def before(_: nn.Module, given: tuple[Any, ...]) -> None:
-        weights[:] = [content(given[0])]
+        weights[:] = [content(given[0].detach().cpu().numpy())]
         seen.clear()
 
     def keep(name: str, found: Any) -> None:
@@ -89,7 +68,7 @@ def pooling(network: nn.Module, layer: str = FIRST, *, alone: bool = False) -> I
             seen.pop(name, None)  # a module that runs twice counts where it ran last
             seen[name] = (tuple(found.shape), statistics(found))
             if alone and chosen:
-                pooled.add(seen[name][1], weights[0])
+                pooled.add(seen[name][1].numpy(), weights[0])
                 raise Heard
 
     def settle(layer: str) -> None:
@@ -103,7 +82,7 @@ def pooling(network: nn.Module, layer: str = FIRST, *, alone: bool = False) -> I
             shapes = {name: shape for name, (shape, _) in seen.items()}
             settle(deepest(shapes) if layer == DEEPEST else next(iter(shapes)))
         if chosen and chosen[0] in seen:
-            pooled.add(seen[chosen[0]][1], weights[0])
+            pooled.add(seen[chosen[0]][1].numpy(), weights[0])
         seen.clear()
 
     names = [n for n, m in modules.items() if n and not list(m.children())] if open_choice else [layer]
@@ -156,9 +135,3 @@ def statistics(maps: Tensor) -> Tensor:
     """Return mean, then standard deviation over space of maps (B, F, *S): (B, 2 F) float32 on the processor."""
     variance, mean = torch.var_mean(maps.detach().flatten(2).float(), dim=2, correction=0)
     return torch.cat([mean, variance.sqrt()], dim=1).cpu()
-
-
-def content(windows: Tensor) -> Tensor:
-    """Return for each window (B, C, *S) the share of voxels that differ from the first voxel in some channel."""
-    flat = windows.flatten(2)[..., :: max(1, math.prod(windows.shape[2:]) // 4096)]
-    return (flat != flat[..., :1]).any(1).float().mean(1).cpu()

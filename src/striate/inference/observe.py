@@ -11,9 +11,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from striate.core.errors import GeometryError, expected
 from striate.core.image import LabelMap
@@ -45,10 +43,10 @@ class Observer:
 
     def __init__(self, prepared: Prepared, targets: Targets, truth: LabelMap | None = None) -> None:
         self.prepared, self.targets = prepared, targets
-        self._members = torch.from_numpy(_members(targets))
+        self._members = _members(targets)
         self._truth = None if truth is None else _true_classes(truth, prepared, targets)
         self._all, self._inside, self._true, self._true_inside = (
-            torch.zeros((len(targets.names), BINS), dtype=torch.int64) for _ in range(4)
+            np.zeros((len(targets.names), BINS), dtype=np.int64) for _ in range(4)
         )
 
     def begin(self, axis: int) -> None:
@@ -57,18 +55,18 @@ class Observer:
         order = [axis, *(a for a in range(len(shape)) if a != axis)]
         self._back = [int(a) for a in np.argsort(order)]
         maps = 1 if self.targets.exclusive else len(self.targets.names)
-        self._maps = torch.zeros((maps, *(shape[a] for a in order)), dtype=torch.uint8)
+        self._maps = np.zeros((maps, *(shape[a] for a in order)), dtype=np.uint8)
         self._true_rows = None
         if self._truth is not None:
-            self._true_rows = torch.from_numpy(np.ascontiguousarray(self._truth.transpose(order)))
+            self._true_rows = np.ascontiguousarray(self._truth.transpose(order))
 
-    def take(self, target: int, low: int, share: Tensor) -> None:
+    def take(self, target: int, low: int, share: NDArray[np.float32]) -> None:
         """Count the restored shares (rows, *other axes) of one target, from row `low` on."""
         true = None
         if self._true_rows is not None:
-            true = self._members[:, target][self._true_rows[low : low + len(share)].int()]
+            true = self._members[:, target][self._true_rows[low : low + len(share)]]
         if float(share.max()) <= FAINT:
-            self._all[target, 0] += share.numel()
+            self._all[target, 0] += share.size
             self._true[target, 0] += 0 if true is None else int(true.sum())
             return
         bins = quantise(share)
@@ -78,7 +76,7 @@ class Observer:
         if not self.targets.exclusive:
             self._maps[target, low : low + len(share)] = bins
 
-    def decide(self, low: int, found: Tensor, best: Tensor | None) -> None:
+    def decide(self, low: int, found: NDArray[np.int16], best: NDArray[np.float32] | None) -> None:
         """Count what lies inside the mask, once the classes `found` (rows, *other axes) of rows from `low` on are known.
 
         `best` is the share of the class that was found; it is looked at for exclusive labels only.
@@ -94,16 +92,16 @@ class Observer:
                 self._true_inside += _counted_by(found[right], bins[right], len(self._members))[1:]
             return
         for target, bins in enumerate(self._maps[:, rows]):
-            inside = self._members[:, target][found.int()]
+            inside = self._members[:, target][found]
             self._inside[target] += _counted(bins[inside])
             if true is not None:
-                both = inside & self._members[:, target][true.int()]
+                both = inside & self._members[:, target][true]
                 self._true_inside[target] += _counted(bins[both])
 
     def finish(self) -> Observed:
         """Return what was observed, its maps on the grid of the files."""
         names, exclusive = self.targets.names, self.targets.exclusive
-        maps = [self._framed(rows.numpy(), BINS - 1 if exclusive else 0) for rows in self._maps]
+        maps = [self._framed(rows, BINS - 1 if exclusive else 0) for rows in self._maps]
         return Observed(
             counts=_two_rows(names, self._all, self._inside),
             certainty={name: maps[0 if exclusive else index] for index, name in enumerate(names)},
@@ -135,18 +133,22 @@ def _true_classes(truth: LabelMap, prepared: Prepared, targets: Targets) -> NDAr
     return targets.classes(np.ascontiguousarray(turned[prepared.crop]))
 
 
-def _counted(bins: Tensor) -> Tensor:
+def _counted(bins: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Return how often each bin occurs, (BINS,) int64."""
-    return torch.bincount(bins.flatten(), minlength=BINS)
+    return np.bincount(bins.ravel(), minlength=BINS)
 
 
-def _counted_by(classes: Tensor, bins: Tensor, kinds: int) -> Tensor:
+def _counted_by(classes: NDArray[np.int16], bins: NDArray[np.uint8], kinds: int) -> NDArray[np.int64]:
     """Return how often each bin occurs in each class, (kinds, BINS) int64."""
-    pairs = classes.int().mul_(BINS).add_(bins)
-    return torch.bincount(pairs.flatten(), minlength=kinds * BINS).reshape(kinds, BINS)
+    pairs = classes.astype(np.int64)
+    pairs *= BINS
+    pairs += bins
+    return np.bincount(pairs.ravel(), minlength=kinds * BINS).reshape(kinds, BINS)
 
 
-def _two_rows(names: tuple[str, ...], everywhere: Tensor, inside: Tensor) -> dict[str, NDArray[np.int64]]:
+def _two_rows(
+    names: tuple[str, ...], everywhere: NDArray[np.int64], inside: NDArray[np.int64]
+) -> dict[str, NDArray[np.int64]]:
     """Return name → (2, BINS): outside of the mask, inside of it."""
-    both = torch.stack([everywhere - inside, inside], dim=1).numpy()
+    both = np.stack([everywhere - inside, inside], axis=1)
     return dict(zip(names, both, strict=True))

@@ -8,22 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 BINS = 256
 REACH = 12.0
+EPSILON = np.float32(1e-7)
 LOGITS: NDArray[np.float64] = np.linspace(-REACH, REACH, BINS)
 """The logit that each bin stands for."""
 
 
-def quantise(share: Tensor) -> Tensor:
+def quantise(share: NDArray[Any]) -> NDArray[np.uint8]:
     """Return the bin (uint8) of each probability, same shape; beyond ±`REACH` the outermost."""
-    logit = torch.logit(share.float(), eps=1e-7)
-    return logit.add_(REACH).mul_((BINS - 1) / (2 * REACH)).round_().clamp_(0, BINS - 1).to(torch.uint8)
+    inside = np.clip(share, EPSILON, 1 - EPSILON, dtype=np.float32)
+    logit = np.log(inside / (1 - inside))
+    logit += np.float32(REACH)
+    logit *= np.float32((BINS - 1) / (2 * REACH))
+    np.clip(np.rint(logit, out=logit), 0, BINS - 1, out=logit)
+    bins: NDArray[np.uint8] = logit.astype(np.uint8)
+    return bins
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +47,7 @@ class Observed:
         labels of the probability of the class that was written (one map that all labels share). What lies outside of
         the part that the network saw has bin 0 for regions and BINS − 1 for exclusive labels.
     features
-        (F,) float32, what the deepest layer answered, pooled over the case; empty where it was not asked.
+        (F,) float32, what the first layer answered, pooled over the case; empty where it was not asked.
     """
 
     counts: Mapping[str, NDArray[np.int64]]

@@ -7,10 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from striate.core.case import Case
@@ -19,7 +18,6 @@ from striate.core.errors import UsageError
 from striate.core.image import LabelMap
 from striate.data.prepare import Prepared, prepare
 from striate.inference.engines import Engine, network_in, open_engine
-from striate.inference.features import pooling
 from striate.inference.observe import Observer
 from striate.inference.prediction import Prediction
 from striate.inference.probabilities import ProbabilityWriter
@@ -31,12 +29,15 @@ from striate.inference.warn import reasons_for_doubt
 from striate.model.model import Model
 from striate.planning.plan import Plan
 
+if TYPE_CHECKING:
+    from torch import nn
+
 
 def predict_case(
     model: Model | Plan,
     case: Case,
     *,
-    network: torch.nn.Module | Engine | None = None,
+    network: nn.Module | Engine | None = None,
     tta: bool = False,
     crf: bool = False,
     save_probabilities: Path | None = None,
@@ -127,7 +128,7 @@ def predict_prepared(
 
 
 def predict_classes(
-    plan: Plan, network: torch.nn.Module | Engine, array: NDArray[np.float32], *, tta: bool = False
+    plan: Plan, network: nn.Module | Engine, array: NDArray[np.float32], *, tta: bool = False
 ) -> NDArray[np.uint8]:
     """Predict class indices (*spatial) on the working grid of a prepared array (C, *spatial) float32.
 
@@ -137,9 +138,9 @@ def predict_classes(
     axis = window.tiling.rolling_axis
     found = np.zeros(array.shape[1:], dtype=np.uint8)
     for start, rows in window.slide(array):
-        part = rows.float()
+        part = rows.astype(np.float32, copy=False)
         winner = part.argmax(0) if plan.targets.exclusive else decide_regions(list(part), plan.targets)
-        np.moveaxis(found, axis, 0)[start : start + rows.shape[1]] = winner.numpy()
+        np.moveaxis(found, axis, 0)[start : start + rows.shape[1]] = winner
     return found
 
 
@@ -150,7 +151,7 @@ def window_of(plan: Plan, engine: Engine, shape: tuple[int, ...], *, tta: bool =
     return Window(engine, tiling, plan.targets.out_channels, plan.targets.exclusive, plan.network.spatial_dims, axes)
 
 
-def engine_of(model: Model | Plan, network: torch.nn.Module | Engine | None = None) -> Engine:
+def engine_of(model: Model | Plan, network: nn.Module | Engine | None = None) -> Engine:
     """Return an engine for `network` (itself, where it is one), or for the model's own network.
 
     Raises
@@ -162,10 +163,10 @@ def engine_of(model: Model | Plan, network: torch.nn.Module | Engine | None = No
         if isinstance(model, Plan):
             raise UsageError("predict: network is None and only a plan was given; give the network too.")
         network = model.network()
-    if isinstance(network, torch.nn.Module):
-        plan = model if isinstance(model, Plan) else model.plan
-        return open_engine(network, exclusive=plan.targets.exclusive)
-    return network
+    if isinstance(network, Engine):
+        return network
+    plan = model if isinstance(model, Plan) else model.plan
+    return open_engine(network, exclusive=plan.targets.exclusive)
 
 
 @contextlib.contextmanager
@@ -178,6 +179,8 @@ def _features(engine: Engine, *, asked: bool) -> Iterator[Callable[[], NDArray[n
     elif network is None:
         yield lambda: np.zeros(0, np.float32)
     else:
+        from striate.inference.features import pooling
+
         with pooling(network) as pooled:
             yield pooled.take
 

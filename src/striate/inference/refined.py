@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from striate.core.targets import Targets
 from striate.data.prepare import Prepared
@@ -14,8 +14,8 @@ from striate.inference.crf import refine
 
 
 def refined(
-    rows: Iterable[tuple[int, Tensor]], prepared: Prepared, targets: Targets, axis: int
-) -> Iterator[tuple[int, Tensor]]:
+    rows: Iterable[tuple[int, NDArray[Any]]], prepared: Prepared, targets: Targets, axis: int
+) -> Iterator[tuple[int, NDArray[Any]]]:
     """Collect the probabilities of a case, refine them and yield them as one block of rows.
 
     Parameters
@@ -34,11 +34,11 @@ def refined(
     All probabilities of the case are held at once: 4 bytes per class and voxel of the grid that the network sees, and about
     100 bytes for each voxel that is in doubt.
     """
-    blocks = [part.float().numpy() for _, part in rows]
+    blocks = [part.astype(np.float32) for _, part in rows]
     probabilities = np.moveaxis(np.concatenate(blocks, axis=1), 1, axis + 1)
     spacing_mm = prepared.grid.spacing_mm
     if targets.exclusive:
         found = refine(probabilities, prepared.array, spacing_mm)
     else:
         found = np.stack([refine(np.stack([1 - p, p]), prepared.array, spacing_mm)[1] for p in probabilities])
-    yield 0, torch.from_numpy(np.ascontiguousarray(np.moveaxis(found, axis + 1, 1)))
+    yield 0, np.ascontiguousarray(np.moveaxis(found, axis + 1, 1))

@@ -8,13 +8,12 @@ m), compared with the best so far, and forgotten. What stays is one small intege
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from striate.core.image import LabelMap
 from striate.core.targets import Targets
@@ -41,7 +40,7 @@ class Line:
         Whether nothing changes.
     """
 
-    weights: Tensor
+    weights: NDArray[np.float32]
     first: NDArray[np.int64]
     last: NDArray[np.int64]
     same: bool
@@ -51,12 +50,12 @@ class Line:
         """Return the line from `before` voxels to `after` voxels that cover the same extent."""
         if before == after:
             places = np.arange(after)
-            return cls(torch.empty(0), places, places, True)
+            return cls(np.zeros((0, 0), np.float32), places, places, True)
         weights = matrix(before, after, "linear")
         taken = weights != 0
-        return cls(torch.from_numpy(weights), taken.argmax(axis=1), before - 1 - taken[:, ::-1].argmax(axis=1), False)
+        return cls(weights, taken.argmax(axis=1), before - 1 - taken[:, ::-1].argmax(axis=1), False)
 
-    def apply(self, values: Tensor, axis: int) -> Tensor:
+    def apply(self, values: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
         """Resample `values` along `axis`, which is its last or last but one."""
         if self.same:
             return values
@@ -97,23 +96,23 @@ class Restorer:
         self._lines = [Line.of(before[a], after[a]) for a in order]
         self._back = [int(a) for a in np.argsort(order)]
         self._found = np.zeros([after[a] for a in order], dtype=np.uint8 if _kinds(targets) <= 256 else np.uint16)
-        self._kept: Tensor | None = None
+        self._kept: NDArray[Any] | None = None
         self._done = 0
 
-    def push(self, start: int, rows: Tensor) -> None:
+    def push(self, start: int, rows: NDArray[Any]) -> None:
         """Take probabilities (K, rows, *other axes) of the rows from `start` on; rows come in order."""
         if self._kept is not None:
-            rows, start = torch.cat([self._kept, rows], dim=1), start - self._kept.shape[1]
+            rows, start = np.concatenate([self._kept, rows], axis=1), start - self._kept.shape[1]
         end, line = start + rows.shape[1], self._lines[0]
         ready = int(np.searchsorted(line.last, end))
         across = math.prod(self._found.shape[1:])
         portion = max(1, ROWS_BYTES // (4 * across * (1 if self.targets.exclusive else len(self.targets.sets))))
         for low in range(self._done, ready, portion):
             high = min(low + portion, ready)
-            self._found[low:high] = self._decide(rows, low, high, start).numpy()
+            self._found[low:high] = self._decide(rows, low, high, start)
         self._done = ready
         still = int(line.first[ready]) if ready < len(line.first) else end
-        self._kept = rows[:, min(still, end) - start :].clone() if still < end else None
+        self._kept = rows[:, min(still, end) - start :].copy() if still < end else None
 
     def finish(self) -> LabelMap:
         """Return the label map on the grid of the files."""
@@ -124,12 +123,12 @@ class Restorer:
         turned = np.ascontiguousarray(prepared.reorientation.invert(whole))
         return LabelMap(table[turned], prepared.source.affine)
 
-    def _decide(self, rows: Tensor, low: int, high: int, start: int) -> Tensor:
+    def _decide(self, rows: NDArray[Any], low: int, high: int, start: int) -> NDArray[np.int16]:
         """Return the class of the restored rows low … high."""
-        best: Tensor | None
+        best: NDArray[np.float32] | None
         if self.targets.exclusive:
             best = self._restored(rows, 0, low, high, start)
-            found = torch.zeros(best.shape, dtype=torch.int16)
+            found = np.zeros(best.shape, dtype=np.int16)
             for k in range(1, rows.shape[0]):
                 share = self._restored(rows, k, low, high, start)
                 self._show(k - 1, low, share)
@@ -143,38 +142,38 @@ class Restorer:
             self.observer.decide(low, found, best)
         return found
 
-    def _restored(self, rows: Tensor, k: int, low: int, high: int, start: int) -> Tensor:
+    def _restored(self, rows: NDArray[Any], k: int, low: int, high: int, start: int) -> NDArray[np.float32]:
         """Return the restored rows low … high of one channel, float32."""
         line = self._lines[0]
         if line.same:
-            values = rows[k, low - start : high - start].float()
+            values = rows[k, low - start : high - start].astype(np.float32)
         else:
             old = slice(int(line.first[low]), int(line.last[high - 1]) + 1)
-            taken = rows[k, old.start - start : old.stop - start].float()
-            values = torch.tensordot(line.weights[low:high, old], taken, dims=1)
+            taken = rows[k, old.start - start : old.stop - start].astype(np.float32, copy=False)
+            values = np.tensordot(line.weights[low:high, old], taken, axes=1)
         for axis, across in enumerate(self._lines[1:], start=1):
             values = across.apply(values, axis)
         return values
 
-    def _show(self, target: int, low: int, share: Tensor) -> None:
+    def _show(self, target: int, low: int, share: NDArray[np.float32]) -> None:
         """Hand the restored rows of one target, from `low` on, to whoever wants them."""
         if self.writer is not None:
-            self.writer.push(target, share.numpy())
+            self.writer.push(target, share)
         if self.observer is not None:
             self.observer.take(target, low, share)
 
 
-def decide_regions(shares: list[Tensor], targets: Targets) -> Tensor:
+def decide_regions(shares: Sequence[NDArray[np.float32]], targets: Targets) -> NDArray[np.int16]:
     """Return the most probable combination of regions, given each region's probability (regions taken as independent).
 
     Only combinations that some label value has are possible (see `Targets.memberships`); the probability of one is the
     product of p over its regions and 1 − p over the others. Ties go to the earlier one, background first.
     """
     members, _ = targets.memberships()
-    best: Tensor | None = None
-    found = torch.zeros(shares[0].shape, dtype=torch.int16)
+    best: NDArray[np.float32] | None = None
+    found = np.zeros(shares[0].shape, dtype=np.int16)
     for index, row in enumerate(members):
-        value = torch.ones_like(shares[0])
+        value = np.ones_like(shares[0])
         for share, inside in zip(shares, row, strict=True):
             value *= share if inside else 1 - share
         if best is None:
@@ -194,8 +193,7 @@ def _kinds(targets: Targets) -> int:
     return len(values_of(targets))
 
 
-def _keep_larger(best: Tensor, found: Tensor, share: Tensor, index: int) -> None:
+def _keep_larger(best: NDArray[np.float32], found: NDArray[np.int16], share: NDArray[np.float32], index: int) -> None:
     """Where `share` exceeds `best`, keep it and `index`, in place."""
-    larger = share > best
-    found.masked_fill_(larger, index)
-    torch.maximum(best, share, out=best)
+    np.putmask(found, share > best, index)
+    np.maximum(best, share, out=best)

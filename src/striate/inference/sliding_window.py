@@ -14,9 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from striate.inference.engines import Engine
 from striate.inference.tiling import Tiling
@@ -63,13 +61,13 @@ class Window:
         return (self.out_channels, min(patch[axis], size[axis]), *rest)
 
     @property
-    def rows_dtype(self) -> torch.dtype:
+    def rows_dtype(self) -> type[np.floating[Any]]:
         """Type of the rows kept."""
-        return torch.float32 if 4 * math.prod(self.rows_shape) <= HALF_ABOVE_BYTES else torch.float16
+        return np.float32 if 4 * math.prod(self.rows_shape) <= HALF_ABOVE_BYTES else np.float16
 
     def slide(
         self, array: NDArray[np.float32], tell: Callable[[int], None] = lambda done: None
-    ) -> Iterator[tuple[int, Tensor]]:
+    ) -> Iterator[tuple[int, NDArray[Any]]]:
         """Yield finished rows of the blended probabilities.
 
         Parameters
@@ -84,16 +82,16 @@ class Window:
         start
             First row along ``tiling.rolling_axis``; rows come in order and cover the axis.
         rows
-            (K, rows, *other axes) probabilities; valid until the next ones are asked for.
+            (K, rows, *other axes) probabilities, float32 or float16; valid until the next ones are asked for.
         """
         tiling, axis = self.tiling, self.tiling.rolling_axis
-        weights = [torch.from_numpy(tiling.weights(a)) for a in range(len(tiling.size))]
+        weights = [tiling.weights(a) for a in range(len(tiling.size))]
         others = [range(len(s)) for a, s in enumerate(tiling.starts) if a != axis]
-        kept, first, done = torch.zeros(self.rows_shape, dtype=self.rows_dtype), 0, 0
+        kept, first, done = np.zeros(self.rows_shape, dtype=self.rows_dtype), 0, 0
         for row in range(len(tiling.starts[axis])):
             visits = [(*w[:axis], row, *w[axis:]) for w in itertools.product(*others)]
             for group in self._groups(visits):
-                self._add(array, group, weights, kept.movedim(1, 1 + axis), first)
+                self._add(array, group, weights, np.moveaxis(kept, 1, 1 + axis), first)
                 done += len(group)
                 tell(done)
             last = row + 1 == len(tiling.starts[axis])
@@ -108,23 +106,30 @@ class Window:
             yield visits[start : start + at_once]
 
     def _add(
-        self, array: NDArray[np.float32], group: list[tuple[int, ...]], weights: list[Tensor], kept: Tensor, first: int
+        self,
+        array: NDArray[np.float32],
+        group: list[tuple[int, ...]],
+        weights: list[NDArray[np.float32]],
+        kept: NDArray[Any],
+        first: int,
     ) -> None:
         """Add the weighted predictions of some windows to the rows kept (K, *axes; row 0 is row `first` of the array)."""
         tiles = [_cut(array, self.tiling, where) for where in group]
         seen = [not _blank(tile) for tile in tiles]
         self.skipped[0] += seen.count(False)
-        found = self._predict([t for t, s in zip(tiles, seen, strict=True) if s]) if any(seen) else torch.empty(0)
+        found = (
+            self._predict([t for t, s in zip(tiles, seen, strict=True) if s]) if any(seen) else np.zeros(0, np.float32)
+        )
         shares = iter(found)
         for where, look in zip(group, seen, strict=True):
             target, source = self._boxes(where, first)
             weight = _outer([weights[a][w] for a, w in enumerate(where)])[source]
             if look:
-                kept[(slice(None), *target)].addcmul_(
-                    next(shares)[(slice(None), *source)].to(kept.dtype), weight.to(kept.dtype)
-                )
+                for channel, share in zip(kept, next(shares), strict=True):
+                    part = channel[target]
+                    np.add(part, share[source] * weight, out=part, casting="same_kind")
             elif self.exclusive:
-                kept[(0, *target)] += weight
+                np.add(kept[(0, *target)], weight, out=kept[(0, *target)], casting="same_kind")
 
     def _boxes(self, where: tuple[int, ...], first: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """Return where a window lies in the rows kept, and which part of it lies inside the array."""
@@ -137,18 +142,18 @@ class Window:
             source.append(slice(low - start, high - start))
         return tuple(target), tuple(source)
 
-    def _predict(self, tiles: list[NDArray[np.float32]]) -> Tensor:
+    def _predict(self, tiles: list[NDArray[np.float32]]) -> NDArray[np.float32]:
         """Return probabilities (B, K, *patch) of tiles (C, *patch), averaged over flips."""
-        x = torch.from_numpy(np.stack(tiles))
+        x = np.stack(tiles)
         flat = 2 + self.tiling.patch.index(1) if self.spatial_dims < len(self.tiling.patch) else None
         total = None
         for count in range(len(self.mirror_axes) + 1):
             for axes in itertools.combinations(self.mirror_axes, count):
-                places = [2 + a for a in axes]
-                given = x.flip(places) if places else x
-                found = self.engine(given if flat is None else given.squeeze(flat))
-                found = found if flat is None else found.unsqueeze(flat)
-                found = found.flip(places) if places else found
+                places = tuple(2 + a for a in axes)
+                given = np.flip(x, places) if places else x
+                found = self.engine(np.ascontiguousarray(given if flat is None else given.squeeze(flat)))
+                found = found if flat is None else np.expand_dims(found, flat)
+                found = np.flip(found, places) if places else found
                 total = found if total is None else total + found
         return total / 2 ** len(self.mirror_axes) if total is not None and self.mirror_axes else found
 
@@ -174,17 +179,17 @@ def _blank(tile: NDArray[np.float32]) -> bool:
     return bool((flat == flat[:, :1]).all())
 
 
-def _outer(weights: list[Tensor]) -> Tensor:
+def _outer(weights: list[NDArray[np.float32]]) -> NDArray[np.float32]:
     found = weights[0]
     for weight in weights[1:]:
         found = found[..., None] * weight
     return found
 
 
-def _roll(kept: Tensor, count: int) -> None:
+def _roll(kept: NDArray[Any], count: int) -> None:
     """Drop the first `count` rows of (K, rows, …) and append as many of zeros, in place."""
     stay = kept.shape[1] - count
     for channel in kept:
         if stay > 0:
-            channel[:stay] = channel[count:].clone()
+            channel[:stay] = channel[count:]
         channel[max(stay, 0) :] = 0

@@ -14,7 +14,6 @@ from striate.core.case import Case
 from striate.core.image import LabelMap
 from striate.data.prepare import Prepared, prepare
 from striate.inference.engines import Engine
-from striate.inference.exact import predict_exact
 from striate.inference.predict import predict_case
 from striate.inference.prediction import Prediction
 from striate.model.model import Model
@@ -62,6 +61,8 @@ def examine(
     facts = image_facts(ready, model.plan.task.channels)
     measured = time.monotonic()
     if exact:
+        from striate.inference.exact import predict_exact
+
         prediction = predict_exact(model, case, prepared=ready, tell=tell)
         seconds = {**prediction.facts["seconds"], "prepare": round(measured - start, 3)}
         seen = CaseEvidence(case.name, case.subject, {}, np.zeros(0, np.float32), facts)

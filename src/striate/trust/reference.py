@@ -6,8 +6,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from striate.core.case import Case
 from striate.data.prepare import prepare
@@ -25,10 +24,10 @@ class _Listening:
     def __init__(self, engine: Engine, channels: int) -> None:
         self.name, self.precision, self._engine, self._channels = engine.name, engine.precision, engine, channels
 
-    def __call__(self, tiles: Tensor) -> Tensor:
+    def __call__(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
         with contextlib.suppress(Heard):
             self._engine(tiles)
-        return torch.zeros((len(tiles), self._channels, *tiles.shape[2:]))
+        return np.zeros((len(tiles), self._channels, *tiles.shape[2:]), np.float32)
 
 
 def reference(plan: Plan, engine: Engine, cases: Sequence[Case]) -> Iterator[CaseEvidence]:

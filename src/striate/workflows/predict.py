@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from striate.core.case import Case
 from striate.core.errors import DataError, UsageError
@@ -16,11 +16,9 @@ from striate.core.progress import Progress, Silent
 from striate.core.record import Record, Stopwatch
 from striate.inference.engines.choose import AUTO, Chosen, choose, macs_of
 from striate.inference.engines.uncertainty import made_by, open_uncertain, refuse_idle_mirrors, way_of
-from striate.inference.exact import facts_of_nnunet
 from striate.inference.inputs import check_headers, gather
 from striate.inference.memory import check_memory
 from striate.inference.prediction import Prediction
-from striate.inference.whole import WholePrediction
 from striate.io.read import extension, read_label
 from striate.io.write import write_image, write_label
 from striate.measure.finding import CaseFindings
@@ -30,7 +28,9 @@ from striate.reporting.panel import write_case_panel
 from striate.trust.error_probability import error_probability
 from striate.trust.examine import examine
 from striate.workflows.judge import Judge
-from striate.workflows.predict_whole import predict_whole_cases
+
+if TYPE_CHECKING:
+    from striate.inference.whole import WholePrediction
 
 PANELS = 12
 """Panels are written for this many cases; a report of more would not be looked at."""
@@ -104,12 +104,11 @@ def predict(
     asked = {
         "model": model.folder, "inputs": given, "out": out, "save_probabilities": save_probabilities, "tta": tta, "crf": crf,
     }  # fmt: skip
-    of_masks = {
-        "uncertainty": uncertainty, "ensemble": ensemble, "save_uncertainty": save_uncertainty, "exact": exact,
-        "engine": "" if engine == AUTO else engine,
-    }  # fmt: skip
+    of_masks = {"uncertainty": uncertainty, "ensemble": ensemble, "save_uncertainty": save_uncertainty, "exact": exact}
     if model.plan.task.kind != "segmentation":
-        _refuse_for_whole(model, of_masks)
+        _refuse_for_whole(model, {**of_masks, "engine": engine != AUTO})
+        from striate.workflows.predict_whole import predict_whole_cases
+
         return predict_whole_cases(model, cases, out, asked, progress, watch)
     ways = {"uncertainty": way_of(uncertainty, ensemble, tta=tta), "ensemble": [Path(p) for p in ensemble]}
     asked |= {**of_masks, **ways, "engine": engine}
@@ -127,6 +126,8 @@ def _refuse_for_whole(model: Model, asked: Mapping[str, object]) -> None:
 
 
 def _refuse_beside_exact(model: Model, asked: Mapping[str, Any]) -> None:
+    from striate.inference.exact import facts_of_nnunet
+
     facts_of_nnunet(model)  # refuses a model that was not imported
     for name in ("save_probabilities", "save_uncertainty", "ensemble", "tta", "crf"):
         if asked[name]:

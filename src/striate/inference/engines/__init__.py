@@ -1,15 +1,18 @@
 """Engines: what computes a network on tiles. One file each; `striate.inference.engines.choose` says which one a model gets.
 
-An engine is called with tiles (B, C, *patch) float32 and gives probabilities (B, K, *patch) float32: over the classes
-(background first) for exclusive labels, one per region for regions.
+An engine is called with tiles (B, C, *patch) float32, an array, and gives probabilities (B, K, *patch) float32: over the
+classes (background first) for exclusive labels, one per region for regions.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 ENGINES: dict[str, str] = {
     "torch": "PyTorch, on every machine",
@@ -19,13 +22,14 @@ ENGINES: dict[str, str] = {
 __all__ = ["ENGINES", "Engine", "network_in", "open_engine"]
 
 
+@runtime_checkable
 class Engine(Protocol):
     """What every engine offers; `precision` is ``fp32`` or ``bf16`` and goes into the record."""
 
     name: str
     precision: str
 
-    def __call__(self, tiles: Tensor) -> Tensor:
+    def __call__(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return probabilities (B, K, *patch) float32 of `tiles` (B, C, *patch) float32."""
         ...
 

@@ -25,12 +25,11 @@ from striate.core.case import Case
 from striate.core.errors import DataError, ResourceError, StriateError, UsageError
 from striate.core.files import filling, read_json, write_json
 from striate.core.image import Grid, to_ras
-from striate.core.machine import processor
+from striate.core.machine import native_precision, processor
 from striate.core.names import lookup
 from striate.data.resample import new_shape
 from striate.inference.engines import ENGINES, Engine, open_engine
 from striate.inference.engines.openvino import COMPILED, NETWORK, PARITY, OpenVINOEngine
-from striate.inference.engines.pytorch import native_precision
 from striate.inference.tiling import Tiling
 from striate.model.model import Model
 from striate.planning.cost import network_cost

@@ -21,14 +21,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from striate.core.case import Case
 from striate.core.files import write_json
-from striate.core.machine import processor
+from striate.core.machine import native_precision, processor
 from striate.data.prepare import prepare
 from striate.inference.engines.openvino import NETWORK, PARITY, OpenVINOEngine, runtime
-from striate.inference.engines.pytorch import TorchEngine, native_precision
+from striate.inference.engines.pytorch import TorchEngine
 from striate.inference.features import first_layer, statistics
 from striate.model.model import Model
 from striate.planning.cost import seen_patch
@@ -63,7 +64,9 @@ def convert(network: nn.Module, exclusive: bool, tile: Tensor, path: Path) -> No
     ov.save_model(made, path, compress_to_fp16=True)
 
 
-def compare(network: nn.Module, exclusive: bool, engine: OpenVINOEngine, tiles: dict[str, Tensor]) -> dict[str, Any]:
+def compare(
+    network: nn.Module, exclusive: bool, engine: OpenVINOEngine, tiles: dict[str, NDArray[np.float32]]
+) -> dict[str, Any]:
     """Return seconds per window of both engines, and per tile the mean difference from PyTorch in fp32 of both.
 
     Parameters
@@ -80,9 +83,9 @@ def compare(network: nn.Module, exclusive: bool, engine: OpenVINOEngine, tiles: 
     for name, tile in tiles.items():
         truth, ours, theirs = exact(tile), engine(tile), native(tile)
         found[name] = {
-            "openvino": float((ours - truth).abs().mean()),
-            "torch": float((theirs - truth).abs().mean()),
-            "same_decision": float(_same(ours, truth, exclusive)),
+            "openvino": float(np.abs(ours - truth).mean()),
+            "torch": float(np.abs(theirs - truth).mean()),
+            "same_decision": _same(ours, truth, exclusive),
         }
     timed = next(iter(tiles.values()))
     return {
@@ -92,7 +95,7 @@ def compare(network: nn.Module, exclusive: bool, engine: OpenVINOEngine, tiles: 
     }
 
 
-def probes(plan: Plan, array: np.ndarray[Any, Any]) -> dict[str, Tensor]:
+def probes(plan: Plan, array: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
     """Return windows of a prepared image (C, *spatial): its middle; that half blank; and all but an edge blank.
 
     Windows that are nearly blank are where instance normalisation is ill-conditioned, and engines differ most.
@@ -108,14 +111,14 @@ def probes(plan: Plan, array: np.ndarray[Any, Any]) -> dict[str, Tensor]:
     for name, share in (("half blank", 0.5), ("nearly blank", 0.95)):
         found[name] = middle.copy()
         found[name][:, :, : int(share * middle.shape[2])] = middle.min()
-    return {name: torch.from_numpy(tile) for name, tile in found.items()}
+    return found
 
 
-def _same(ours: Tensor, truth: Tensor, exclusive: bool) -> Tensor:
+def _same(ours: NDArray[np.float32], truth: NDArray[np.float32], exclusive: bool) -> float:
     """Return the share of voxels with the same class, or the same regions."""
     if exclusive:
-        return (ours.argmax(1) == truth.argmax(1)).float().mean()
-    return ((ours > 0.5) == (truth > 0.5)).all(1).float().mean()
+        return float((ours.argmax(1) == truth.argmax(1)).mean())
+    return float(((ours > 0.5) == (truth > 0.5)).all(axis=1).mean())
 
 
 def _seconds(run: Callable[[], object], times: int) -> float:
@@ -135,7 +138,7 @@ def main() -> None:
     channels = {name: Path(path) for name, path in asked["channels"].items()}
     prepared = prepare(Case("probe", "probe", channels), model.plan.preparation)
     tiles, exclusive = probes(model.plan, prepared.array), model.plan.targets.exclusive
-    convert(model.network(), exclusive, tiles["middle"], into / NETWORK)
+    convert(model.network(), exclusive, torch.from_numpy(tiles["middle"]), into / NETWORK)
     engine = OpenVINOEngine(into / NETWORK, native_precision())
     found = compare(model.network(), exclusive, engine, tiles)
     write_json(into / PARITY, {"processor": processor(), **found})

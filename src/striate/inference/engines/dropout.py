@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from striate.core.errors import UsageError, expected
@@ -61,19 +63,19 @@ class DropoutEngine(TorchEngine):
                          " deepmedic.")
             )  # fmt: skip
 
-    def __call__(self, tiles: Tensor) -> Tensor:
+    def __call__(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the mean probabilities (B, K, *patch) float32 of `tiles` (B, C, *patch) float32."""
         answers = self._answers(tiles)
-        total = next(answers).clone()
+        total = next(answers).copy()
         for answer in answers:
             total += answer
-        return total / self.samples
+        return total / np.float32(self.samples)
 
-    def disagreement(self, tiles: Tensor) -> Tensor:
+    def disagreement(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the mean probabilities and, as one channel more, the disagreement in nats: (B, K + 1, *patch)."""
         return with_disagreement(self._answers(tiles), exclusive=self._exclusive)
 
-    def _answers(self, tiles: Tensor) -> Iterator[Tensor]:
+    def _answers(self, tiles: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
         """Yield the answer of each sample; the global random state is left as it is."""
         devices = [self._device] if self._device.type == "cuda" else []
         for sample in range(self.samples):

@@ -9,17 +9,20 @@ Ghahramani, ICML 2016): the entropy of the mean less the mean entropy, in nats, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from striate.core.errors import ModelError, UsageError, expected
 from striate.inference.engines import Engine, network_in, open_engine
 from striate.model.model import PLAN, Model
 from striate.model.weights import SNAPSHOTS, check_weights, load_weights
 
-_LEAST = 1e-12
+if TYPE_CHECKING:
+    from torch import nn
+
+_LEAST = np.float32(1e-12)
 
 
 class EnsembleEngine:
@@ -47,18 +50,18 @@ class EnsembleEngine:
         self.precision = "+".join(sorted({engine.precision for engine in self.members}))
 
     @property
-    def network(self) -> torch.nn.Module | None:
+    def network(self) -> nn.Module | None:
         """The network of the first member; None where it has none."""
         return network_in(self.members[0])
 
-    def __call__(self, tiles: Tensor) -> Tensor:
+    def __call__(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the mean probabilities (B, K, *patch) float32 of `tiles` (B, C, *patch) float32."""
-        total = self.members[0](tiles).clone()
+        total = self.members[0](tiles).copy()
         for member in self.members[1:]:
             total += member(tiles)
-        return total / len(self.members)
+        return total / np.float32(len(self.members))
 
-    def disagreement(self, tiles: Tensor) -> Tensor:
+    def disagreement(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the mean probabilities and, as one channel more, the disagreement in nats: (B, K + 1, *patch)."""
         return with_disagreement((member(tiles) for member in self.members), exclusive=self.exclusive)
 
@@ -69,7 +72,7 @@ class Disagreeing(Protocol):
     name: str
     precision: str
 
-    def disagreement(self, tiles: Tensor) -> Tensor:
+    def disagreement(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return (B, K + 1, *patch): probabilities, and disagreement in nats."""
         ...
 
@@ -86,12 +89,12 @@ class DisagreementEngine:
     def __init__(self, source: Disagreeing) -> None:
         self.name, self.precision, self._ask = source.name, source.precision, source.disagreement
 
-    def __call__(self, tiles: Tensor) -> Tensor:
+    def __call__(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return (B, K + 1, *patch): probabilities, and disagreement in nats."""
         return self._ask(tiles)
 
 
-def with_disagreement(answers: Iterable[Tensor], *, exclusive: bool) -> Tensor:
+def with_disagreement(answers: Iterable[NDArray[np.float32]], *, exclusive: bool) -> NDArray[np.float32]:
     """Return the mean of answers (B, K, *patch) and their mutual information as channel K; two sums are held.
 
     Raises
@@ -99,24 +102,22 @@ def with_disagreement(answers: Iterable[Tensor], *, exclusive: bool) -> Tensor:
     UsageError
         When there is no answer.
     """
-    total: Tensor | None = None
-    apart: Tensor | None = None
+    total: NDArray[np.float32] | None = None
+    apart: NDArray[np.float32] | None = None
     count = 0
     for answer in answers:
         count += 1
         entropy = _entropy(answer, exclusive)
-        total = answer.clone() if total is None else total.add_(answer)
-        apart = entropy if apart is None else apart.add_(entropy)
+        total = answer.copy() if total is None else np.add(total, answer, out=total)
+        apart = entropy if apart is None else np.add(apart, entropy, out=apart)
     if total is None or apart is None:
         raise UsageError("ensemble: no member; at least one model is needed.")
-    mean = total.div_(count)
-    information = (_entropy(mean, exclusive) - apart.div_(count)).clamp_(min=0)
-    return torch.cat([mean, information], dim=1)
+    mean = total / np.float32(count)
+    information = np.maximum(_entropy(mean, exclusive) - apart / np.float32(count), 0)
+    return np.concatenate([mean, information], axis=1)
 
 
-def open_ensemble(
-    models: Sequence[Model], *, wrap: Callable[[torch.nn.Module], Engine] | None = None
-) -> EnsembleEngine:
+def open_ensemble(models: Sequence[Model], *, wrap: Callable[[nn.Module], Engine] | None = None) -> EnsembleEngine:
     """Return several models of one task, or the snapshots of one, as one engine.
 
     Parameters
@@ -152,7 +153,7 @@ def open_ensemble(
     return EnsembleEngine([make(network) for network in networks], exclusive=exclusive)
 
 
-def _snapshots(model: Model) -> list[torch.nn.Module]:
+def _snapshots(model: Model) -> list[nn.Module]:
     """Return the network of a model with the weights of each earlier moment, in the order of their names."""
     found = []
     for path in sorted((model.folder / SNAPSHOTS).glob("*.safetensors")):
@@ -194,10 +195,11 @@ def _short(value: object) -> str:
     return text if len(text) <= 160 else f"{text[:157]}…"
 
 
-def _entropy(shares: Tensor, exclusive: bool) -> Tensor:
+def _entropy(shares: NDArray[np.float32], exclusive: bool) -> NDArray[np.float32]:
     """Return the entropy in nats, (B, 1, *patch): over classes, or of each region, summed."""
-    found = -(shares * shares.clamp(min=_LEAST).log()).sum(1, keepdim=True)
+    found: NDArray[np.float32] = -(shares * np.log(np.maximum(shares, _LEAST))).sum(axis=1, keepdims=True)
     if exclusive:
         return found
     others = 1 - shares
-    return found - (others * others.clamp(min=_LEAST).log()).sum(1, keepdim=True)
+    found -= (others * np.log(np.maximum(others, _LEAST))).sum(axis=1, keepdims=True)
+    return found

@@ -16,12 +16,11 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from striate.core.errors import ModelError, UsageError, expected
 from striate.core.machine import cores
-from striate.inference.features import Pooled, content
+from striate.inference.pooled import Pooled, content
 
 NETWORK, PARITY, COMPILED = "network.xml", "parity.json", "compiled"
 """What lies in the folder of a converted network."""
@@ -84,15 +83,15 @@ class OpenVINOEngine:
         }
         self._request = _compile(network, options, compiled).create_infer_request()
 
-    def __call__(self, tiles: Tensor) -> Tensor:
+    def __call__(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return probabilities (B, K, *patch) float32 of `tiles` (B, C, *patch) float32, B windows one by one."""
-        shares, first = list[Tensor](), list[Tensor]()
+        shares, first = list[NDArray[np.float32]](), list[NDArray[np.float32]]()
         for tile in tiles:
             found = self._request.infer([np.ascontiguousarray(tile[None])], share_inputs=True)
-            shares.append(torch.from_numpy(found[0]))
-            first.append(torch.from_numpy(found[1]))
-        self.pooled.add(torch.cat(first), content(tiles))
-        return shares[0] if len(shares) == 1 else torch.cat(shares)
+            shares.append(found[0])
+            first.append(found[1])
+        self.pooled.add(np.concatenate(first), content(tiles))
+        return shares[0] if len(shares) == 1 else np.concatenate(shares)
 
 
 def _compile(network: Path, options: dict[str, str], compiled: Path | None) -> Any:

@@ -6,18 +6,15 @@ The precision follows from the processor, not from a stopwatch, so that the same
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from striate.core.errors import UsageError
-from striate.core.machine import computes_in_bf16
+from striate.core.machine import native_precision
 
 PRECISIONS = ("bf16", "fp32")
-
-
-def native_precision() -> str:
-    """Return ``bf16`` where the processor has instructions for it, else ``fp32``."""
-    return "bf16" if computes_in_bf16() else "fp32"
 
 
 class TorchEngine:
@@ -38,16 +35,16 @@ class TorchEngine:
         self._network, self._exclusive = network, exclusive
         self._device = next((p.device for p in network.parameters()), torch.device("cpu"))
 
-    def __call__(self, tiles: Tensor) -> Tensor:
+    def __call__(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return probabilities (B, K, *patch) float32 of `tiles` (B, C, *patch) float32."""
         was_training = self._network.training
         self._settle()
         try:
             with torch.inference_mode():
-                shares = self.shares(tiles)
+                shares = self.shares(torch.from_numpy(tiles))
         finally:
             self._network.train(was_training)
-        return torch.as_tensor(shares, device=tiles.device)
+        return np.asarray(shares.contiguous().cpu().numpy())
 
     def shares(self, tiles: Tensor) -> Tensor:
         """Return the same on the network's device, in the mode that the network is in; gradients are kept where they are on."""

@@ -9,8 +9,6 @@ from typing import Any
 from striate.core.errors import UsageError
 from striate.core.names import lookup
 from striate.inference.engines import Engine, open_engine
-from striate.inference.engines.dropout import DropoutEngine
-from striate.inference.engines.ensemble import open_ensemble
 from striate.model.model import Model
 
 UNCERTAINTIES: dict[str, str] = {
@@ -75,9 +73,15 @@ def open_uncertain(model: Model, uncertainty: str, others: Sequence[Model] = ())
     if others and uncertainty != "ensemble":
         raise UsageError(f"--ensemble MODEL was given with --uncertainty {uncertainty}; leave one of them away.")
     if uncertainty == "ensemble":
+        from striate.inference.engines.ensemble import open_ensemble
+
         return open_ensemble([model, *others])
     network, exclusive = model.network(), model.plan.targets.exclusive
-    return DropoutEngine(network, exclusive) if uncertainty == "dropout" else open_engine(network, exclusive=exclusive)
+    if uncertainty == "dropout":
+        from striate.inference.engines.dropout import DropoutEngine
+
+        return DropoutEngine(network, exclusive)
+    return open_engine(network, exclusive=exclusive)
 
 
 def refuse_idle_mirrors(model: Model, uncertainty: str) -> None:
