@@ -36,6 +36,7 @@ _HOME = {
     "change": "striate.workflows.change",
     "compare": "striate.workflows.compare",
     "explain": "striate.workflows.explain",
+    "export": "striate.workflows.export",
     "report": "striate.workflows.report",
     "phantom": "striate.workflows.phantom",
     "digits": "striate.workflows.digits",
@@ -87,6 +88,7 @@ if TYPE_CHECKING:
     from striate.workflows.digits import digits as digits
     from striate.workflows.evaluate import evaluate as evaluate
     from striate.workflows.explain import explain as explain
+    from striate.workflows.export import export as export
     from striate.workflows.phantom import phantom as phantom
     from striate.workflows.plan import plan as plan
     from striate.workflows.predict import predict as predict

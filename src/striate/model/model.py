@@ -3,7 +3,8 @@
 A model folder holds ``plan.yaml`` (for people to read), ``weights.safetensors`` (never a pickle: opening a model runs
 no code), ``model.json`` (label names, reference ranges of the training data, validation measures, hash of the weights)
 and ``card.md``; of networks that draw masks also ``trust.json``, what is known of their limits (`striate.trust.trust`).
-`Model.open` reads no weights and needs no torch; `Model.network` does.
+`Model.open` reads no weights and needs no torch; `Model.network` does. A model that was exported (`striate.workflows.export`) has
+its network in `EXPORTED` and no weights.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 KIND, VERSION = "striate-model", 1
 PLAN, WEIGHTS, FACTS, CARD = "plan.yaml", "weights.safetensors", "model.json", "card.md"
+EXPORTED = Path("openvino", "exported")
+"""Folder of a network that was converted to run without its weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,11 @@ class Model:
         """Names of the input channels, in order."""
         return self.plan.task.channels
 
+    @property
+    def exported(self) -> bool:
+        """Whether there is a converted network in the place of weights."""
+        return not (self.folder / WEIGHTS).is_file()
+
     @classmethod
     def open(cls, path: Path | str) -> Model:
         """Open a model folder, or the model inside a run folder.
@@ -77,7 +85,8 @@ class Model:
             facts = read_json(folder / FACTS, KIND, VERSION)
         except FormatError as error:
             raise ModelError(str(error), path=folder / FACTS) from error
-        check_weights(folder / WEIGHTS)
+        if not (folder / EXPORTED).is_dir():
+            check_weights(folder / WEIGHTS)
         known = {k: v for k, v in facts.items() if k not in ("kind", "schema_version")}
         return cls(folder, plan, known)
 
@@ -132,6 +141,12 @@ class Model:
         ModelError
             When the weights are broken or belong to another network than the plan says.
         """
+        if self.exported:
+            raise ModelError(
+                expected(self.folder, f"{WEIGHTS} is not there: it was exported for OpenVINO", "the weights are needed",
+                         "It serves striate predict alone; for everything else use the model that it was exported from."),
+                path=self.folder,
+            )  # fmt: skip
         from striate import networks
 
         choice, task = self.plan.network, self.plan.task
@@ -167,7 +182,8 @@ def _find(path: Path) -> Path:
             expected(path, "it is a file", "a model or run folder is needed", f"Give its folder, {path.parent}.")
         )
     folder = path / "model" if not (path / FACTS).exists() and (path / "model").is_dir() else path
-    missing = [name for name in (PLAN, WEIGHTS, FACTS) if not (folder / name).is_file()]
+    needed = (PLAN, FACTS) if (folder / EXPORTED).is_dir() else (PLAN, WEIGHTS, FACTS)
+    missing = [name for name in needed if not (folder / name).is_file()]
     if missing:
         found = ", ".join(sorted(p.name for p in folder.iterdir())[:6]) or "nothing"
         raise ModelError(

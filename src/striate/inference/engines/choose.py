@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from striate.data.resample import new_shape
 from striate.inference.engines import ENGINES, Engine, open_engine
 from striate.inference.engines.openvino import COMPILED, NETWORK, PARITY, OpenVINOEngine
 from striate.inference.tiling import Tiling
-from striate.model.model import Model
+from striate.model.model import EXPORTED, Model
 from striate.planning.cost import network_cost
 
 FOLDER = "openvino"
@@ -102,6 +102,8 @@ def choose(
     """
     if name != AUTO:
         lookup("engine", name, ENGINES)
+    if model.exported:
+        return _exported(model, name)
     if name == "torch":
         return _torch(model, "it was asked for")
     try:
@@ -116,7 +118,7 @@ def choose(
                 return _torch(model, "the work is too small for preparing another engine")
             tell("preparing OpenVINO for this model, once: converting the network and comparing it with PyTorch")
             folder, parity = _make(model, case, folder)
-        doubt = _doubt(parity)
+        doubt = doubt_of(parity)
         if doubt:
             return _else_torch(model, name, doubt, parity)
         seconds = parity["seconds"]
@@ -142,6 +144,19 @@ def macs_of(model: Model, grids: Iterable[Grid]) -> float:
         shape = new_shape(turned.shape, turned.spacing_mm, plan.preparation.spacing_mm)
         voxels += Tiling.of(shape, plan.inference.patch, plan.inference.overlap).count * math.prod(plan.inference.patch)
     return float(per_voxel) * voxels
+
+
+def _exported(model: Model, name: str) -> Chosen:
+    """Return the engine of a model that holds no weights; it was compared with PyTorch where it was exported."""
+    if name == "torch":
+        raise UsageError(
+            f"--engine torch: {model.folder} was exported for OpenVINO and holds no weights; leave it away."
+        )
+    folder = model.folder / EXPORTED
+    compiled = folder / f"{COMPILED}-{hashlib.sha256(processor().encode()).hexdigest()[:8]}"
+    parity = read_json(folder / PARITY)
+    reason = f"the model was exported for it; there, {_told(parity)}"
+    return Chosen(OpenVINOEngine(folder / NETWORK, native_precision(), compiled), reason, parity)
 
 
 def _torch(model: Model, reason: str, parity: dict[str, Any] | None = None) -> Chosen:
@@ -176,22 +191,32 @@ def _make(model: Model, case: Case, folder: Path) -> tuple[Path, dict[str, Any]]
             shutil.rmtree(old, ignore_errors=True)
     try:
         with filling(folder) as beside:
-            _convert(model, case, beside)
+            convert(model, beside, case.channels)
     except ResourceError:
         folder = Path(tempfile.mkdtemp(prefix="striate-openvino-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        _convert(model, case, folder)
+        convert(model, folder, case.channels)
     except DataError:
         if _read(folder) is None:  # else another process was quicker
             raise
     return folder, _read(folder) or {}
 
 
-def _convert(model: Model, case: Case, into: Path) -> None:
-    """Fill the folder `into` by a process of its own; that it failed is written there too, and not tried again."""
+def convert(model: Model, into: Path, channels: Mapping[str, Path]) -> None:
+    """Fill the folder `into` by a process of its own; that it failed is written there too.
+
+    Parameters
+    ----------
+    model
+        With its weights.
+    into
+        Gets `NETWORK` and `PARITY`.
+    channels
+        Name → image of one case, in whose middle engines are compared; where empty, in an image drawn at random.
+    """
     asked = {
         "model": str(model.folder.absolute()), "into": str(into.absolute()),
-        "channels": {name: str(path.absolute()) for name, path in case.channels.items()},
+        "channels": {name: str(path.absolute()) for name, path in channels.items()},
     }  # fmt: skip
     command = [sys.executable, "-m", "striate.inference.engines.convert"]
     try:
@@ -208,7 +233,7 @@ def _convert(model: Model, case: Case, into: Path) -> None:
         write_json(into / PARITY, {"failed": failed, "processor": processor()})
 
 
-def _doubt(parity: dict[str, Any]) -> str:
+def doubt_of(parity: dict[str, Any]) -> str:
     """Return why the converted network is not to be used; empty where it may be."""
     if "failed" in parity:
         return f"the network could not be converted for OpenVINO ({parity['failed']})"

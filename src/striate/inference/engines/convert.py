@@ -5,8 +5,8 @@ compiler has been seen to crash (version 2026.4, a network in fp32 on a processo
 
     python -m striate.inference.engines.convert < ASKED.json
 
-reads ``model``, ``into`` and ``channels`` (name → image file of one case) and writes ``network.xml``, ``network.bin`` and
-``parity.json`` into the folder ``into``.
+reads ``model``, ``into`` and ``channels`` (name → image file of one case; none: an image is drawn) and writes ``network.xml``,
+``network.bin`` and ``parity.json`` into the folder ``into``.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
 from striate.core.case import Case
@@ -114,6 +115,13 @@ def probes(plan: Plan, array: NDArray[np.float32]) -> dict[str, NDArray[np.float
     return found
 
 
+def drawn(plan: Plan) -> NDArray[np.float32]:
+    """Return a smooth random image (C, *patch) with mean 0 and standard deviation 1, the same every time."""
+    noise = np.random.default_rng(0).normal(size=(len(plan.task.channels), *plan.inference.patch))
+    smooth = np.stack([gaussian_filter(channel, 2.0) for channel in noise])
+    return np.asarray((smooth - smooth.mean()) / smooth.std(), dtype=np.float32)
+
+
 def _same(ours: NDArray[np.float32], truth: NDArray[np.float32], exclusive: bool) -> float:
     """Return the share of voxels with the same class, or the same regions."""
     if exclusive:
@@ -136,8 +144,8 @@ def main() -> None:
     asked = json.load(sys.stdin)
     model, into = Model.open(asked["model"]), Path(asked["into"])
     channels = {name: Path(path) for name, path in asked["channels"].items()}
-    prepared = prepare(Case("probe", "probe", channels), model.plan.preparation)
-    tiles, exclusive = probes(model.plan, prepared.array), model.plan.targets.exclusive
+    array = prepare(Case("probe", "probe", channels), model.plan.preparation).array if channels else drawn(model.plan)
+    tiles, exclusive = probes(model.plan, array), model.plan.targets.exclusive
     convert(model.network(), exclusive, torch.from_numpy(tiles["middle"]), into / NETWORK)
     engine = OpenVINOEngine(into / NETWORK, native_precision())
     found = compare(model.network(), exclusive, engine, tiles)

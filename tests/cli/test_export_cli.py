@@ -1,0 +1,109 @@
+"""``striate export``: a folder that predicts without torch, and a file that other programs read."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from striate import networks
+from striate.cli.main import run
+from striate.core.image import Image
+from striate.data.prepare import Preparation
+from striate.io.read import read_label
+from striate.io.write import write_image
+from striate.model.model import EXPORTED, Model
+from striate.planning.plan import Inference, NetworkChoice, Plan, Task, Training
+
+WITHOUT_TORCH = "import sys; sys.modules['torch'] = None; from striate.cli.main import main; main()"
+
+
+@pytest.fixture
+def model(tmp_path):
+    options = {"features": [4, 8]}
+    plan = Plan(
+        task=Task(channels=("flair",), label_names={0: "background", 1: "core", 2: "oedema"}),
+        preparation=Preparation(spacing_mm=(1.0,) * 3, normalisation=("zscore_nonzero",), intensities=(None,)),
+        network=NetworkChoice(name="small_unet", spatial_dims=3, options=options),
+        training=Training(patch=(16, 16, 16), batch=1, steps=1),
+        inference=Inference(patch=(16, 16, 16), mirror_axes=(0,)),
+    )
+    torch.manual_seed(0)
+    network = networks.create("small_unet", spatial_dims=3, in_channels=1, out_channels=3, **options)
+    return Model.save(tmp_path / "model", plan, network.state_dict(), {})
+
+
+@pytest.fixture
+def scan(tmp_path):
+    array = np.zeros((1, 24, 20, 18), dtype=np.float32)
+    array[:, 2:-2, 2:-2, 2:-2] = np.random.default_rng(0).normal(100, 20, (1, 20, 16, 14))
+    write_image(tmp_path / "scan.nii.gz", Image(array, np.eye(4)))
+    return tmp_path / "scan.nii.gz"
+
+
+def test_what_was_exported_predicts_without_torch(model, scan, tmp_path, capsys):
+    out = tmp_path / "exported"
+    assert run(["export", str(model.folder), "--out", str(out), "--image", str(scan)]) == 0
+    assert "torch is not needed there" in capsys.readouterr().err
+    assert not list(out.rglob("*.safetensors")) and (out / EXPORTED / "network.xml").is_file()
+    assert run(["predict", str(model.folder), str(scan), "--out", str(tmp_path / "first"), "--engine", "torch"]) == 0
+    for options in ((), ("--tta", "--save-probabilities", "--save-uncertainty")):
+        place = tmp_path / f"second{len(options)}"
+        command = [sys.executable, "-c", WITHOUT_TORCH, "predict", str(out), str(scan), "--out", str(place), *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    first, second = (read_label(tmp_path / name / "scan.nii.gz") for name in ("first", "second0"))
+    assert first.grid.matches(second.grid) and (first.array == second.array).mean() > 0.97
+    record = json.loads((tmp_path / "second0" / "record.json").read_text())
+    assert record["facts"]["engine"]["name"] == "openvino" and "exported" in record["facts"]["engine"]["reason"]
+    assert record["facts"]["weights_sha256"] == model.facts["weights_sha256"]
+
+
+def test_an_exported_model_says_what_it_cannot_do(model, scan, tmp_path, capsys):
+    out = tmp_path / "exported"
+    assert run(["export", str(model.folder), "--out", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["tiles"]["middle"]["same_decision"] > 0.97
+    assert run(["predict", str(out), str(scan), "--out", str(tmp_path / "m"), "--engine", "torch"]) == 2
+    assert "holds no weights; leave it away" in capsys.readouterr().err
+    assert run(["explain", str(out), str(scan), "--out", str(tmp_path / "e")]) == 4
+    assert "it was exported for OpenVINO" in capsys.readouterr().err
+    assert run(["export", str(out), "--out", str(tmp_path / "again")]) == 4
+    assert "it was exported for OpenVINO" in capsys.readouterr().err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["exported", "model", "scan.nii.gz"]
+
+
+def test_onnx_gives_the_probabilities_of_the_network(model, tmp_path, capsys):
+    import onnxruntime
+
+    out = tmp_path / "onnx"
+    assert run(["export", str(model.folder), "--out", str(out), "--format", "onnx", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["largest_difference"] < 1e-4
+    assert sorted(p.name for p in out.iterdir()) == ["card.md", "model.json", "network.onnx", "plan.yaml"]
+    tile = np.random.default_rng(1).normal(size=(1, 1, 16, 16, 16)).astype(np.float32)
+    session = onnxruntime.InferenceSession(str(out / "network.onnx"), providers=["CPUExecutionProvider"])
+    found = session.run(["probabilities"], {"image": tile})[0]
+    with torch.no_grad():
+        wanted = model.network()(torch.from_numpy(tile)).softmax(1).numpy()
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_what_cannot_be_exported_is_refused_and_leaves_nothing(model, tmp_path, capsys, monkeypatch):
+    out = ["--out", str(tmp_path / "out")]
+    assert run(["export", str(model.folder), *out, "--format", "tensorrt"]) == 2
+    assert "unknown format 'tensorrt'" in capsys.readouterr().err
+    assert run(["export", str(tmp_path / "nowhere"), *out]) == 4
+    assert run(["export", str(model.folder), *out, "--image", str(tmp_path / "none.nii.gz")]) == 3
+    far = {"openvino": 0.3, "torch": 0.001, "same_decision": 0.5}
+
+    def differs(_model, into: Path, _channels):
+        (into / "parity.json").write_text(json.dumps({"tiles": {"middle": far}, "seconds": {}}))
+
+    monkeypatch.setattr("striate.workflows.export.convert", differs)
+    assert run(["export", str(model.folder), *out]) == 4
+    assert "differ from those in single precision by 0.3" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
