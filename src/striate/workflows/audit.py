@@ -268,13 +268,14 @@ class _Work:
         except StriateError as error:
             self.progress.warn(f"{name.replace('_', ' ')}: {error}")
             found = {"n_subjects": 0, "absent": str(error), "status": "not done"}
-        took = round(time.monotonic() - start, 1)
+        took = time.monotonic() - start
         over = took - seconds if took > OVER * seconds + LEAST_OVER_S else 0.0
         if over:
             self.progress.note(
                 f"{name.replace('_', ' ')}: took {show_seconds(over)} more than its share of {show_seconds(seconds)}"
             )
-        self.parts[name], self.seconds[name] = {**found, "took_s": took, "over_s": over}, took
+        self.seconds[name] = round(took, 1)
+        self.parts[name] = {**found, "took_s": self.seconds[name], "over_s": over}
         write_json(self.places / f"{name}.json", self.parts[name])
 
     def _makers(self) -> dict[str, Callable[[float], Part]]:

@@ -121,7 +121,7 @@ def curve(
         return {"n_subjects": 0, "absent": why}
     made = points_within(model, teachers, subjects, len(judges), seconds)
     if isinstance(made, str):
-        return {"n_subjects": 0, "status": "not done", "absent": made}
+        return {"n_subjects": 0, "status": "not done", "absent": f"{made[:1].upper()}{made[1:]}"}
     counts, batch, learn_s = made
     parts, kept, failed = [], [], []
     notes = (
@@ -227,7 +227,7 @@ def suspects(
             )
     elif seconds < needed:
         status = "partial" if held else "not done"
-        notes.append(f"The masks that taught the model are not judged: {_too_short(seconds, needed, 'cross-fitting')}")
+        notes.append(f"The masks that taught the model are not judged: {_too_short(seconds, needed, 'two refits')}")
     else:
         crossed, failed = _crossed(model, cohort, sides.trained, seconds, place, progress)
         notes += failed
