@@ -111,9 +111,10 @@ def write_explanation_panel(
     write_arrays(path, KIND, VERSION, facts, arrays)
 
 
-def write_pictures(path: Path, pictures: Sequence[NDArray[Any]], *, oriented: bool) -> None:
-    """Store (I, J) pictures of one size, each windowed by itself; `oriented` as in `upright`."""
-    shown = [upright(_windowed(picture), oriented=oriented) for picture in pictures]
+def write_pictures(path: Path, pictures: Sequence[NDArray[Any]], *, oriented: bool, together: bool = False) -> None:
+    """Store (I, J) pictures of one size, each windowed by itself, or all `together`; `oriented` as in `upright`."""
+    windowed = _windowed(np.stack(pictures)) if together else map(_windowed, pictures)
+    shown = [upright(picture, oriented=oriented) for picture in windowed]
     write_arrays(path, KIND, VERSION, {"form": "pictures"}, {"pictures": np.stack(shown)})
 
 

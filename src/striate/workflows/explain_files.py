@@ -97,6 +97,6 @@ def write_patches(folder: Path, layer: str, unit: int, found: Sequence[Patch], c
     """Write the pictures of the patches that excite a unit most."""
     name = f"panels/{plain_name(layer)}_{unit}_patches.npz"
     oriented = any(len(patch.voxel) == 3 for patch in found)
-    write_pictures(folder / name, [patch.picture for patch in found], oriented=oriented)
+    write_pictures(folder / name, [patch.picture for patch in found], oriented=oriented, together=True)
     rows = [patch.to_dict() for patch in found]
     return {"layer": layer, "unit": unit, "cases": list(cases), "patches": rows, "panel": name}
