@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from striate.core.counted import counted
 from striate.core.errors import GeometryError, expected
 from striate.core.image import LabelMap
 from striate.core.targets import Targets
@@ -148,7 +149,8 @@ class RaterAgreement:
         far = "as well as" if self.model.mean >= (self.between.low or self.between.mean) else "less than"
         return (
             f"{self.label}: raters agree with a Dice of {self.between.mean:.2f} among each other, the model with them with"
-            f" {self.model.mean:.2f}: {far} they do among each other ({self.n_cases} cases of {self.n_subjects} subjects)."
+            f" {self.model.mean:.2f}: {far} they do among each other ({counted(self.n_cases, 'case')} of"
+            f" {counted(self.n_subjects, 'subject')})."
         )
 
     def to_dict(self) -> dict[str, Any]:

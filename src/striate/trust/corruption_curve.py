@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from striate.core.case import Case
+from striate.core.counted import counted
 from striate.core.image import Image, LabelMap
 from striate.core.machine import show_seconds
 from striate.core.progress import Progress, Silent
@@ -123,7 +124,7 @@ class ArtefactCurve:
         words = name.replace("_", " ")
         last = points[-1]
         end = f"at strength {last.strength:g} ({meaning}, times the strength) the mean Dice is {_shown(last.dice.mean)}"
-        text = f"{words}: {end}; clean {_shown(clean.dice.mean)} ({clean.dice.n} cases)."
+        text = f"{words}: {end}; clean {_shown(clean.dice.mean)} ({counted(clean.dice.n, 'case')})."
         if broken is not None:
             text += f" It breaks at {broken:.2f}."
         if gated and warns is None:

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from striate.core.counted import counted
 from striate.trust.attacks import Effort, open_attack
 from striate.trust.attacks.victim import Victim
 
@@ -154,12 +155,13 @@ def judge(
     )
     checks += [
         Check("unbounded", unbounded <= max(LEFT * clean, TOLERANCE),
-              f"Without bound PGD leaves a Dice of {unbounded:.3f} (clean {clean:.3f}, {n} cases); at most"
+              f"Without bound PGD leaves a Dice of {unbounded:.3f} (clean {clean:.3f}, {counted(n, 'case')}); at most"
               f" {LEFT:.0%} of the clean one was expected."),
         Check("more_steps", many <= few + TOLERANCE,
-              f"At ε = {epsilon:g} all steps of PGD leave {many:.3f}, a quarter of them {few:.3f} ({n} cases)."),
+              f"At ε = {epsilon:g} all steps of PGD leave {many:.3f}, a quarter of them {few:.3f} ({counted(n, 'case')})."),
         Check("gradient", silent <= SILENT,
-              f"The gradient is exactly zero in {silent:.0%} of the object ({n} cases); at most {SILENT:.0%} was expected."),
+              f"The gradient is exactly zero in {silent:.0%} of the object ({counted(n, 'case')}); at most {SILENT:.0%} was"
+              " expected."),
     ]  # fmt: skip
     return Masking(tuple(checks))
 
@@ -178,6 +180,6 @@ def _order(
     passed = bool(strong_dice[worst] <= weak_dice[worst] + TOLERANCE)
     text = (
         f"{strong} leaves {strong_dice[worst]:.3f} and {weak} {weak_dice[worst]:.3f} at ε = {epsilons[worst]:g}, where they"
-        f" compare worst ({n} cases)."
+        f" compare worst ({counted(n, 'case')})."
     )
     return Check(name, passed, text)
