@@ -18,7 +18,7 @@ from striate.core.caution import Caution
 from striate.core.errors import DataError, FormatError, expected
 from striate.core.files import read_json, write_json, write_text
 from striate.core.geometry import closest_axes
-from striate.core.image import Grid, LabelMap
+from striate.core.image import LabelMap
 from striate.core.targets import Targets
 from striate.measure.box import bounding_box
 from striate.measure.change import Change
@@ -158,25 +158,26 @@ def _label_findings(label: LabelMap, targets: Targets, name: str) -> LabelFindin
     voxels = np.bincount(numbers.ravel(), minlength=count + 1)[1:]
     inside = np.nonzero(numbers)
     which = numbers[inside]
-    centres = [np.bincount(which, weights=axis, minlength=count + 1)[1:] / voxels for axis in inside]
+    centres = np.stack([np.bincount(which, weights=axis, minlength=count + 1)[1:] / voxels for axis in inside], axis=1)
+    grid, dims = label.grid, label.array.ndim
+    spacing_mm, voxel_ml = grid.spacing_mm, volume_ml(1, grid)
+    first = [o.start for o in box]
+    world = np.zeros((count, 4))
+    world[:, :dims], world[:, 3] = centres + first, 1.0
+    world = world @ grid.affine.T
+    order = range(2) if dims == 2 else [int(a) for a in np.argsort([axis for axis, _ in closest_axes(grid.affine)])]
     lesions = []
     for index, found in enumerate(ndimage.find_objects(numbers, count)):
-        bbox = tuple((s.start + o.start, s.stop + o.start) for s, o in zip(found, box, strict=True))
-        centre = tuple(float(c[index]) + o.start for c, o in zip(centres, box, strict=True))
-        lesions.append(_lesion(label.grid, int(voxels[index]), centre, bbox))
+        bbox = tuple((s.start + o, s.stop + o) for s, o in zip(found, first, strict=True))
+        lengths = [(stop - start) * size for (start, stop), size in zip(bbox, spacing_mm, strict=True)]
+        lesions.append(
+            Lesion(
+                volume_ml=int(voxels[index]) * voxel_ml,
+                voxels=int(voxels[index]),
+                centroid_mm=tuple(world[index, :dims].tolist()),
+                extent_mm=tuple(lengths[axis] for axis in order),
+                bbox=bbox,
+            )
+        )
     lesions.sort(key=lambda lesion: (-lesion.voxels, lesion.bbox))
-    return LabelFindings(Quantity(volume_ml(int(voxels.sum()), label.grid)), Quantity(count), tuple(lesions))
-
-
-def _lesion(grid: Grid, voxels: int, centre: tuple[float, ...], bbox: tuple[tuple[int, int], ...]) -> Lesion:
-    dims = len(grid.shape)
-    world = grid.affine @ np.array([*centre, *[0.0] * (3 - dims), 1.0])
-    lengths = [(stop - start) * size for (start, stop), size in zip(bbox, grid.spacing_mm, strict=True)]
-    order = range(2) if dims == 2 else np.argsort([axis for axis, _ in closest_axes(grid.affine)])
-    return Lesion(
-        volume_ml=volume_ml(voxels, grid),
-        voxels=voxels,
-        centroid_mm=tuple(float(v) for v in world[:dims]),
-        extent_mm=tuple(lengths[int(axis)] for axis in order),
-        bbox=bbox,
-    )
+    return LabelFindings(Quantity(volume_ml(int(voxels.sum()), grid)), Quantity(count), tuple(lesions))
