@@ -30,9 +30,9 @@ from striate.model.model import PLAN, Model
 from striate.workflows.import_nnunet import import_nnunet
 
 
-def imported(peer: Peer, folder: Path, *, mirror: bool) -> Model:
+def imported(peer: Peer, folder: Path, *, mirror: bool, fold: int = 0) -> Model:
     """Return nnU-Net's results as a model of Striate, mirrored or not."""
-    model = import_nnunet(peer.results, folder)
+    model = import_nnunet(peer.results, folder, fold=str(fold))
     if mirror:
         return model
     model.plan.changed(inference=model.plan.inference.changed(mirror_axes=())).write(folder / PLAN)

@@ -7,6 +7,7 @@ DATASET is a raw dataset in nnU-Net's layout, such as ../shared/data/Dataset015_
     venv/                                                           nnunetv2 2.8.1 and the torch of this environment
     preprocessed/DATASET/nnUNetPlans.json                           nnU-Net's own fingerprint and plans
     results/DATASET/nnUNetTrainer__nnUNetPlans__3d_fullres/fold_0/  weights as nnU-Net draws them with seed 0, not trained
+    …/fold_1/                                                       the same with a logit of background that empties masks
 
 What is there already is used as it is. Versions are held by constraints.txt; the torch is this environment's, so that a
 processor build stays one.
@@ -15,6 +16,7 @@ processor build stays one.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import resource
@@ -33,7 +35,9 @@ VERSION = "2.8.1"
 CONFIGURATION, PLANS, TRAINER = "3d_fullres", "nnUNetPlans", "nnUNetTrainer"
 HERE = Path(__file__).parent
 CONSTRAINTS = HERE.parents[1] / "constraints.txt"
-SAMPLED_S = 1.0
+SAMPLED_S = 0.5
+BIASES = {0: 0.0, 1: 3.0}
+"""Fold → what is added to the logit of the background."""
 
 
 @dataclass(frozen=True)
@@ -91,17 +95,18 @@ class Peer:
             number = self.dataset.name.removeprefix("Dataset").split("_")[0]
             self._run(self.command("nnUNetv2_extract_fingerprint", "-d", number, "-np", 1))
             self._run(self.command("nnUNetv2_plan_experiment", "-d", number))
-        if not (self.results / "fold_0" / "checkpoint_final.pth").exists():
-            script = HERE / "random_weights.py"
-            self._run(self.command("python", script, self.dataset.name, CONFIGURATION, TRAINER, PLANS))
+        for fold, bias in BIASES.items():
+            if not (self.results / f"fold_{fold}" / "checkpoint_final.pth").exists():
+                script = HERE / "random_weights.py"
+                self._run(self.command("python", script, self.dataset.name, CONFIGURATION, TRAINER, PLANS, fold, bias))
 
-    def predict(self, images: Iterable[Path], out: Path, *, mirror: bool = True) -> Cost:
+    def predict(self, images: Iterable[Path], out: Path, *, mirror: bool = True, fold: int = 0) -> Cost:
         """Predict one case, its channels in order, with ``nnUNetv2_predict`` on the processor: ``out/case.nii.gz``."""
         given = out.with_name(f"{out.name}-input")
         given.mkdir(parents=True)
         for index, path in enumerate(images):
             (given / f"case_{index:04d}.nii.gz").symlink_to(path.resolve())
-        arguments = ["-i", given, "-o", out, "-d", self.dataset.name, "-c", CONFIGURATION, "-tr", TRAINER, "-f", 0,
+        arguments = ["-i", given, "-o", out, "-d", self.dataset.name, "-c", CONFIGURATION, "-tr", TRAINER, "-f", fold,
                      "-npp", 1, "-nps", 1, "-device", "cpu", *([] if mirror else ["--disable_tta"])]  # fmt: skip
         return measured(self.command("nnUNetv2_predict", *arguments), self.environment())
 
@@ -121,7 +126,8 @@ def measured(command: list[str], environment: dict[str, str] | None = None) -> C
     process = subprocess.Popen(command, env=environment, stdout=sys.stderr)
     while process.poll() is None:
         peak = max(peak, _memory(process.pid))
-        time.sleep(SAMPLED_S)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(SAMPLED_S)
     if process.returncode:
         raise SystemExit(f"{' '.join(command)}: exit {process.returncode}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -36,13 +36,15 @@ from striate.model.model import Model
 
 WORDS = ("pairs", "network", "cases")
 STRIATE = str(Path(sys.executable).with_name("striate"))
+FOLD = 1
+"""Whose masks are mostly empty: of noise, hundreds of thousands of lesions would be listed."""
 SIZES = (1024, 2048, 4096)
 
 
 def prepared_model(peer: Peer, images: list[Path]) -> tuple[Model, float]:
     """Return the imported model with what its engine needs, and the seconds that this took (0 where it was there)."""
     folder = peer.work / "striate-unmirrored"
-    model = Model.open(folder) if folder.exists() else imported(peer, folder, mirror=False)
+    model = Model.open(folder) if folder.exists() else imported(peer, folder, mirror=False, fold=FOLD)
     begin = time.monotonic()
     chosen = choose(model, Case("case", "case", dict(zip(model.channels, images, strict=True))), "openvino")
     del chosen
@@ -57,7 +59,7 @@ def pairs(peer: Peer, model: Model, images: list[Path], count: int) -> dict[str,
         for pair in range(count):
             out = place / f"ours{pair}"
             ours = measured([STRIATE, "predict", str(model.folder), *map(str, images), "--out", str(out)])
-            theirs = peer.predict(images, place / f"theirs{pair}", mirror=False)
+            theirs = peer.predict(images, place / f"theirs{pair}", mirror=False, fold=FOLD)
             rows.append((ours, theirs))
             print(f"pair {pair + 1}: {ours.seconds} s, {theirs.seconds} s", file=sys.stderr, flush=True)
         first, second = (read_label(next((place / who).glob("*.nii.gz"))) for who in ("ours0", "theirs0"))

@@ -28,7 +28,7 @@ from striate.core.errors import UsageError
 from striate.core.image import LabelMap
 from striate.data.prepare import Prepared, prepare
 from striate.data.prepare_nnunet import apart, zoom
-from striate.inference.engines.ensemble import _snapshots
+from striate.inference.engines.ensemble import snapshots
 from striate.inference.prediction import Prediction
 from striate.inference.warn import reasons_for_doubt
 from striate.model.model import Model
@@ -72,7 +72,7 @@ def predict_exact(
     start = time.monotonic()
     ready = prepare(case, model.plan.preparation) if prepared is None else prepared
     middle = time.monotonic()
-    members, windows, total = [model.network(), *_snapshots(model)], 0, torch.zeros(())
+    members, windows, total = [model.network(), *snapshots(model)], 0, torch.zeros(())
     for index, network in enumerate(members):
         logits, windows = blended_logits(
             model.plan, network, ready.array, known["axes"], mirror=mirror,

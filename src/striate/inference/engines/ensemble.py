@@ -142,7 +142,7 @@ def open_ensemble(models: Sequence[Model], *, wrap: Callable[[nn.Module], Engine
         _refuse_difference(first, other)
     networks = [model.network() for model in models]
     if len(models) == 1:
-        networks += _snapshots(first)
+        networks += snapshots(first)
         if len(networks) == 1:
             raise UsageError(
                 expected(f"ensemble: model {first.folder}", f"one model without {SNAPSHOTS}/",
@@ -153,7 +153,7 @@ def open_ensemble(models: Sequence[Model], *, wrap: Callable[[nn.Module], Engine
     return EnsembleEngine([make(network) for network in networks], exclusive=exclusive)
 
 
-def _snapshots(model: Model) -> list[nn.Module]:
+def snapshots(model: Model) -> list[nn.Module]:
     """Return the network of a model with the weights of each earlier moment, in the order of their names."""
     found = []
     for path in sorted((model.folder / SNAPSHOTS).glob("*.safetensors")):
