@@ -61,7 +61,7 @@ def convert(network: nn.Module, exclusive: bool, tile: Tensor, path: Path) -> No
     network.requires_grad_(False)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of the tracer: sizes are fixed, and meant to be
-        traced = torch.jit.trace(Answering(network, exclusive, tile).eval(), tile, check_trace=False)
+        traced = torch.jit.trace(Answering(network, exclusive, tile).eval(), tile, check_trace=False)  # type: ignore[no-untyped-call]
         made = ov.convert_model(traced, input=[tuple(tile.shape)])
     ov.save_model(made, path, compress_to_fp16=True)
 
