@@ -36,7 +36,7 @@ CONFIGURATION, PLANS, TRAINER = "3d_fullres", "nnUNetPlans", "nnUNetTrainer"
 HERE = Path(__file__).parent
 CONSTRAINTS = HERE.parents[1] / "constraints.txt"
 SAMPLED_S = 0.5
-BIASES = {0: 0.0, 1: 3.0}
+BIASES = {0: 0.0, 1: 6.0}
 """Fold → what is added to the logit of the background."""
 
 

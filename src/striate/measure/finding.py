@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from striate.core.caution import Caution
@@ -74,7 +74,7 @@ class Lesion:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form; the probability only where it is known."""
-        document = asdict(self)
+        document = {f.name: getattr(self, f.name) for f in fields(self)}  # tuples of numbers: nothing to copy
         if self.probability is None:
             del document["probability"]
         return document
