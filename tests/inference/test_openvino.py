@@ -165,6 +165,15 @@ def test_a_crash_of_the_converter_is_a_sentence(model_of, case, monkeypatch, cod
         choose(model, case, "openvino")
 
 
+def test_images_that_cannot_be_read_are_no_fault_of_the_network(model_of, case, tmp_path):
+    model = model_of()
+    (tmp_path / "broken.nii.gz").write_bytes(b"no image")
+    broken = Case("P2", "P2", {**case.channels, "t1c": tmp_path / "broken.nii.gz"})
+    found = choose(model, broken, macs=lambda: 1e15)
+    assert found.engine.name == "torch" and "broken.nii.gz" in found.reason
+    assert choose(model, case, macs=lambda: 1e15).parity["seconds"]
+
+
 def test_without_openvino_there_is_pytorch(model_of, case, monkeypatch):
     def missing(name):
         raise importlib.metadata.PackageNotFoundError(name)

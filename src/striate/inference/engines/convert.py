@@ -25,6 +25,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
 from striate.core.case import Case
+from striate.core.errors import DataError
 from striate.core.files import write_json
 from striate.core.machine import native_precision, processor
 from striate.data.prepare import prepare
@@ -53,7 +54,7 @@ class Answering(nn.Module):
 
 
 def convert(network: nn.Module, exclusive: bool, tile: Tensor, path: Path) -> None:
-    """Write `network` for windows of the shape of `tile` (1, C, *patch) to `path`; weights are kept in half precision."""
+    """Write `network` for windows of the shape of `tile` (1, C, *patch) to `path`; for bf16 weights are kept in half precision."""
     ov = runtime()
     for module in network.modules():
         if hasattr(module, "inplace"):
@@ -63,7 +64,7 @@ def convert(network: nn.Module, exclusive: bool, tile: Tensor, path: Path) -> No
         warnings.simplefilter("ignore")  # of the tracer: sizes are fixed, and meant to be
         traced = torch.jit.trace(Answering(network, exclusive, tile).eval(), tile, check_trace=False)  # type: ignore[no-untyped-call]
         made = ov.convert_model(traced, input=[tuple(tile.shape)])
-    ov.save_model(made, path, compress_to_fp16=True)
+    ov.save_model(made, path, compress_to_fp16=native_precision() == "bf16")
 
 
 def compare(
@@ -140,7 +141,13 @@ def main() -> None:
     asked = json.load(sys.stdin)
     model, into = Model.open(asked["model"]), Path(asked["into"])
     channels = {name: Path(path) for name, path in asked["channels"].items()}
-    array = prepare(Case("probe", "probe", channels), model.plan.preparation).array if channels else drawn(model.plan)
+    try:
+        array = (
+            prepare(Case("probe", "probe", channels), model.plan.preparation).array if channels else drawn(model.plan)
+        )
+    except DataError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(error.exit_code)
     tiles, exclusive = probes(model.plan, array), model.plan.targets.exclusive
     convert(model.network(), exclusive, torch.from_numpy(tiles["middle"]), into / NETWORK)
     engine = OpenVINOEngine(into / NETWORK, native_precision())
