@@ -54,7 +54,7 @@ class Answering(nn.Module):
 
 
 def convert(network: nn.Module, exclusive: bool, tile: Tensor, path: Path) -> None:
-    """Write `network` for windows of the shape of `tile` (1, C, *patch) to `path`; for bf16 weights are kept in half precision."""
+    """Write `network` for windows of the shape of `tile` (1, C, *patch) to `path`; weights in half precision for bf16."""
     ov = runtime()
     for module in network.modules():
         if hasattr(module, "inplace"):
