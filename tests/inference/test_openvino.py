@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from striate.core.case import Case
-from striate.core.errors import ModelError, UsageError
+from striate.core.errors import Interrupted, ModelError, UsageError
 from striate.core.image import Image
 from striate.core.machine import native_precision
 from striate.inference.engines import choose as choosing
@@ -206,3 +206,12 @@ def test_a_broken_network_file_is_a_sentence(model_of, case):
 def test_an_unknown_engine(model_of, case):
     with pytest.raises(UsageError, match=r"unknown engine 'openvin'\. Did you mean 'openvino'"):
         choose(model_of(), case, "openvin")
+
+
+def test_an_interruption_is_not_taken_for_a_doubt(model_of, case, monkeypatch):
+    def stopped(*_, **__):
+        raise Interrupted("stopped")
+
+    monkeypatch.setattr(subprocess, "run", stopped)
+    with pytest.raises(Interrupted):
+        choose(model_of(), case, macs=lambda: 1e15)

@@ -15,7 +15,7 @@ from striate.core.machine import memory_available_bytes, peak_rss_bytes, show_by
 from striate.core.progress import Progress, Silent
 from striate.core.record import Record, Stopwatch
 from striate.inference.engines.choose import AUTO, Chosen, choose, macs_of
-from striate.inference.engines.uncertainty import made_by, open_uncertain, refuse_idle_mirrors, way_of
+from striate.inference.engines.uncertainty import check_way, made_by, open_uncertain, way_of
 from striate.inference.inputs import check_headers, gather
 from striate.inference.memory import check_memory
 from striate.inference.prediction import Prediction
@@ -191,7 +191,7 @@ def _engine(model: Model, cases: list[Case], way: str, others: list[Model], name
         if name not in (AUTO, "torch"):
             raise UsageError(f"--engine {name}: --uncertainty {way} is computed by torch; leave one of them away.")
         return Chosen(open_uncertain(model, way, others), f"--uncertainty {way} is computed by it", {})
-    refuse_idle_mirrors(model, way)
+    check_way(model, way, others)
     copies = 2 ** len(model.plan.inference.mirror_axes) if way == "tta" else 1
     grids = [check_headers(case, len(model.plan.preparation.spacing_mm))[0] for case in cases]
     return choose(model, cases[0], name, macs=lambda: copies * macs_of(model, grids), tell=progress.note)

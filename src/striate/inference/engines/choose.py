@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from striate.core.case import Case
-from striate.core.errors import DataError, ResourceError, StriateError, UsageError
+from striate.core.errors import DataError, Interrupted, ResourceError, StriateError, UsageError
 from striate.core.files import filling, read_json, write_json
 from striate.core.image import Grid, to_ras
 from striate.core.machine import native_precision, processor
@@ -125,6 +125,8 @@ def choose(
                 return _torch(model, f"OpenVINO was measured {times:.1f} times as fast here", parity)
             engine = OpenVINOEngine(folder / NETWORK, parity["precision"], folder / COMPILED)
             return Chosen(engine, f"measured {times:.1f} times as fast as PyTorch here; {_told(parity)}", parity)
+    except Interrupted:
+        raise
     except StriateError as error:
         problem = str(error)
     return _else_torch(model, name, problem, parity)

@@ -68,10 +68,7 @@ def open_uncertain(model: Model, uncertainty: str, others: Sequence[Model] = ())
     ModelError
         When the models are not of one task.
     """
-    lookup("uncertainty", uncertainty, UNCERTAINTIES)
-    refuse_idle_mirrors(model, uncertainty)
-    if others and uncertainty != "ensemble":
-        raise UsageError(f"--ensemble MODEL was given with --uncertainty {uncertainty}; leave one of them away.")
+    check_way(model, uncertainty, others)
     if uncertainty == "ensemble":
         from striate.inference.engines.ensemble import open_ensemble
 
@@ -84,15 +81,18 @@ def open_uncertain(model: Model, uncertainty: str, others: Sequence[Model] = ())
     return open_engine(network, exclusive=exclusive)
 
 
-def refuse_idle_mirrors(model: Model, uncertainty: str) -> None:
-    """Refuse ``tta`` where the plan mirrors nothing.
+def check_way(model: Model, uncertainty: str, others: Sequence[Model] = ()) -> None:
+    """Check that a model can answer in the way asked for.
 
     Raises
     ------
     UsageError
-        Then.
+        When the way is unknown, excludes other models that were given, or ``tta`` has nothing to mirror.
     """
+    lookup("uncertainty", uncertainty, UNCERTAINTIES)
     if uncertainty == "tta" and not model.plan.inference.mirror_axes:
         raise UsageError(
             "--uncertainty tta: inference.mirror_axes is () in the model's plan, so there is nothing to average; leave it away."
         )
+    if others and uncertainty != "ensemble":
+        raise UsageError(f"--ensemble MODEL was given with --uncertainty {uncertainty}; leave one of them away.")
