@@ -1,0 +1,217 @@
+"""OpenVINO: the same answers as PyTorch, made once, and PyTorch with a sentence wherever it cannot be had."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+import torch
+
+from striate.core.case import Case
+from striate.core.errors import Interrupted, ModelError, UsageError
+from striate.core.image import Image
+from striate.core.machine import native_precision
+from striate.inference.engines import choose as choosing
+from striate.inference.engines.choose import FOLDER, choose
+from striate.inference.engines.convert import compare, convert, probes
+from striate.inference.engines.openvino import NETWORK, PARITY, OpenVINOEngine
+from striate.inference.engines.pytorch import TorchEngine
+from striate.inference.features import first_layer, pooling
+from striate.inference.predict import predict_case
+from striate.io.write import write_image
+
+
+@pytest.fixture
+def case(tmp_path):
+    rng, files = np.random.default_rng(0), {}
+    for name in ("flair", "t1c"):
+        array = np.zeros((1, 24, 20, 18), dtype=np.float32)
+        array[:, 2:-2, 3:-1, 1:-1] = rng.normal(100, 20, (1, 20, 16, 16))
+        files[name] = tmp_path / f"{name}.nii.gz"
+        write_image(files[name], Image(array, np.eye(4)))
+    return Case("P1", "P1", files)
+
+
+@pytest.fixture
+def tiles():
+    torch.manual_seed(1)
+    return torch.randn(2, 2, 16, 16, 16).numpy()
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_the_same_probabilities_and_features_as_pytorch(plan_of, network_of, tmp_path, tiles, exclusive):
+    network = network_of(plan_of()).eval()
+    with pooling(network) as pooled:
+        wanted = TorchEngine(network, exclusive, "fp32")(tiles)
+        features = pooled.take()
+    convert(network, exclusive, torch.from_numpy(tiles[:1]), tmp_path / NETWORK)
+    engine = OpenVINOEngine(tmp_path / NETWORK, native_precision())
+    found = engine(tiles)
+    assert found.dtype == np.float32 and found.shape == wanted.shape
+    assert np.abs(found - wanted).max() < 0.05
+    np.testing.assert_allclose(engine.pooled.take(), features, atol=0.03)
+    assert np.array_equal(found, engine(tiles))
+
+
+def test_an_answer_is_not_overwritten_by_the_next(plan_of, network_of, tmp_path, tiles):
+    convert(network_of(plan_of()).eval(), True, torch.from_numpy(tiles[:1]), tmp_path / NETWORK)
+    engine = OpenVINOEngine(tmp_path / NETWORK, native_precision())
+    first = engine(tiles[:1])
+    before = first.copy()
+    engine(tiles[1:])
+    assert np.array_equal(first, before)
+
+
+def test_the_first_layer_is_the_one_that_is_pooled(plan_of, network_of, tiles):
+    network = network_of(plan_of()).eval()
+    name = next(n for n, m in network.named_modules() if m is first_layer(network, torch.from_numpy(tiles)))
+    with torch.no_grad(), pooling(network) as by_default:
+        network(torch.from_numpy(tiles))
+    with torch.no_grad(), pooling(network, name) as by_name:
+        network(torch.from_numpy(tiles))
+    assert np.array_equal(by_default.take(), by_name.take())
+
+
+def test_probes_are_windows_of_the_patch_whatever_the_size(plan_of):
+    for shape in ((2, 9, 40, 16), (2, 24, 20, 18)):
+        array = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+        found = probes(plan_of(), array)
+        assert all(tile.shape == (1, 2, 16, 16, 16) for tile in found.values())
+        assert np.unique(found["nearly blank"][:, :, :15]).size == 1
+    assert np.unique(found["nearly blank"][:, :, 15:]).size > 1
+    assert probes(plan_of(patch=(16, 16, 1), dims=2), array)["middle"].shape == (1, 2, 16, 16)
+
+
+def test_both_engines_are_compared(plan_of, network_of, tmp_path, tiles):
+    network = network_of(plan_of()).eval()
+    convert(network, True, torch.from_numpy(tiles[:1]), tmp_path / NETWORK)
+    found = compare(network, True, OpenVINOEngine(tmp_path / NETWORK, native_precision()), {"middle": tiles[:1]})
+    assert found["tiles"]["middle"]["openvino"] < 0.01 and found["tiles"]["middle"]["same_decision"] > 0.98
+    assert min(found["seconds"].values()) > 0
+
+
+def test_it_is_made_once_and_predicts_what_pytorch_predicts(model_of, case):
+    model, told = model_of(), list[str]()
+    first = choose(model, case, "openvino", tell=told.append)
+    assert first.engine.name == "openvino" and first.parity["tiles"]["middle"]["same_decision"] > 0.98
+    assert "as fast as PyTorch" in first.reason and len(told) == 1
+    again = choose(model, case, "openvino", tell=told.append)
+    assert len(told) == 1 and again.parity == first.parity
+    ours = predict_case(model, case, network=first.engine, observe=True)
+    theirs = predict_case(model, case, observe=True)
+    assert (ours.label.array == theirs.label.array).mean() > 0.97
+    assert ours.facts["engine"] == "openvino" and ours.facts["precision"] == native_precision()
+    np.testing.assert_allclose(ours.observed.features, theirs.observed.features, atol=0.03)
+
+
+def test_small_work_does_not_begin_it(model_of, case):
+    model = model_of()
+    found = choose(model, case, macs=lambda: 1.0)
+    assert found.engine.name == "torch" and "too small" in found.reason
+    assert not (model.folder / FOLDER).exists()
+
+
+def given(monkeypatch, model, parity):
+    """Let the parity of a model be what is given."""
+    folder = model.folder / FOLDER / choosing._key(model)
+    folder.mkdir(parents=True)
+    (folder / PARITY).write_text(json.dumps({"precision": "bf16", "processor": "", **parity}))
+
+
+NEAR = {"openvino": 1e-3, "torch": 1e-3, "same_decision": 0.999}
+
+
+def test_it_is_not_taken_where_it_is_slower(model_of, case, monkeypatch):
+    model = model_of()
+    given(monkeypatch, model, {"tiles": {"middle": NEAR}, "seconds": {"openvino": 1.0, "torch": 0.5}})
+    found = choose(model, case)
+    assert found.engine.name == "torch" and found.reason == "OpenVINO was measured 0.5 times as fast here"
+
+
+def test_it_is_not_taken_where_it_differs(model_of, case, monkeypatch):
+    model = model_of()
+    far = {"openvino": 0.2, "torch": 1e-3, "same_decision": 0.7}
+    seconds = {"openvino": 0.1, "torch": 0.5}
+    given(monkeypatch, model, {"tiles": {"middle": NEAR, "nearly blank": far}, "seconds": seconds})
+    found = choose(model, case)
+    assert found.engine.name == "torch" and "window 'nearly blank'" in found.reason
+    with pytest.raises(
+        UsageError, match=r"--engine openvino: OpenVINO's probabilities differ .* 0\.2 .* --engine torch"
+    ):
+        choose(model, case, "openvino")
+
+
+def test_a_difference_that_is_no_number_is_no_agreement(model_of, case, monkeypatch):
+    model = model_of()
+    broken = {**NEAR, "openvino": float("nan")}
+    given(monkeypatch, model, {"tiles": {"middle": broken}, "seconds": {"openvino": 0.1, "torch": 0.5}})
+    assert choose(model, case).engine.name == "torch"
+
+
+@pytest.mark.parametrize(("code", "says"), [(-11, "ended by signal 11"), (1, "ValueError: no")])
+def test_a_crash_of_the_converter_is_a_sentence(model_of, case, monkeypatch, code, says):
+    model, runs = model_of(), []
+    ended = subprocess.CompletedProcess([], code, "", "Traceback\nValueError: no\n")
+    monkeypatch.setattr(subprocess, "run", lambda *a, **k: runs.append(a) or ended)
+    for _ in range(2):
+        found = choose(model, case, macs=lambda: 1e15)
+        assert found.engine.name == "torch" and says in found.reason
+    assert len(runs) == 1
+    with pytest.raises(UsageError, match="could not be converted"):
+        choose(model, case, "openvino")
+
+
+def test_images_that_cannot_be_read_are_no_fault_of_the_network(model_of, case, tmp_path):
+    model = model_of()
+    (tmp_path / "broken.nii.gz").write_bytes(b"no image")
+    broken = Case("P2", "P2", {**case.channels, "t1c": tmp_path / "broken.nii.gz"})
+    found = choose(model, broken, macs=lambda: 1e15)
+    assert found.engine.name == "torch" and "broken.nii.gz" in found.reason
+    assert choose(model, case, macs=lambda: 1e15).parity["seconds"]
+
+
+def test_without_openvino_there_is_pytorch(model_of, case, monkeypatch):
+    def missing(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", missing)
+    assert choose(model_of(), case, macs=lambda: 1e15).reason == "OpenVINO is not installed"
+    with pytest.raises(UsageError, match=r"--engine openvino: OpenVINO is not installed\. Leave --engine away"):
+        choose(model_of("other"), case, "openvino")
+
+
+def test_a_model_folder_that_cannot_be_written(model_of, case, monkeypatch):
+    model = model_of()
+    (model.folder / FOLDER).write_text("a file where the folder should be")
+    with pytest.raises(UsageError, match="--engine openvino: "):
+        choose(model, case, "openvino")
+    assert choose(model, case, macs=lambda: 1e15).engine.name == "torch"
+
+
+def test_a_broken_network_file_is_a_sentence(model_of, case):
+    model = model_of()
+    choose(model, case, "openvino")
+    network = next(model.folder.glob(f"{FOLDER}/*/{NETWORK}"))
+    network.write_text("<net")
+    shutil.rmtree(network.parent / "compiled", ignore_errors=True)
+    with pytest.raises(ModelError, match="Remove the folder"):
+        OpenVINOEngine(network, native_precision())
+    assert "Remove the folder" in choose(model, case).reason
+
+
+def test_an_unknown_engine(model_of, case):
+    with pytest.raises(UsageError, match=r"unknown engine 'openvin'\. Did you mean 'openvino'"):
+        choose(model_of(), case, "openvin")
+
+
+def test_an_interruption_is_not_taken_for_a_doubt(model_of, case, monkeypatch):
+    def stopped(*_, **__):
+        raise Interrupted("stopped")
+
+    monkeypatch.setattr(subprocess, "run", stopped)
+    with pytest.raises(Interrupted):
+        choose(model_of(), case, macs=lambda: 1e15)
