@@ -1,7 +1,7 @@
 """Runs ``openvino_alone.py`` in a process of its own.
 
-A process that has computed with OpenVINO and later stops a training by SIGINT can crash (seen on a processor with AMX, OpenVINO 2026.4
-and torch 2.13), and other tests do the latter.
+A process that has computed with OpenVINO and later stops a training by SIGINT can crash (seen on a processor with AMX, with
+OpenVINO 2026.4 and torch 2.13), and other tests do the latter.
 """
 
 from __future__ import annotations
