@@ -115,7 +115,7 @@ def test_small_work_does_not_begin_it(model_of, case):
     assert not (model.folder / FOLDER).exists()
 
 
-def given(monkeypatch, model, parity):
+def given(model, parity):
     """Let the parity of a model be what is given."""
     folder = model.folder / FOLDER / choosing._key(model)
     folder.mkdir(parents=True)
@@ -125,18 +125,18 @@ def given(monkeypatch, model, parity):
 NEAR = {"openvino": 1e-3, "torch": 1e-3, "same_decision": 0.999}
 
 
-def test_it_is_not_taken_where_it_is_slower(model_of, case, monkeypatch):
+def test_it_is_not_taken_where_it_is_slower(model_of, case):
     model = model_of()
-    given(monkeypatch, model, {"tiles": {"middle": NEAR}, "seconds": {"openvino": 1.0, "torch": 0.5}})
+    given(model, {"tiles": {"middle": NEAR}, "seconds": {"openvino": 1.0, "torch": 0.5}})
     found = choose(model, case)
     assert found.engine.name == "torch" and found.reason == "OpenVINO was measured 0.5 times as fast here"
 
 
-def test_it_is_not_taken_where_it_differs(model_of, case, monkeypatch):
+def test_it_is_not_taken_where_it_differs(model_of, case):
     model = model_of()
     far = {"openvino": 0.2, "torch": 1e-3, "same_decision": 0.7}
     seconds = {"openvino": 0.1, "torch": 0.5}
-    given(monkeypatch, model, {"tiles": {"middle": NEAR, "nearly blank": far}, "seconds": seconds})
+    given(model, {"tiles": {"middle": NEAR, "nearly blank": far}, "seconds": seconds})
     found = choose(model, case)
     assert found.engine.name == "torch" and "window 'nearly blank'" in found.reason
     with pytest.raises(
@@ -145,10 +145,10 @@ def test_it_is_not_taken_where_it_differs(model_of, case, monkeypatch):
         choose(model, case, "openvino")
 
 
-def test_a_difference_that_is_no_number_is_no_agreement(model_of, case, monkeypatch):
+def test_a_difference_that_is_no_number_is_no_agreement(model_of, case):
     model = model_of()
     broken = {**NEAR, "openvino": float("nan")}
-    given(monkeypatch, model, {"tiles": {"middle": broken}, "seconds": {"openvino": 0.1, "torch": 0.5}})
+    given(model, {"tiles": {"middle": broken}, "seconds": {"openvino": 0.1, "torch": 0.5}})
     assert choose(model, case).engine.name == "torch"
 
 
