@@ -317,7 +317,7 @@ def test_runs_come_one_repetition_after_the_other():
     assert len({t.name for t in found}) == len(found)
 
 
-def test_three_starts_with_an_encoder(compared, pictures, tmp_path):
+def test_four_starts_with_an_encoder(compared, pictures, tmp_path):
     import torch
 
     done, _ = compared
@@ -325,17 +325,27 @@ def test_three_starts_with_an_encoder(compared, pictures, tmp_path):
     found = compare(pictures, TWO, out=tmp_path / "out", steps=2, encoder=str(encoder), progress=Silent())
     assert [t.name for t in found.runs] == [
         "mlp_data1_seed0", "lenet5_modern_data1_seed0", "lenet5_modern_transfer_data1_seed0", "lenet5_modern_frozen_data1_seed0",
+        "lenet5_modern_random_frozen_data1_seed0",
     ]  # fmt: skip
     from striate.model.model import Model
+    from striate.planning.plan import Plan
+    from striate.training.loop import initialise
 
-    before, tuned, frozen = (
+    before, tuned, frozen, kept = (
         Model.open(f).network().state_dict() for f in (encoder, *(t.folder(found.folder) for t in found.runs[2:]))
     )
+    drawn = initialise(Plan.read(found.runs[1].folder(found.folder) / "plan.yaml")).state_dict()
     names = list(before)
     same = {name: torch.equal(before[name], frozen[name]) for name in names}
     assert [n for n, kept in same.items() if not kept] == names[-2:]  # weight and bias of the last layer
     assert not torch.equal(before[names[0]], tuned[names[0]])
-    assert {r["label"] for r in found.result["networks"]} >= {"lenet5_modern (transfer)", "lenet5_modern (frozen)"}
+    assert [n for n in names if not torch.equal(drawn[n], kept[n])] == names[
+        -2:
+    ]  # the weights that "random" starts from
+    labels = {r["label"] for r in found.result["networks"]}
+    assert labels >= {f"lenet5_modern ({start})" for start in ("transfer", "frozen", "random, frozen")}
+    page = found.report.read_text(encoding="utf-8")
+    assert "Random weights" in page and "Only the last layer learns" in page
 
 
 def test_an_encoder_that_has_seen_validation_subjects_is_refused(compared, pictures, tmp_path):

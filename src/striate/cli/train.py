@@ -28,7 +28,8 @@ def command(
     fold: options.Fold = None,
     fraction: options.Fraction = None,
     encoder: Annotated[
-        Path | None, typer.Option(help="Start from the weights of this run or model, its last layer excepted.")
+        Path | None,
+        typer.Option(help="Start from the weights of this run or model, its last layer excepted; or: random."),
     ] = None,
     frozen: Annotated[bool, typer.Option("--frozen", help="What comes from the encoder does not learn.")] = False,
     adversarial: options.Adversarial = None,

@@ -12,8 +12,9 @@ from striate.core.errors import UsageError
 from striate.core.names import lookup
 from striate.networks import NETWORKS
 
-STARTS = ("random", "transfer", "frozen")
-"""From random weights; from those of an encoder, all learning on; the encoder's kept, only the rest learns (Shin 2016)."""
+STARTS = ("random", "transfer", "frozen", "random_frozen")
+"""From random weights; from those of an encoder, all learning on; the encoder's kept, only the rest learns (Shin 2016);
+and what tells whether kept features are worth more than none: random ones kept, only the last layer learns."""
 
 
 class Asked(Config):

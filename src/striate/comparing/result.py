@@ -29,7 +29,7 @@ Part = dict[tuple[int, str | None], Outcomes]
 
 def label_of(network: str, start: str) -> str:
     """Return what a network with its start is called."""
-    return network if start == "random" else f"{network} ({start})"
+    return network if start == "random" else f"{network} ({start.replace('_', ', ')})"
 
 
 def result_of(runs: Sequence[Trial], out: Path) -> dict[str, Any]:

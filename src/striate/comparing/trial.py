@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from striate.comparing.asked import Asked
+from striate.planning.plan import RANDOM
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,10 @@ class Trial:
 
     def told(self) -> str:
         """Return it in words."""
-        start = {"random": "", "transfer": ", from the encoder", "frozen": ", encoder frozen"}[self.start]
+        start = {
+            "random": "", "transfer": ", from the encoder", "frozen": ", encoder frozen",
+            "random_frozen": ", random features frozen",
+        }[self.start]  # fmt: skip
         share = "" if self.fraction == 1 else f", {100 * self.fraction:g} % of the training subjects"
         return f"{self.network}{start}{share}, seed {self.seed}" + (f", fold {self.fold}" if self.fold else "")
 
@@ -61,7 +65,9 @@ class Trial:
             "fraction": None if self.fraction == 1 else self.fraction, "network": self.network, "dims": asked.dims,
             "seed": self.seed,
         }  # fmt: skip
-        if self.start != "random":
+        if self.start == "random_frozen":
+            options |= {"encoder": RANDOM, "frozen": True}
+        elif self.start != "random":
             options |= {"encoder": asked.encoder, "frozen": self.start == "frozen"}
         return {key: value for key, value in options.items() if value is not None}
 

@@ -130,6 +130,10 @@ class Adversarial(Config):
     share: float = Field(default=0.5, gt=0, le=1)
 
 
+RANDOM = "random"
+"""In the place of an encoder: its weights are random ones."""
+
+
 class Training(Config):
     """How the network is trained.
 
@@ -154,9 +158,9 @@ class Training(Config):
     balanced
         Draw each class equally often, however rare it is (classes of images).
     encoder
-        Folder of a trained model of the same network, whose weights are the start; None: random weights.
+        Folder of a trained model of the same network, whose weights are the start; None or `RANDOM`: random weights.
     frozen
-        What was taken from the encoder stays as it is.
+        What was taken from the encoder stays as it is; of random weights all but the last layer's.
     snapshots
         Number of earlier moments whose weights are kept with the model, for ``striate predict --uncertainty ensemble``.
     adversarial
@@ -266,6 +270,11 @@ class Plan(Config):
     def targets(self) -> Targets:
         """The labels or regions that the network predicts."""
         return self.task.targets
+
+    @property
+    def in_channels(self) -> int:
+        """Channels that the network sees: those of the images, and in a cascade one per label of the previous stage."""
+        return len(self.task.channels) + len(self.preparation.previous_labels)
 
     def write(self, path: Path) -> None:
         """Write the plan as YAML, the reason of each decision as a comment beside it."""

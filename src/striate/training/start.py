@@ -1,7 +1,9 @@
 """Start from what a trained model has learned: all but its last layer is taken, to go on learning or to stay as it is.
 
 Three starts are compared by H.-C. Shin et al., IEEE Transactions on Medical Imaging 35(5):1285-1298, 2016: random weights,
-all fine-tuned, and features kept as they are with only the last layer learned.
+all fine-tuned, and features kept as they are with only the last layer learned. The fourth of that square, random features kept
+as they are, tells what kept features are worth: a random network with a learned last layer can be hard to beat (K. Jarrett et
+al., What is the best multi-stage architecture for object recognition? ICCV 2009).
 """
 
 from __future__ import annotations
@@ -13,18 +15,22 @@ from striate.model.model import Model
 from striate.model.transfer import Transfer, transfer
 from striate.networks.network import Network
 from striate.planning.cost import seen_patch
-from striate.planning.plan import Plan
+from striate.planning.plan import RANDOM, Plan
 
 
 def start_from(network: Network, plan: Plan) -> Transfer:
     """Take the weights of the plan's encoder into `network`, in place.
+
+    Of random weights only the parameters are kept: normalisations with running statistics still follow the data, as
+    statistics that nobody measured would be no normalisation.
 
     Raises
     ------
     ModelError
         When the encoder is no model, or nothing of it fits.
     """
-    source = Model.open(Path(str(plan.training.encoder))).network().state_dict()
+    path = str(plan.training.encoder)
+    source = dict(network.named_parameters()) if path == RANDOM else Model.open(Path(path)).network().state_dict()
     head = last_layer(plan)
     kept = {name: tensor for name, tensor in source.items() if not name.startswith(f"{head}.")}
     return transfer(network, kept, freeze=plan.training.frozen)

@@ -10,7 +10,7 @@ from striate.core.errors import DataError, ModelError, UsageError, expected
 from striate.core.files import hash_file
 from striate.core.progress import Progress
 from striate.model.model import Model
-from striate.planning.plan import Plan
+from striate.planning.plan import RANDOM, Plan
 from striate.workflows.options import Options
 
 SHOWN = 8
@@ -30,8 +30,10 @@ def from_encoder(plan: Plan, options: Options) -> Plan:
     path, frozen = options.get("encoder"), bool(options.get("frozen"))
     if path is None:
         if frozen:
-            raise UsageError(f"frozen {frozen}: an encoder is needed whose layers are kept.")
+            raise UsageError(f"frozen {frozen}: an encoder is needed whose layers are kept, or --encoder random.")
         return plan
+    if path == RANDOM:
+        return plan.changed(training=plan.training.changed(encoder=RANDOM, frozen=frozen).model_dump())
     source = Model.open(Path(path)).plan.network
     if (source.name, source.spatial_dims) != (plan.network.name, plan.network.spatial_dims):
         got = f"a {source.spatial_dims}D {source.name}"
@@ -44,11 +46,15 @@ def from_encoder(plan: Plan, options: Options) -> Plan:
 def taught_by(encoder: Path | str) -> frozenset[str] | None:
     """Return the SHA-256 of the images that a model, and those that it started from, learned from; None: not known.
 
+    Random weights learned from none.
+
     Raises
     ------
     ModelError
         When the encoder is no model.
     """
+    if encoder == RANDOM:
+        return frozenset()
     known = Model.open(Path(encoder)).facts.get("training_images")
     return None if known is None else frozenset(known)
 
@@ -77,6 +83,8 @@ def refuse_taught(encoder: Path | str, validation: Iterable[Case], progress: Pro
         progress.warn(
             f"{encoder} does not say which images it learned from: whether validation subjects are among them is not known."
         )
+        return
+    if not taught:
         return
     subjects = {c.subject for c in cases}
     seen = sorted({c.subject for c in cases if any(hash_file(p) in taught for p in c.channels.values())})

@@ -42,9 +42,10 @@ class Options(TypedDict, total=False):
     fraction
         Share of the training subjects that teach, above 0 and at most 1; smaller shares lie within larger ones.
     encoder
-        A run or model of the same network; training starts from its weights, the last layer's excepted.
+        A run or model of the same network; training starts from its weights, the last layer's excepted. ``random``: from
+        random weights, as without one.
     frozen
-        What was taken from the encoder does not learn.
+        What was taken from the encoder does not learn; of random weights all but the last layer.
     adversarial
         Harden the network: attack half of its patches by changes of at most this fraction of the tissue contrast.
     network

@@ -33,6 +33,7 @@ def make(folder: Comparison) -> Section:
         "lead": _lead(folder),
         "measures": [measure_name(m) for m in measures],
         "reached": [_reached(r, measures, best) for r in rows],
+        "starts": _starts(rows, folder.main),
         "cost": [_cost(r) for r in rows],
         "notes": _notes(folder),
         "runs": [_run(r, folder.main) for r in folder.runs],
@@ -56,6 +57,31 @@ def _reached(row: dict[str, Any], measures: list[str], best: dict[str, float | N
         for m in measures
     ]
     return {"name": row["label"], "cells": cells, "n": row["repetitions"], "subjects": row["validation_subjects"]}
+
+
+def _starts(rows: list[dict[str, Any]], main: str) -> list[dict[str, Any]]:
+    """Return, of each network that started from an encoder, the square of Shin et al. 2016: what starts, what learns."""
+    found = []
+    for network in dict.fromkeys(r["network"] for r in rows if r["start"] != "random"):
+        own = {r["start"]: r for r in rows if r["network"] == network}
+        square = [
+            (name, [_value(own.get(start), main) for start in starts])
+            for name, starts in (
+                ("Random weights", ("random", "random_frozen")),
+                ("The encoder's weights", ("transfer", "frozen")),
+            )
+        ]
+        found.append({"name": network, "rows": square})
+    return found
+
+
+def _value(row: dict[str, Any] | None, main: str) -> dict[str, str]:
+    """Return a measure and its interval."""
+    row = row or {}
+    return {
+        "value": measure_text(main, row.get(main)),
+        "interval": measure_interval(main, row.get(f"{main}_low"), row.get(f"{main}_high")),
+    }
 
 
 def _cost(row: dict[str, Any]) -> dict[str, Any]:
