@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from striate.core.case import Case
 from striate.core.config import Config
@@ -56,6 +56,9 @@ class Preparation(Config):
         True: to RAS+ first. False: the stored order of axes is kept (only with `rules` ``nnunet``).
     native_axis
         The axis that keeps its voxel size, across the slices of a 2D network (only with `rules` ``nnunet``).
+    previous_labels
+        Of the second stage of a cascade: the label values of the first stage's mask. Each is a channel more, behind those of
+        the images: 1 where the mask has it, else 0 (only with `rules` ``nnunet``).
     """
 
     spacing_mm: tuple[PositiveFloat, ...]
@@ -65,6 +68,7 @@ class Preparation(Config):
     rules: Literal["striate", "nnunet"] = "striate"
     turned: bool = True
     native_axis: int | None = Field(default=None, ge=0, le=2)
+    previous_labels: tuple[PositiveInt, ...] = ()
 
     @model_validator(mode="after")
     def _fits_together(self) -> Preparation:
@@ -78,8 +82,8 @@ class Preparation(Config):
             if name == "ct" and intensities is None:
                 raise ValueError("normalisation 'ct' needs mean, std, p005 and p995 under intensities, it has none")
         special = "zscore_inside" in self.normalisation or not self.turned or self.native_axis is not None
-        if special and self.rules != "nnunet":
-            raise ValueError("zscore_inside, turned = false and native_axis need rules = nnunet")
+        if (special or self.previous_labels) and self.rules != "nnunet":
+            raise ValueError("zscore_inside, turned = false, native_axis and previous_labels need rules = nnunet")
         return self
 
 
@@ -135,7 +139,7 @@ class Prepared:
 
 
 def prepare(case: Case, preparation: Preparation, targets: Targets | None = None) -> Prepared:
-    """Read a case and prepare it.
+    """Read a case and prepare it; that of a cascade's second stage by `striate.inference.cascade.prepare_stage`.
 
     Parameters
     ----------
@@ -166,15 +170,16 @@ def prepare_images(
     case_name: str,
     label: LabelMap | None = None,
     targets: Targets | None = None,
+    previous: LabelMap | None = None,
 ) -> Prepared:
-    """Prepare images that are in memory; see `prepare`."""
+    """Prepare images that are in memory; see `prepare`. `previous` is the mask that `Preparation.previous_labels` asks for."""
     source = images[0].grid
     schemes = _schemes(images, preparation, case_name)
     _check_grids(images, label, preparation, case_name)
     if preparation.rules == "nnunet":
         from striate.data.prepare_nnunet import prepare_as_nnunet
 
-        return prepare_as_nnunet(images, preparation, case_name, label, targets)
+        return prepare_as_nnunet(images, preparation, case_name, label, targets, previous)
     reorientation, turned = to_ras(source)
     channels, notes = [], []
     for index, channel in enumerate(c for image in images for c in image.array):

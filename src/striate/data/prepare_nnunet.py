@@ -4,6 +4,9 @@ Rules (F. Isensee et al., Nat Methods 18:203, 2021, supplement; behaviour of nnU
 voxels that are not 0 in some channel; normalised; resampled by splines of order 3 whose ends repeat the border, to
 ``round(n · spacing / wanted)`` voxels, without smoothing; where the longest edge of a voxel exceeds three times its
 shortest, and only one axis is that long, slices are resampled by themselves and then taken by the nearest neighbour.
+
+The second stage of a cascade also sees the mask of the first: cut and resampled likewise, a label where its share is half or
+more, the higher one where two are. Voxels of the mask count as inside for ``zscore_inside``.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from striate.core.errors import ModelError, expected
 from striate.core.image import Image, LabelMap, Reorientation, to_ras
 from striate.core.targets import Targets
 from striate.data.background import bounding_box
@@ -30,11 +34,22 @@ def prepare_as_nnunet(
     case_name: str,
     label: LabelMap | None = None,
     targets: Targets | None = None,
+    previous: LabelMap | None = None,
 ) -> Prepared:
     """Prepare images that are in memory; the caller has checked that they fit together and to `preparation`.
 
-    Label maps are resampled by Striate's rules; they serve validation only.
+    The label map is resampled by Striate's rules; it serves validation only. `previous` is on the grid of the images.
+
+    Raises
+    ------
+    ModelError
+        When `preparation` is of the second stage of a cascade, and the mask of the first is not given.
     """
+    if preparation.previous_labels and previous is None:
+        raise ModelError(
+            expected(f"case {case_name}", "images alone", "the model is the second stage of a cascade, which also sees the mask"
+                     " of the first", "striate predict, calibrate and change run both; nothing else does."), case=case_name,
+        )  # fmt: skip
     source = images[0].grid
     unturned = Reorientation(tuple(range(len(source.shape))), ())
     reorientation, turned = to_ras(source) if preparation.turned else (unturned, source)
@@ -44,11 +59,13 @@ def prepare_as_nnunet(
     for channel in channels:
         inside |= channel != 0
     box = bounding_box(inside) if preparation.crop else tuple(slice(0, n) for n in turned.shape)
+    before = None if previous is None else np.ascontiguousarray(reorientation.apply(previous.array)[box])
     mask = None
     if "zscore_inside" in preparation.normalisation:
         from scipy.ndimage import binary_fill_holes
 
         mask = binary_fill_holes(inside)[box]
+        mask = mask if before is None else mask | (before != 0)
     cropped = cut(turned, box)
     wanted = list(preparation.spacing_mm)
     if preparation.native_axis is not None:
@@ -56,10 +73,13 @@ def prepare_as_nnunet(
     shape = wanted_shape(cropped.shape, cropped.spacing_mm, wanted)
     coarse = apart(cropped.spacing_mm, wanted)
     pairs = zip(preparation.normalisation, preparation.intensities, strict=True)
-    array = np.stack([
-        zoom(_normal(channel[box], scheme, intensities, mask), shape, 3, coarse)
-        for channel, (scheme, intensities) in zip(channels, pairs, strict=True)
-    ])  # fmt: skip
+    array = np.empty((len(channels) + len(preparation.previous_labels), *shape), dtype=np.float32)
+    for index, (channel, (scheme, intensities)) in enumerate(zip(channels, pairs, strict=True)):
+        array[index] = zoom(_normal(channel[box], scheme, intensities, mask), shape, 3, coarse)
+    if before is not None and preparation.previous_labels:
+        resampled = zoom_labels(before, shape, coarse)
+        for index, value in enumerate(preparation.previous_labels, start=len(channels)):
+            array[index] = resampled == value
     grid, classes = scaled(cropped, shape), None
     if label is not None and targets is not None:
         classes = targets.classes(np.ascontiguousarray(reorientation.apply(label.array)[box]))
@@ -92,10 +112,31 @@ def zoom(array: NDArray[Any], shape: Sequence[int], order: Literal[1, 3], coarse
         return _spline(values, shape, order).astype(np.float32)
     across = shape[:coarse] + shape[coarse + 1 :]
     slices = np.stack([_spline(part, across, order) for part in np.moveaxis(values, coarse, 0)], axis=coarse)
-    before, after = slices.shape[coarse], shape[coarse]
+    return np.asarray(_nearest(slices, shape[coarse], coarse), dtype=np.float32)
+
+
+def zoom_labels(labels: NDArray[Any], shape: Sequence[int], coarse: int | None) -> NDArray[Any]:
+    """Resample label values (*spatial) to `shape`: a value where its linear share is half or more, the highest of several."""
+    shape = tuple(shape)
+    if labels.shape == shape:
+        return labels
+    if coarse is not None:
+        across = shape[:coarse] + shape[coarse + 1 :]
+        slices = np.stack([zoom_labels(part, across, None) for part in np.moveaxis(labels, coarse, 0)], axis=coarse)
+        return _nearest(slices, shape[coarse], coarse)
+    found = np.zeros(shape, dtype=labels.dtype)
+    for value in np.unique(labels):
+        if value:
+            found[_spline((labels == value).astype(np.float64), shape, 1) >= 0.5] = value
+    return found
+
+
+def _nearest(values: NDArray[Any], after: int, axis: int) -> NDArray[Any]:
+    """Resample `axis` to `after` voxels; each takes the nearest."""
+    before = values.shape[axis]
     places = before / after * (np.arange(after) + 0.5) - 0.5
     taken = np.clip(np.floor(places + 0.5).astype(int), 0, before - 1)
-    return np.asarray(np.take(slices, taken, axis=coarse), dtype=np.float32)
+    return np.asarray(np.take(values, taken, axis=axis))
 
 
 def _spline(values: NDArray[np.float64], shape: tuple[int, ...], order: Literal[1, 3]) -> NDArray[np.float64]:

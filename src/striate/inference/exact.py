@@ -4,7 +4,8 @@ What differs from Striate's own way: logits, not probabilities, are blended; in 
 weights (a Gaussian of σ = patch / 8 cut at 4 σ, 10 at its centre); every window is computed in single precision and
 averaged over the mirrored copies that the training allows; no blank window is skipped; logits are resampled by linear
 splines, without smoothing, and rounded to half precision; regions are painted one over the other where p > 0.5, in the
-order that the dataset gives. Behaviour of nnU-Net 2.8 on a CPU (F. Isensee et al., Nat Methods 18:203, 2021).
+order that the dataset gives; the first stage of a cascade is predicted so too. Behaviour of nnU-Net 2.8 on a CPU (F. Isensee
+et al., Nat Methods 18:203, 2021).
 
 Whole logits are held: 2 bytes per class and voxel of the prepared image.
 """
@@ -26,8 +27,9 @@ from striate.core.case import Case
 from striate.core.caution import Caution
 from striate.core.errors import UsageError
 from striate.core.image import LabelMap
-from striate.data.prepare import Prepared, prepare
+from striate.data.prepare import Prepared
 from striate.data.prepare_nnunet import apart, zoom
+from striate.inference.cascade import prepare_stage
 from striate.inference.engines.ensemble import snapshots
 from striate.inference.prediction import Prediction
 from striate.inference.warn import reasons_for_doubt
@@ -70,7 +72,7 @@ def predict_exact(
     """
     known = facts_of_nnunet(model)
     start = time.monotonic()
-    ready = prepare(case, model.plan.preparation) if prepared is None else prepared
+    ready = prepare_stage(model, case, mirror=mirror, exact=True) if prepared is None else prepared
     middle = time.monotonic()
     members, windows, total = [model.network(), *snapshots(model)], 0, torch.zeros(())
     for index, network in enumerate(members):

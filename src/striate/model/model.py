@@ -4,7 +4,7 @@ A model folder holds ``plan.yaml`` (for people to read), ``weights.safetensors``
 no code), ``model.json`` (label names, reference ranges of the training data, validation measures, hash of the weights)
 and ``card.md``; of networks that draw masks also ``trust.json``, what is known of their limits (`striate.trust.trust`).
 `Model.open` reads no weights and needs no torch; `Model.network` does. A model that was exported (`striate.workflows.export`) has
-its network in `EXPORTED` and no weights.
+its network in `EXPORTED` and no weights. The second stage of a cascade holds the model of the first in `PREVIOUS`.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ KIND, VERSION = "striate-model", 1
 PLAN, WEIGHTS, FACTS, CARD = "plan.yaml", "weights.safetensors", "model.json", "card.md"
 EXPORTED = Path("openvino", "exported")
 """Folder of a network that was converted to run without its weights."""
+PREVIOUS = "previous"
+"""Folder of the model whose mask this one also sees: the previous stage of a cascade."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,27 @@ class Model:
         """Whether there is a converted network in the place of weights."""
         return not (self.folder / WEIGHTS).is_file()
 
+    @property
+    def previous(self) -> Model | None:
+        """The model of a cascade's first stage, where this one is the second; else None.
+
+        Raises
+        ------
+        ModelError
+            When it is missing, broken or of another task.
+        """
+        known, folder = self.plan.preparation.previous_labels, self.folder / PREVIOUS
+        if not known:
+            return None
+        found = Model._read(folder)
+        if found.plan.task != self.plan.task or found.plan.preparation.previous_labels:
+            raise ModelError(
+                expected(folder, f"a model that draws {', '.join(found.plan.targets.names)} from {', '.join(found.channels)}",
+                         f"the first stage of {self.folder} is needed, which sees and draws the same",
+                         "Import the cascade again."), path=folder,
+            )  # fmt: skip
+        return found
+
     @classmethod
     def open(cls, path: Path | str) -> Model:
         """Open a model folder, or the model inside a run folder.
@@ -77,9 +100,16 @@ class Model:
         Raises
         ------
         ModelError
-            When it is missing, incomplete, truncated, of a newer version, or its plan is not valid.
+            When it is missing, incomplete, truncated, of a newer version, or its plan is not valid; likewise its `previous`.
         """
-        folder = _find(Path(path))
+        model = cls._read(Path(path))
+        model.previous  # noqa: B018  (refuses a cascade without its first stage)
+        return model
+
+    @classmethod
+    def _read(cls, path: Path) -> Model:
+        """Open a model without a look at `previous`."""
+        folder = _find(path)
         plan = Plan.read(folder / PLAN)
         try:
             facts = read_json(folder / FACTS, KIND, VERSION)
@@ -131,7 +161,7 @@ class Model:
             write_text(beside / CARD, write_card(plan, known))
         if replaced:
             _replace(folder, target)
-        return cls.open(folder)
+        return cls._read(folder)
 
     def network(self) -> nn.Module:
         """Return the network with its weights, in evaluation mode.
@@ -149,10 +179,10 @@ class Model:
             )  # fmt: skip
         from striate import networks
 
-        choice, task = self.plan.network, self.plan.task
+        choice = self.plan.network
         try:
             network = networks.create(
-                choice.name, spatial_dims=choice.spatial_dims, in_channels=len(task.channels),
+                choice.name, spatial_dims=choice.spatial_dims, in_channels=self.plan.in_channels,
                 out_channels=self.plan.task.outputs.out_channels, **choice.options,
             )  # fmt: skip
         except UsageError as error:
@@ -164,7 +194,8 @@ class Model:
 def _cost_per_voxel(plan: Plan) -> dict[str, float]:
     """Return how many numbers all layers put out, and multiply-accumulates, per voxel of a patch: memory and time go by them."""
     patch = plan.inference.patch
-    cost = network_cost(plan.task, plan.network, patch, plan.training.length)
+    masks = len(plan.preparation.previous_labels)
+    cost = network_cost(plan.task, plan.network, patch, plan.training.length, masks)
     voxels = math.prod(seen_patch(patch, plan.network.spatial_dims))
     return {
         "activations_per_voxel": round(cost.activations / voxels, 3),

@@ -27,13 +27,11 @@ COPIES = 2.6
 
 
 def network_cost(
-    task: Task, choice: NetworkChoice, patch: tuple[int, ...], length: int = networks.SEQUENCE_LENGTH
+    task: Task, choice: NetworkChoice, patch: tuple[int, ...], length: int = networks.SEQUENCE_LENGTH, masks: int = 0
 ) -> Cost:
-    """Count the network of a plan on one patch, or on one sequence of `length` images."""
-    size = seen_patch(patch, choice.spatial_dims)
-    return _counted(
-        choice.name, size, len(task.channels), task.outputs.out_channels, length, json.dumps(choice.options)
-    )
+    """Count the network of a plan on one patch, or on one sequence of `length` images; `masks` are channels beside these."""
+    size, channels = seen_patch(patch, choice.spatial_dims), len(task.channels) + masks
+    return _counted(choice.name, size, channels, task.outputs.out_channels, length, json.dumps(choice.options))
 
 
 @functools.lru_cache(maxsize=64)

@@ -59,14 +59,14 @@ def image_facts(prepared: Prepared, channels: Sequence[str]) -> dict[str, Facts]
     Parameters
     ----------
     prepared
-        (C, I, J, K) or (C, I, J).
+        (C, I, J, K) or (C, I, J); masks of a cascade's first stage behind the images are left out.
     channels
-        Their names, in order.
+        Names of the images, in order.
     """
     shared = _geometry(prepared)
     spacing_mm = (*prepared.grid.spacing_mm, 1.0)[:3]
     found = {}
-    for name, channel in zip(channels, prepared.array, strict=True):
+    for name, channel in zip(channels, prepared.array[: len(channels)], strict=True):
         volume = channel if channel.ndim == 3 else channel[..., None]
         found[name] = {**shared, **measure(volume, spacing_mm)}
     return found
