@@ -5,8 +5,8 @@ compiler has been seen to crash (version 2026.4, a network in fp32 on a processo
 
     python -m striate.inference.engines.convert < ASKED.json
 
-reads ``model``, ``into`` and ``channels`` (name → image file of one case; none: an image is drawn) and writes ``network.xml``,
-``network.bin`` and ``parity.json`` into the folder ``into``.
+reads ``model``, ``into`` and ``channels`` (name → image file of one case; none, or a cascade: an image is drawn) and writes
+``network.xml``, ``network.bin`` and ``parity.json`` into the folder ``into``.
 """
 
 from __future__ import annotations
@@ -115,10 +115,15 @@ def probes(plan: Plan, array: NDArray[np.float32]) -> dict[str, NDArray[np.float
 
 
 def drawn(plan: Plan) -> NDArray[np.float32]:
-    """Return a smooth random image (C, *patch) with mean 0 and standard deviation 1, the same every time."""
-    noise = np.random.default_rng(0).normal(size=(len(plan.task.channels), *plan.inference.patch))
-    smooth = np.stack([gaussian_filter(channel, 2.0) for channel in noise])
-    return np.asarray((smooth - smooth.mean()) / smooth.std(), dtype=np.float32)
+    """Return a smooth random image (C, *patch) with mean 0 and standard deviation 1, the same every time.
+
+    Behind it lie, for the second stage of a cascade, random masks of half the voxels.
+    """
+    noise = np.random.default_rng(0).normal(size=(plan.in_channels, *plan.inference.patch))
+    smooth, images = np.stack([gaussian_filter(channel, 2.0) for channel in noise]), len(plan.task.channels)
+    smooth[:images] = (smooth[:images] - smooth[:images].mean()) / smooth[:images].std()
+    smooth[images:] = smooth[images:] > 0
+    return smooth.astype(np.float32)
 
 
 def _same(ours: NDArray[np.float32], truth: NDArray[np.float32], exclusive: bool) -> float:
@@ -142,9 +147,8 @@ def main() -> None:
     model, into = Model.open(asked["model"]), Path(asked["into"])
     channels = {name: Path(path) for name, path in asked["channels"].items()}
     try:
-        array = (
-            prepare(Case("probe", "probe", channels), model.plan.preparation).array if channels else drawn(model.plan)
-        )
+        seen = bool(channels) and not model.plan.preparation.previous_labels  # a mask of the first stage is not at hand
+        array = prepare(Case("probe", "probe", channels), model.plan.preparation).array if seen else drawn(model.plan)
     except DataError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(error.exit_code)
