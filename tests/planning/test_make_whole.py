@@ -210,6 +210,21 @@ def test_pictures_are_scaled_to_one_and_scans_as_for_masks():
     assert plan_for(HEADS).preparation.normalisation != ("rescale",)
 
 
+@pytest.mark.parametrize("name", networks.names("reconstruction"))
+def test_what_reconstructs_scans_can_answer_below_zero(name):
+    """A sigmoid cannot: it would draw all that lies below the mean as the mean."""
+    for facts, channels, unit, wanted in (
+        (SCANS, ("image",), "slice", "linear"),
+        (PICTURES, ("image",), "case", "sigmoid"),
+        (facts_of((40, 40, 9), channels=("red", "green")), ("red", "green"), "slice", "sigmoid"),
+    ):
+        plan = plan_for(facts, task_of("reconstruction", unit=unit, channels=channels), network=name)
+        found = plan.network
+        made = networks.create(name, spatial_dims=2, in_channels=len(channels), **found.options)
+        assert made.config.output == wanted
+        assert ("linear, because" in plan.reasons["network.name"]) == (wanted == "linear")
+
+
 def test_the_batch_fits_into_the_memory():
     full = plan_for(facts_of((96, 96)))
     assert full.training.batch == BATCHES[0]

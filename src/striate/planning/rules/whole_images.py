@@ -11,6 +11,7 @@ from striate.core.errors import UsageError, expected
 from striate.planning.fingerprint import Fingerprint
 from striate.planning.plan import NetworkChoice, Task
 from striate.planning.rules import Decision
+from striate.planning.rules.normalisation import normalisation
 
 USUAL_NETWORK = {"classification": "inception_3d", "sequence": "cnn_rnn", "reconstruction": "autoencoder"}
 MOST_PIXELS, MOST_VOXELS = (96, 256), (48, 96)
@@ -79,15 +80,18 @@ def shown(facts: Fingerprint, task: Task, name: str | None, *, fast: bool) -> tu
     edge = min(most, max(1, round(max(largest) / finest)))
     wished = tuple(max(1, min(edge, round(edge * mm / max(largest)))) for mm in largest)
     options = _options(chosen, edge, fast=fast)
+    output = {"output": "linear"} if task.kind == "reconstruction" and _signed(facts) else {}
     size = _fitting(chosen, task, wished, options)
     spacing = max(max(mm / n for mm, n in zip(largest, size, strict=True)), finest)
     each = tuple(round(spacing, 5) for _ in range(dims))
     middle = sorted(c.spacing_mm[-1] for c in facts.cases)[len(facts.cases) // 2]
     spacing_mm = (*each, round(middle, 5)) if dims < facts.spatial_dims else each
-    choice = NetworkChoice(name=chosen, spatial_dims=dims, options=networks.sized(chosen, size, options))
+    choice = NetworkChoice(name=chosen, spatial_dims=dims, options=networks.sized(chosen, size, options | output))
     why = "you asked for it" if name else f"the usual one for {task.kind}"
     if options:
         why += "; " + ", ".join(f"{k} {v}" for k, v in options.items()) + " fits images of this size on this machine"
+    if output:
+        why += "; output linear, because intensities of scans go below 0"
     seen = " × ".join(f"{mm:.0f}" for mm in largest)
     return Decision(chosen, why), Decision(
         Shown(choice, size, spacing_mm),
@@ -98,6 +102,11 @@ def shown(facts: Fingerprint, task: Task, name: str | None, *, fast: bool) -> tu
 def cropping(facts: Fingerprint) -> bool:
     """Tell whether empty borders are cut: of scans; the frame of a picture was chosen by who took it."""
     return facts.spatial_dims == 3
+
+
+def _signed(facts: Fingerprint) -> bool:
+    """Tell whether prepared intensities go below 0: those of scans, unless all channels are a photograph's."""
+    return facts.spatial_dims == 3 and set(normalisation(facts).value[0]) != {"rescale"}
 
 
 def _options(name: str, edge: int, *, fast: bool) -> dict[str, Any]:
