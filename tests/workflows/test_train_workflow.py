@@ -20,6 +20,7 @@ from striate.core.errors import (
 from striate.core.progress import Silent
 from striate.core.record import Record
 from striate.data.split import Split
+from striate.io.read import read_image, read_label
 from striate.model.model import Model
 from striate.planning.fingerprint import Fingerprint
 from striate.planning.plan import Plan
@@ -118,6 +119,19 @@ def test_length_and_seed_may_be_given_beside_a_plan(tiny_cohort, planned, tmp_pa
     assert done.steps == 2 and done.model.plan.training.seed == 9
     changed = with_options(Plan.read(planned()), planned(), {"budget": "2m"})
     assert changed.training.budget_s == 120 and changed.training.steps is None
+
+def test_a_network_of_unpadded_convolutions_draws_whole_masks(tiny_cohort, tiny_plan, tmp_path):
+    """It learns from the inner part of its patches, and answers for every voxel of a scan."""
+    made = tiny_plan(steps=2)
+    options = {"features": [2, 2], "hidden": [3], "padding": "valid"}
+    network = made.network.changed(name="deepmedic", options=options)
+    training, inference = (part.changed(patch=(18, 18, 18)) for part in (made.training, made.inference))
+    made.changed(network=network, training=training, inference=inference).write(tmp_path / "plan.yaml")
+    done = train(tiny_cohort, out=tmp_path / "run", plan=tmp_path / "plan.yaml", holdout=["s1"])
+    assert done.model.network().margin == (6, 6, 6)
+    mask = read_label(done.folder / "validation" / "s1.nii.gz")
+    assert mask.grid.matches(read_image(Path(tiny_cohort) / "s1_flair.nii.gz").grid)
+
 
 
 @pytest.mark.parametrize("option", [{"regions": ["a=1"]}, {"network": "unet"}, {"dims": 3}])

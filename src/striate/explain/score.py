@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from striate.core.errors import ModelError, expected
+from striate.networks.surrounded import logits_of
 
 VOXELS_AT_ONCE = 1 << 18
 """Voxels of the images that pass through the network together."""
@@ -119,7 +120,7 @@ class Score(nn.Module):
         self.looking, self.turn = tile, self.turn + 1  # for those who listen to layers
         seen = images[(slice(None), slice(None), *tile.place)]
         given = seen if tile.flat is None else seen.squeeze(2 + tile.flat)
-        out: Tensor = self.network(given).float()
+        out = (self.network(given) if tile.weights is None else logits_of(self.network, given)).float()
         if self.exclusive:
             others = [k for k in range(out.shape[1]) if k != self.channel]
             found = out[:, self.channel] - out[:, others].logsumexp(1)

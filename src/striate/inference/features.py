@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from striate.inference.pooled import Pooled, content
+from striate.networks.surrounded import logits_of
 
 FIRST, DEEPEST = "first", "deepest"
 
@@ -108,7 +109,7 @@ def first_layer(network: nn.Module, images: Tensor) -> nn.Module:
     handles = [m.register_forward_hook(note) for n, m in network.named_modules() if n and not list(m.children())]
     try:
         with torch.no_grad(), contextlib.suppress(Heard):
-            network(images)
+            logits_of(network, images)
     finally:
         for handle in handles:
             handle.remove()

@@ -25,7 +25,7 @@ from striate.core.files import filling, hash_file, plain, read_json, write_json,
 from striate.core.record import versions
 from striate.model.card import write_card
 from striate.model.weights import check_weights, load_weights, save_weights
-from striate.planning.cost import network_cost, seen_patch
+from striate.planning.cost import window_cost
 from striate.planning.plan import Plan
 
 if TYPE_CHECKING:
@@ -193,10 +193,7 @@ class Model:
 
 def _cost_per_voxel(plan: Plan) -> dict[str, float]:
     """Return how many numbers all layers put out, and multiply-accumulates, per voxel of a patch: memory and time go by them."""
-    patch = plan.inference.patch
-    masks = len(plan.preparation.previous_labels)
-    cost = network_cost(plan.task, plan.network, patch, plan.training.length, masks)
-    voxels = math.prod(seen_patch(patch, plan.network.spatial_dims))
+    cost, voxels = window_cost(plan), math.prod(plan.inference.patch)
     return {
         "activations_per_voxel": round(cost.activations / voxels, 3),
         "macs_per_voxel": round(cost.macs / voxels, 1),

@@ -27,11 +27,33 @@ COPIES = 2.6
 
 
 def network_cost(
-    task: Task, choice: NetworkChoice, patch: tuple[int, ...], length: int = networks.SEQUENCE_LENGTH, masks: int = 0
+    task: Task, choice: NetworkChoice, patch: tuple[int, ...], length: int = networks.SEQUENCE_LENGTH
 ) -> Cost:
-    """Count the network of a plan on one patch, or on one sequence of `length` images; `masks` are channels beside these."""
-    size, channels = seen_patch(patch, choice.spatial_dims), len(task.channels) + masks
+    """Count the network of a plan on one patch, or on one sequence of `length` images."""
+    size, channels = seen_patch(patch, choice.spatial_dims), len(task.channels)
     return _counted(choice.name, size, channels, task.outputs.out_channels, length, json.dumps(choice.options))
+
+
+def window_cost(plan: Plan) -> Cost:
+    """Count the network on one window of prediction, with what is mirrored around it (`striate.networks.surrounded`).
+
+    Raises
+    ------
+    UsageError
+        When the network refuses the window's size.
+    """
+    import torch
+
+    from striate.networks.surrounded import seen_size
+
+    task, choice = plan.task, plan.network
+    size, channels = seen_patch(plan.inference.patch, choice.spatial_dims), plan.in_channels
+    options = networks.sized(choice.name, size, choice.options)
+    with torch.device("meta"):
+        size = seen_size(networks.create(choice.name, spatial_dims=choice.spatial_dims, **options), size)
+    return _counted(
+        choice.name, size, channels, task.outputs.out_channels, plan.training.length, json.dumps(choice.options)
+    )
 
 
 @functools.lru_cache(maxsize=64)

@@ -8,7 +8,7 @@ from striate.core.errors import DataError, MemoryLimitError, PlanError, UsageErr
 from striate.core.machine import bytes_of, seconds_of, show_bytes
 from striate.data.cohort import Cohort
 from striate.io.read import read_header
-from striate.planning.cost import network_cost, training_bytes
+from striate.planning.cost import network_cost, training_bytes, window_cost
 from striate.planning.plan import Plan
 from striate.workflows.encoder import from_encoder
 from striate.workflows.harden import hardened
@@ -81,7 +81,7 @@ def refuse_large(plan: Plan, path: Path, memory: str | None) -> None:
     try:
         losses.create(training.loss, plan.task.outputs)
         cost = network_cost(plan.task, plan.network, training.patch, training.length)
-        network_cost(plan.task, plan.network, plan.inference.patch, training.length)
+        window_cost(plan)
     except UsageError as error:
         raise PlanError(f"{path}: {error}", path=path) from error
     needed = training_bytes(cost, training.batch, training.precision)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from striate.core.errors import UsageError
 from striate.core.machine import native_precision
+from striate.networks.surrounded import logits_of
 
 PRECISIONS = ("bf16", "fp32")
 
@@ -50,7 +51,7 @@ class TorchEngine:
         """Return the same on the network's device, in the mode that the network is in; gradients are kept where they are on."""
         layout = torch.channels_last_3d if tiles.ndim == 5 else torch.channels_last
         with torch.autocast(self._device.type, torch.bfloat16, self.precision == "bf16"):
-            logits: Tensor = self._network(tiles.to(self._device).contiguous(memory_format=layout)).float()
+            logits: Tensor = logits_of(self._network, tiles.to(self._device).contiguous(memory_format=layout)).float()
         return logits.softmax(1) if self._exclusive else logits.sigmoid()
 
     @property
