@@ -8,6 +8,7 @@ itself, OpenVINO takes bf16 on some processors and fp32 on others.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import os
 import sys
@@ -94,9 +95,20 @@ class OpenVINOEngine:
         return shares[0] if len(shares) == 1 else np.concatenate(shares)
 
 
+@functools.cache
+def _core() -> Any:
+    """Return the one core of this process, which lives as long as it.
+
+    On Linux each core sets up a stack for signal handlers and, when it goes, puts back the one that it found. Of two that go in the
+    order in which they came, the second puts back the stack of the first, which is gone, and the next signal that Python handles ends
+    the process (seen with OpenVINO 2026.4).
+    """
+    return runtime().Core()
+
+
 def _compile(network: Path, options: dict[str, str], compiled: Path | None) -> Any:
     """Compile with a cache on disk; without one where the disk does not take it."""
-    core = runtime().Core()
+    core = _core()
     if compiled is not None and os.access(compiled.parent, os.W_OK):
         with contextlib.suppress(RuntimeError, OSError):
             return core.compile_model(network, "CPU", {**options, "CACHE_DIR": str(compiled)})
