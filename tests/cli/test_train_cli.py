@@ -33,6 +33,7 @@ def test_train_then_go_on(tiny_cohort, plan_path, tmp_path, capsys):
     shown = capsys.readouterr()
     document = json.loads(shown.out)
     assert document["steps"] == 5 and document["run"] == str(out)
+    assert document["seconds"]["forward"] > 0 and {"data_wait", "rest", "validation"} < set(document["seconds"])
     assert document["evaluation"]["summary"]["lesion"]["dice"]["n"] == 1
     assert shown.err == ""
 

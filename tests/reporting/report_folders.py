@@ -13,8 +13,10 @@ from striate.core.caution import Caution
 from striate.core.image import LabelMap
 from striate.core.record import Record
 from striate.core.targets import Targets
+from striate.measure.detection import Detection
 from striate.measure.finding import CaseFindings, Ood, Quantity, Review
 from striate.measure.findings import Findings
+from striate.measure.lesions import LesionOverlap
 from striate.reporting.panel import write_panel
 
 NAMES = {1: "oedema", 2: "core"}
@@ -92,6 +94,22 @@ def trust() -> dict[str, object]:
     }
 
 
+def detection() -> dict[str, object]:
+    """Return how lesions are detected in twelve subjects: of oedema ranked by probability, of core the masks alone."""
+    rng = np.random.default_rng(5)
+    overlaps, scores = {}, []
+    for n in range(12):
+        truth, predicted = rng.random((2, 40, 3)) < 0.04
+        predicted |= truth & (rng.random(truth.shape) < 0.7)
+        overlap = LesionOverlap.of(predicted, truth, 0.001)
+        real = np.isin(np.arange(len(overlap.predicted_voxels)), overlap.pairs[:, 0])
+        overlaps[f"P{n}"] = overlap
+        scores.append((0.5 * rng.random(len(real)) + 0.4 * real).tolist())
+    subjects = {name: name for name in overlaps}
+    core = Detection.of(overlaps, "No probability of lesions of 'core': too few.", subjects)
+    return {"oedema": Detection.of(overlaps, scores, subjects).to_dict(), "core": core.to_dict()}
+
+
 def write_results(folder: Path, cases: tuple[str, ...], with_truth: bool) -> list[dict[str, object]]:
     targets = Targets.of_labels(NAMES)
     found, rows = [], []
@@ -134,7 +152,7 @@ def summary_of(rows: list[dict[str, object]]) -> dict[str, object]:
 
 def make_prediction(folder: Path) -> Path:
     rows = write_results(folder, ("P01",), with_truth=False)
-    dump(folder / "evaluation.json", {"summary": summary_of(rows), "cases": rows})
+    dump(folder / "evaluation.json", {"summary": summary_of(rows), "cases": rows, "detection": detection()})
     record = Record(
         "predict", options={"model": "runs/first/model", "tta": False}, warnings=["spacing outside the training range"]
     )
@@ -144,7 +162,8 @@ def make_prediction(folder: Path) -> Path:
 
 def make_run(folder: Path, cases: tuple[str, ...] = CASES) -> Path:
     rows = write_results(folder / "validation", cases, with_truth=True)
-    dump(folder / "validation" / "evaluation.json", {"summary": summary_of(rows), "cases": rows})
+    told = {"summary": summary_of(rows), "cases": rows, "detection": detection()}
+    dump(folder / "validation" / "evaluation.json", told)
     plan = {
         "schema_version": 1,
         "task": {
@@ -204,9 +223,12 @@ def make_run(folder: Path, cases: tuple[str, ...] = CASES) -> Path:
         },
     )
     steps = range(50)
-    lines = [f"{s},{s * 0.5},{s / 50},{0.002 * (1 - s / 50)},{1.5 - s * 0.02},{0.05},{0.5}" for s in steps]
+    parts = "0.05,0.002,0.15,0.25,0.03,0.018,0.5"
+    lines = [f"{s},{s * 0.5},{s / 50},{0.002 * (1 - s / 50)},{1.5 - s * 0.02},{parts}" for s in steps]
     (folder / "metrics.csv").write_text(
-        "step,elapsed_s,fraction,learning_rate,loss,data_wait_s,step_s\n" + "\n".join(lines) + "\n"
+        "step,elapsed_s,fraction,learning_rate,loss,data_wait_s,host_to_device_s,forward_s,backward_s,optimiser_s,rest_s,step_s\n"
+        + "\n".join(lines)
+        + "\n"
     )
     (folder / "validation.csv").write_text(
         "step,elapsed_s,loss,dice_oedema,dice_core,dice_mean\n0,1,1.4,0.1,0,0.05\n25,13,1,0.6,nan,0.55\n50,25,0.7,0.85,0.8,0.825\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,18 @@ from report_folders import make_prediction, make_run
 from striate.core.errors import DataError
 from striate.reporting.folder import Folder
 from striate.reporting.render import make_section, page, render
-from striate.reporting.sections import SECTIONS, learning, lesions, measures, plan, review, sections_of, trust, volumes
+from striate.reporting.sections import (
+    SECTIONS,
+    detection,
+    learning,
+    lesions,
+    measures,
+    plan,
+    review,
+    sections_of,
+    trust,
+    volumes,
+)
 from striate.reporting.sections import warnings as cautions
 from striate.reporting.sections.panels import spread
 
@@ -153,6 +165,41 @@ def test_neither_run_nor_prediction_is_refused(tmp_path: Path) -> None:
 def test_waiting_is_the_share_of_all_time(run_folder: Path) -> None:
     assert learning.waited_percent(Folder(run_folder).metrics) == pytest.approx(10.0)
     assert learning.waited_percent([]) is None
+
+
+def test_the_time_of_the_updates_is_split(run_folder: Path) -> None:
+    section = learning.make(Folder(run_folder))
+    assert section.data["spent"].startswith(
+        "Of the time of the updates the network waited 10\u00a0% for data and computed 86\u00a0%."
+    )
+    bar = section.data["plots"][-1]
+    assert bar["keys"] == [
+        ("waiting for data 10\u00a0%", 6), ("to the device 0.4\u00a0%", 1), ("forward 30\u00a0%", 7),
+        ("backward 50\u00a0%", 2), ("optimiser 6.0\u00a0%", 3), ("the rest 3.6\u00a0%", 8),
+    ]  # fmt: skip
+    widths = [float(w) for w in re.findall(r'<rect class="stripe [^>]* width="([\d.]+)"', bar["plot"])]
+    assert [round(w / sum(widths), 3) for w in widths] == pytest.approx([0.1, 0.004, 0.3, 0.5, 0.06, 0.036], abs=1e-3)
+    assert "Time of the updates (%)" in render(run_folder)
+
+
+def test_runs_that_did_not_split_the_time_say_how_long_they_waited(run_folder: Path) -> None:
+    rows = [line.split(",") for line in (run_folder / "metrics.csv").read_text().splitlines()]
+    kept = [n for n, name in enumerate(rows[0]) if name in ("step", "elapsed_s", "loss", "data_wait_s", "step_s")]
+    old = [",".join(row[n] for n in kept) for row in rows]
+    (run_folder / "metrics.csv").write_text("\n".join(old) + "\n")
+    section = learning.make(Folder(run_folder))
+    assert section.data["spent"] == "The network waited for data during 10.0 % of the training time."
+    assert "time of the updates" not in [plot["caption"] for plot in section.data["plots"]]
+
+
+def test_of_a_run_that_went_on_after_a_change_the_later_part_is_split(run_folder: Path) -> None:
+    lines = (run_folder / "metrics.csv").read_text().splitlines()
+    older = [",".join([*line.split(",")[:6], "", "", "", "", "", line.split(",")[11]]) for line in lines[1:26]]
+    (run_folder / "metrics.csv").write_text("\n".join([lines[0], *older, *lines[26:]]) + "\n")
+    rows = Folder(run_folder).metrics
+    spent = learning.seconds_by_part(rows)
+    assert len(rows) == 50 and spent["backward_s"] == pytest.approx(25 * 0.25)
+    assert learning.waited_percent(rows) == pytest.approx(10.0)
 
 
 def test_true_volume_is_predicted_minus_error(run_folder: Path) -> None:
@@ -327,3 +374,38 @@ def test_what_is_missing_for_lesions_and_likeness_is_named(run_folder: Path) -> 
     html = render(run_folder)
     assert "too few false ones: no probability is given" in html
     assert "none: too few training subjects to say who is unlike them" in html
+
+
+def test_detection_draws_what_is_ranked_and_says_what_is_not(made: dict[tuple[str, str], Path]) -> None:
+    folder = Folder(made["segmentation", "run"])
+    section = detection.make(folder)
+    assert [row["name"] for row in section.data["rows"]] == ["oedema", "core"]
+    ranked, alone = section.data["rows"]
+    assert len(ranked["cells"]) == 7 and ranked["mean"]["interval"] and alone["mean"] is None
+    assert [plot["name"] for plot in section.data["plots"]] == ["oedema"]
+    text = page(folder, [section])
+    assert 'class="ribbon c7"' in text and "Band: 95 %" in text and "from a model of the other subjects" in text
+    assert "One operating point only, no curve: No probability of lesions of &#39;core&#39;: too few." in text
+    plain = re.search(r'class="line c7" d="M([^"]+)"', text)
+    assert plain is not None
+    heights = [float(corner.split()[1]) for corner in plain[1].split("L")]
+    assert heights == sorted(heights, reverse=True)  # the curve rises
+
+
+def test_few_subjects_get_no_band(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    path = folder / "validation" / "evaluation.json"
+    document = json.loads(path.read_text())
+    document["detection"]["oedema"] |= {"subjects": 4, "cases": 4}
+    document["detection"]["core"] |= {"subjects": 4, "cases": 4}
+    path.write_text(json.dumps(document))
+    text = page(Folder(folder), [detection.make(Folder(folder))])
+    assert "ribbon" not in text.split("</style>")[-1]
+    assert "No band: 4 subjects are too few" in text and "One false positive in 4 scans is 1/4 per scan" in text
+
+
+def test_a_prediction_that_was_not_measured_says_so_once(tmp_path: Path) -> None:
+    folder = make_prediction(tmp_path / "prediction")
+    assert 'id="detection"' in render(folder)
+    (folder / "evaluation.json").unlink()
+    assert 'id="detection"' not in render(folder)

@@ -64,7 +64,7 @@ def run(tmp_path, tiny_plan):
                     optimiser=optimise.create(network, plan.training), facts={})  # fmt: skip
     log = TrainingLog(run.folder, 0)
     for step in range(5):
-        log._metrics.write(",".join(repr(v) for v in (step, step + 1.0, step / 10, 0.1, 0.5, 0.0, 1.0)) + "\n")
+        log.step(dict.fromkeys(COLUMNS, 0.0) | {"step": step, "elapsed_s": step + 1.0, "fraction": step / 10})
     log.close()
     return run
 

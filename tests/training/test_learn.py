@@ -13,7 +13,9 @@ from striate.core.errors import Interrupted, ModelError
 from striate.core.progress import Silent
 from striate.data.patches import Batch
 from striate.training import clock as clock_module
+from striate.training import laps as laps_module
 from striate.training.clock import Clock
+from striate.training.laps import PARTS
 from striate.training.log import read_rows, recorded_fractions
 from striate.training.loop import learn
 
@@ -192,3 +194,29 @@ def test_the_learning_rate_and_fraction_are_written_down(plan, tmp_path):
         assert float(row["fraction"]) == int(row["step"]) / 20
         assert float(row["learning_rate"]) == learning_rate(plan.training, float(row["fraction"]))
         assert float(row["elapsed_s"]) >= 0 and float(row["step_s"]) >= float(row["data_wait_s"]) >= 0
+
+
+def test_the_seconds_of_every_step_are_split(plan, tmp_path):
+    learned = train(plan, tmp_path / "run")
+    rows = read_rows(tmp_path / "run" / "metrics.csv")
+    for row in rows:
+        parts = [float(row[f"{part}_s"]) for part in PARTS]
+        assert min(parts) >= 0 and sum(parts) == pytest.approx(float(row["step_s"]), abs=1e-5)
+        assert float(row["forward_s"]) > 0 and float(row["backward_s"]) > 0 and float(row["optimiser_s"]) > 0
+    assert 0 < sum(float(row["step_s"]) for row in rows) <= learned.training_s
+
+
+def test_validations_and_checkpoints_are_no_part_of_a_step(plan, tmp_path, monkeypatch):
+    now = SimpleNamespace(s=0.0)
+    monkeypatch.setattr(laps_module, "time", SimpleNamespace(perf_counter=lambda: now.s))
+
+    def validate(network):
+        now.s += 100
+        return {"dice_mean": 0.5}
+
+    def wait():
+        now.s += 2
+
+    train(plan, tmp_path / "run", at=dict.fromkeys(range(20), wait), validate=validate)
+    rows = read_rows(tmp_path / "run" / "metrics.csv")
+    assert {(row["data_wait_s"], row["step_s"]) for row in rows} == {("2.0", "2.0")} and now.s == 20 * 2 + 11 * 100

@@ -24,6 +24,7 @@ from striate.io.read import read_image, read_label
 from striate.model.model import Model
 from striate.planning.fingerprint import Fingerprint
 from striate.planning.plan import Plan
+from striate.training.laps import PARTS
 from striate.training.log import read_rows
 from striate.workflows.plan import plan
 from striate.workflows.refuse import with_options
@@ -81,6 +82,11 @@ def test_everything_is_there(finished, tiny_cohort):
         "panels",
     }
     assert done.steps == 8 and 0 <= done.waiting_share <= 1 and done.report == done.folder / "report.html"
+    assert set(done.seconds) == {*PARTS, "validation"} and min(done.seconds.values()) >= 0 < done.seconds["backward"]
+    facts = Record.read(done.folder / "record.json").facts
+    assert facts["seconds"] == done.seconds and sum(done.seconds.values()) == pytest.approx(
+        facts["training_s"], abs=0.05
+    )
     assert Split.read(done.folder / "split.json").validation == ("s1",)
     assert [c.name for c in Fingerprint.read(done.folder / "fingerprint.json").cases] == ["s0", "s2", "s3"]
     assert not [n for n in names if n.startswith(".")]

@@ -62,10 +62,11 @@ def show_finished(finished: Finished, *, as_json: bool) -> None:
             "model": finished.folder / "model",
             "report": finished.report,
             "steps": finished.steps,
+            "waiting_share": finished.waiting_share,
+            "seconds": finished.seconds,
+            "evaluation": evaluation and evaluation.to_dict(),
         }
-        show_json(
-            {**document, "waiting_share": finished.waiting_share, "evaluation": evaluation and evaluation.to_dict()}
-        )
+        show_json(document)
         return
     summary = evaluation.to_dict()["summary"] if evaluation else {}
     kind = "segmentation" if finished.model is None else finished.model.plan.task.kind

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from striate.core.files import explained, write_text
+from striate.training import laps
 
-COLUMNS = ("step", "elapsed_s", "fraction", "learning_rate", "loss", "data_wait_s", "step_s")
+COLUMNS = ("step", "elapsed_s", "fraction", "learning_rate", "loss", *laps.columns())
+"""Of ``metrics.csv``; files of runs begun before a column was added go on with it, empty in their first rows."""
 
 
 class TrainingLog:

@@ -40,6 +40,7 @@ from striate.training import checkpoint, distributed, losses, optimise
 from striate.training.adversarial import attacked
 from striate.training.average import WeightAverage
 from striate.training.clock import Clock
+from striate.training.laps import Laps
 from striate.training.log import TrainingLog
 from striate.training.run import resuming
 from striate.training.start import start_from
@@ -166,18 +167,20 @@ def learn(
         fraction = distributed.agree(clock.fraction(state.step))
         if state.step == 0:
             look.at(0, state.average.network)
-        batches = iter(loader)
+        batches, laps = iter(loader), Laps()
         while fraction < 1:  # step 5: repeat
-            tick, waited = time.monotonic(), loader.wait_s
             step, batch = next(batches)
+            laps.done("data_wait")
             rate = optimise.set_learning_rate(state.optimiser, plan.training, fraction)
             images, truth = on_device(batch, plan)
+            laps.done("host_to_device")
             torch.manual_seed(_drawn(plan.training.seed, step))
             images = attacked(state.network, loss, plan, images, truth)  # only where the plan hardens the network
+            laps.done("rest")
             # steps 2, 3 and 4
-            error = train_step(shared, state.optimiser, loss, plan.training, images, truth, state.network)
+            error = train_step(shared, state.optimiser, loss, plan.training, images, truth, state.network, laps)
             state.done(step + 1)
-            look.write(step, fraction, rate, error, loader.wait_s - waited, time.monotonic() - tick)
+            look.write(step, fraction, rate, error, laps.end())
             before, fraction = fraction, distributed.agree(clock.fraction(state.step))
             state.snapshots(plan.training.snapshots, before, fraction)
             if distributed.agree(float(stop())):
@@ -189,6 +192,7 @@ def learn(
                 if look.affordable(clock):
                     look.at(state.step, state.average.network, angles(state.network, loss, images, truth))
                 state.keep(loader.wait_s)
+                laps.begin()
         return Learned(state.average.network.cpu(), state.step, look.elapsed_s, state.waited_s + loader.wait_s)
 
 
@@ -285,13 +289,13 @@ class _Look:
             self.main = (MAIN_MEASURES[shown], values[shown]) if shown else None
             self._log.validation(step, self.elapsed_s, {**values, **(more or {})})
 
-    def write(self, step: int, fraction: float, rate: float, error: float, wait_s: float, step_s: float) -> None:
-        """Write one step to the log and show it."""
+    def write(self, step: int, fraction: float, rate: float, error: float, seconds: Mapping[str, float]) -> None:
+        """Write one step to the log, with the seconds of its parts, and show it."""
         if self._log is None:
             return
         row = {"step": step, "fraction": fraction, "learning_rate": rate, "loss": error}
-        times = {"elapsed_s": self.elapsed_s, "data_wait_s": wait_s, "step_s": step_s}
-        self._log.step(row | {k: round(v, 4) for k, v in times.items()})
+        times = {"elapsed_s": self.elapsed_s, **seconds}
+        self._log.step(row | {k: round(v, 6) for k, v in times.items()})
         shown = {"step": step + 1, "loss": f"{error:.3f}"}
         if self.main is not None:
             shown[self.main[0]] = f"{self.main[1]:.3f}"

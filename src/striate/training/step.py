@@ -14,6 +14,7 @@ from striate.core.errors import MemoryLimitError, ModelError, expected
 from striate.core.machine import memory_available_bytes, show_bytes
 from striate.networks.network import Network
 from striate.planning.plan import Training
+from striate.training.laps import Laps
 from striate.training.losses import Loss
 
 N = TypeVar("N", bound=nn.Module)
@@ -98,6 +99,7 @@ def train_step(
     images: Tensor,
     truth: Tensor,
     whole: nn.Module | None = None,
+    laps: Laps | None = None,
 ) -> float:
     """Do one update and return the total error before it.
 
@@ -111,6 +113,8 @@ def train_step(
         A batch; `images` as `network` takes them.
     whole
         The network that knows the weights of the outputs; `network` where it is not given.
+    laps
+        Is told when forward (with the total error), backward (with clipping) and optimiser are done.
 
     Raises
     ------
@@ -120,7 +124,7 @@ def train_step(
         When the device's memory does not suffice.
     """
     try:
-        return _updated(network, optimiser, loss, training, images, truth, whole)
+        return _updated(network, optimiser, loss, training, images, truth, whole, laps or Laps())
     except RuntimeError as error:
         if not isinstance(error, torch.OutOfMemoryError) and NO_MEMORY not in str(error):
             raise
@@ -141,8 +145,10 @@ def _updated(
     images: Tensor,
     truth: Tensor,
     whole: nn.Module | None,
+    laps: Laps,
 ) -> float:
     optimiser.zero_grad(set_to_none=True)
+    laps.done("optimiser")
     with torch.autocast(images.device.type, torch.bfloat16, enabled=training.precision == "bf16"):
         outputs = network(images)
     form = whole or (network.module if isinstance(network, nn.parallel.DistributedDataParallel) else network)
@@ -150,10 +156,13 @@ def _updated(
     error = total_error(outputs, truth, loss, weights=weights, margin=margin)
     value = float(error.detach())
     _refuse_not_finite("loss", value, training)
+    laps.done("forward")
     error.backward()  # type: ignore[no-untyped-call]
     size = float(nn.utils.clip_grad_norm_(network.parameters(), training.clip_norm))
     _refuse_not_finite("gradient", size, training)
+    laps.done("backward")
     optimiser.step()
+    laps.done("optimiser")
     return value
 
 

@@ -16,7 +16,8 @@ from striate.data.split import Split
 from striate.model.model import Model
 from striate.model.weights import SNAPSHOTS
 from striate.planning.plan import Plan
-from striate.training import distributed
+from striate.training import distributed, laps
+from striate.training.log import read_rows
 from striate.training.loop import Learned
 from striate.training.run import Run
 from striate.trust.trust import Trust
@@ -45,6 +46,9 @@ class Finished:
         Share of the time that the network waited for data.
     steps
         Updates that were done.
+    seconds
+        Seconds of learning by part: those of the updates (see `striate.training.laps`), and ``validation``, which is
+        validations and checkpoints together.
     """
 
     folder: Path
@@ -53,6 +57,7 @@ class Finished:
     report: Path | None
     waiting_share: float
     steps: int
+    seconds: dict[str, float]
 
 
 def finish(
@@ -60,7 +65,7 @@ def finish(
 ) -> Finished:
     """Write model, validation, record and report; each is replaced whole when a run is finished a second time."""
     if distributed.rank() != 0:
-        return Finished(run.folder, None, None, None, learned.waiting_share, learned.steps)
+        return Finished(run.folder, None, None, None, learned.waiting_share, learned.steps, {})
     cohort = Cohort.open(run.cohort)
     facts = _model_facts(run, plan, split, cohort, learned)
     facts |= _training_images(plan, split, cohort, material)
@@ -76,7 +81,8 @@ def finish(
         trust.write(model.folder)
     if (run / SNAPSHOTS).is_dir():
         shutil.copytree(run / SNAPSHOTS, model.folder / SNAPSHOTS)
-    _record(run, plan, material, learned, watch, progress.warnings).write(run / "record.json")
+    seconds = _seconds(run, learned)
+    _record(run, plan, material, learned, seconds, watch, progress.warnings).write(run / "record.json")
     from striate.workflows.report import report
 
     page = report(run.folder)
@@ -84,7 +90,14 @@ def finish(
         f"{learned.steps} steps; the network waited for data {100 * learned.waiting_share:.1f} % of the time;"
         f" peak memory {show_bytes(peak_rss_bytes())}"
     )
-    return Finished(run.folder, model, evaluation, page, learned.waiting_share, learned.steps)
+    return Finished(run.folder, model, evaluation, page, learned.waiting_share, learned.steps, seconds)
+
+
+def _seconds(run: Run, learned: Learned) -> dict[str, float]:
+    """Return where the seconds of learning went, earlier parts of a resumed run included."""
+    rows = read_rows(run / "metrics.csv")
+    between_s = learned.training_s - sum(float(row["step_s"]) for row in rows)
+    return {part: round(s, 3) for part, s in {**laps.total(rows), "validation": max(0.0, between_s)}.items()}
 
 
 def _model_facts(run: Run, plan: Plan, split: Split, cohort: Cohort, learned: Learned) -> dict[str, Any]:
@@ -122,7 +135,15 @@ def _ranges(facts: list[dict[str, Any]]) -> dict[str, dict[str, list[float]]]:
     return ranges
 
 
-def _record(run: Run, plan: Plan, material: Material, learned: Learned, watch: Stopwatch, warned: list[str]) -> Record:
+def _record(
+    run: Run,
+    plan: Plan,
+    material: Material,
+    learned: Learned,
+    seconds: dict[str, float],
+    watch: Stopwatch,
+    warned: list[str],
+) -> Record:
     written = {
         str(p.relative_to(run.folder)): hash_file(p)
         for p in sorted(run.folder.rglob("*"))
@@ -138,6 +159,7 @@ def _record(run: Run, plan: Plan, material: Material, learned: Learned, watch: S
             "steps": learned.steps,
             "training_s": round(learned.training_s, 2),
             "waiting_share": round(learned.waiting_share, 4),
+            "seconds": seconds,
             "peak_rss_bytes": peak_rss_bytes(),
             "processes": distributed.world_size(),
             **({"regions": plan.task.regions} if plan.task.regions else {}),

@@ -1,4 +1,4 @@
-"""Learning curves: loss, measures of the validation cases, learning rate, and the share of time spent waiting for data."""
+"""Learning curves: loss, measures of the validation cases, learning rate, and where the time of the updates went."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from striate.reporting.figures.lines import Series, line_plot, smoothed, thinned
+from striate.reporting.figures.shares import Share, percent, share_bar
 from striate.reporting.folder import Folder
 from striate.reporting.numbers import measure_name, number
 from striate.reporting.section import Section
@@ -18,6 +19,13 @@ NO_MEASURES = ("step", "elapsed_s", "loss")
 """Columns of ``validation.csv`` that are drawn elsewhere or not at all."""
 SHARES = ("accuracy", "exact_match", "balanced_accuracy", "error_rate", "macro_auc", "precision", "f1", "ssim")
 
+PARTS = {
+    "data_wait_s": ("waiting for data", 6), "host_to_device_s": ("to the device", 1), "forward_s": ("forward", 7),
+    "backward_s": ("backward", 2), "optimiser_s": ("optimiser", 3), "rest_s": ("the rest", 8),
+}  # fmt: skip
+"""Column of ``metrics.csv`` → name of that part of an update, and its colour."""
+COMPUTING = ("forward_s", "backward_s", "optimiser_s")
+
 Values = list[dict[str, float | None]]
 
 
@@ -26,18 +34,36 @@ def make(folder: Folder) -> Section:
     if not folder.metrics and not folder.validations:
         why = folder.why.get("metrics.csv", "metrics.csv has no rows.")
         return Section("learning", "Learning", absent=f"There are no learning curves: {why}")
-    shown = (_loss(folder), _dice(folder), *_others(folder.validations), _rate(folder.metrics), _wait(folder.metrics))
+    spent = seconds_by_part(folder.metrics)
+    shown = (
+        _loss(folder), _dice(folder), *_others(folder.validations), _rate(folder.metrics), _wait(folder.metrics), _split(spent)
+    )  # fmt: skip
     plots = [p for p in shown if p]
     missing = [folder.why[n] for n in ("metrics.csv", "validation.csv") if n in folder.why]
     if not folder.validations and not missing:
         missing = ["No validation was recorded."]
-    return Section("learning", "Learning", {"plots": plots, "missing": missing, "waited": _waited(folder)})
+    return Section("learning", "Learning", {"plots": plots, "missing": missing, "spent": _spent(folder, spent)})
 
 
-def _waited(folder: Folder) -> float | None:
-    """Return the per cent that `train` recorded, else that of the steps on disk."""
+def seconds_by_part(rows: Values) -> dict[str, float]:
+    """Return column → seconds over the rows that have every part (runs of older versions have none): see `PARTS`."""
+    whole = [row for row in rows if all(row.get(column) is not None for column in PARTS)]
+    return {column: sum(row[column] or 0.0 for row in whole) for column in PARTS} if whole else {}
+
+
+def _spent(folder: Folder, spent: dict[str, float]) -> str:
+    """Say where the time went: of the updates, part by part, or how long the network waited where that alone is known."""
+    total = sum(spent.values())
+    if total:
+        computing = percent(sum(spent[column] for column in COMPUTING), total)
+        return (
+            f"Of the time of the updates the network waited {percent(spent['data_wait_s'], total)} for data and computed"
+            f" {computing}. The remainder is bringing batches to the device, averaging the weights, writing down and, where a"
+            " network is hardened, the attack."
+        )
     share = number((folder.record.get("facts") or {}).get("waiting_share"))
-    return waited_percent(folder.metrics) if share is None else 100 * share
+    waited = waited_percent(folder.metrics) if share is None else 100 * share
+    return "" if waited is None else f"The network waited for data during {waited:.1f} % of the training time."
 
 
 def waited_percent(rows: Values) -> float | None:
@@ -152,3 +178,12 @@ def _wait(rows: Values) -> dict[str, Any] | None:
         [],
         "waiting",
     )
+
+
+def _split(spent: dict[str, float]) -> dict[str, Any] | None:
+    total = sum(spent.values())
+    if not total:
+        return None
+    shares = [Share(name, spent[column], colour) for column, (name, colour) in PARTS.items()]
+    keys = [(f"{s.name} {percent(s.size, total)}", s.colour) for s in shares]
+    return _plot(share_bar(shares, "Time of the updates (%)"), keys, "time of the updates")
