@@ -1,0 +1,133 @@
+"""Measures what a stretch of training is worth: Dice of Striate, nnU-Net and MONAI on a patient that none of them saw.
+
+    python benchmarks/vs_peers/dice.py WORK DATASET --hold-out brats0004 --minutes 5 [--crop 128 128 128]
+
+WORK and DATASET as in peer.py, which sets up what is missing; MONAI is installed beside nnU-Net. All labels of DATASET are
+joined to one, ``tumour``, in a copy under WORK; all three learn from all cases but the one held out, one after the other, on the
+cores that this process may use, for the same time by the clock from the start of their process. Within it falls
+
+    Striate    everything: checks, planning, preparation, training, prediction and report (``striate train --budget``)
+    nnU-Net    training alone; fingerprint, plans and preprocessing are made before and not counted. Its own trainer and plan,
+               its learning rate falling over the time instead of over 1000 epochs
+    MONAI      training alone: the recipe of its tutorial on brain tumours (SegResNet with 16 filters, Adam 1e-4, cosine, one crop
+               per step, its augmentation), reading included; --crop sets the size of the crop
+
+A mask is then drawn of the patient held out, not mirrored. Prints one JSON line per program.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from peer import CONFIGURATION, CONSTRAINTS, PLANS, TRAINER, Peer, add_arguments, cores
+
+from striate.core.machine import describe
+
+HERE = Path(__file__).parent
+NAME, MONAI = "Dataset915_Tumour", "1.5.2"
+
+
+def joined(dataset: Path, into: Path) -> Path:
+    """Write `dataset` with all labels joined to one into the folder `into`, where that is not done yet."""
+    made = into / NAME
+    if made.exists():
+        return made
+    beside = into / f"{NAME}.part"
+    shutil.rmtree(beside, ignore_errors=True)
+    (beside / "labelsTr").mkdir(parents=True)
+    (beside / "imagesTr").symlink_to((dataset / "imagesTr").resolve(), target_is_directory=True)
+    for path in sorted((dataset / "labelsTr").glob("*.nii.gz")):
+        given = nib.load(path)
+        mask = (np.asarray(given.dataobj) > 0).astype(np.uint8)
+        nib.save(nib.Nifti1Image(mask, given.affine), beside / "labelsTr" / path.name)
+    about = json.loads((dataset / "dataset.json").read_text())
+    (beside / "dataset.json").write_text(json.dumps({**about, "labels": {"background": 0, "tumour": 1}}))
+    beside.rename(made)
+    return made
+
+
+def dice(mask: Path, truth: Path) -> float:
+    """Return the Dice coefficient of two masks on the same grid."""
+    a, b = (np.asarray(nib.load(path).dataobj) > 0 for path in (mask, truth))
+    return round(float(2 * (a & b).sum() / max(a.sum() + b.sum(), 1)), 4)
+
+
+def striate(peer: Peer, case: str, minutes: float, out: Path) -> dict[str, object]:
+    """Train within the time, everything included."""
+    command = [str(Path(sys.executable).with_name("striate")), "train", str(peer.dataset), "--holdout", case]
+    command += ["--budget", f"{minutes:g}m", "--out", str(out), "--json"]
+    done = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    return {"steps": done["steps"], "mask": out / "validation" / f"{case}.nii.gz"}
+
+
+def nnunet(peer: Peer, case: str, minutes: float, out: Path) -> dict[str, object]:
+    """Train with nnU-Net's own trainer for the time, and predict."""
+    names = sorted(p.name.removesuffix(".nii.gz") for p in (peer.dataset / "labelsTr").glob("*.nii.gz"))
+    split = {"train": [n for n in names if n != case], "val": [case]}
+    (peer.work / "preprocessed" / NAME / "splits_final.json").write_text(json.dumps([split]))
+    command = peer.command("python", HERE / "peer_train.py", NAME, CONFIGURATION, TRAINER, PLANS, 60 * minutes)
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=peer.environment())
+    images = sorted((peer.dataset / "imagesTr").glob(f"{case}_*.nii.gz"))
+    peer.predict(images, out, mirror=False)
+    return {**json.loads(done.stdout.splitlines()[-1]), "mask": out / "case.nii.gz"}
+
+
+def monai(peer: Peer, case: str, minutes: float, out: Path, crop: list[int]) -> dict[str, object]:
+    """Train with MONAI's recipe for the time, and predict."""
+    script = HERE / "monai_train.py"
+    command = peer.command("python", script, peer.dataset, case, 60 * minutes, out, *crop)
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return {**json.loads(done.stdout.splitlines()[-1]), "mask": out / "case.nii.gz"}
+
+
+def measure(peer: Peer, case: str, minutes: float, crop: list[int], programs: list[str]) -> Iterator[dict[str, object]]:
+    """Yield what each program reached."""
+    folder = peer.work / "dice" / f"{case}-{minutes:g}m"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    run = {
+        "striate": lambda out: striate(peer, case, minutes, out),
+        "nnunet": lambda out: nnunet(peer, case, minutes, out),
+        "monai": lambda out: monai(peer, case, minutes, out, crop),
+    }
+    for name in programs:
+        found = run[name](folder / name)
+        reached = dice(Path(str(found.pop("mask"))), peer.dataset / "labelsTr" / f"{case}.nii.gz")
+        yield {"program": name, "held_out": case, "minutes": minutes, "dice": reached, **found}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser)
+    parser.add_argument("--hold-out", nargs="+", default=["brats0004"], metavar="CASE")
+    parser.add_argument("--minutes", nargs="+", type=float, default=[5.0])
+    parser.add_argument(
+        "--crop", nargs=3, type=int, default=[128, 128, 128], help="of MONAI; its tutorial: 224 224 144"
+    )
+    parser.add_argument("--programs", nargs="+", default=["striate", "nnunet", "monai"])
+    given = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", str(cores()))
+    work = given.work.resolve()
+    peer = Peer(work, joined(given.dataset.resolve(), work / "joined"))
+    peer.set_up()
+    peer.preprocess()
+    install = peer.command("pip", "install", "--quiet", "-c", CONSTRAINTS, f"monai[nibabel]=={MONAI}")
+    subprocess.run(install, check=True, stdout=sys.stderr)
+    print(json.dumps({"machine": describe(), "monai": MONAI, "crop": given.crop}), flush=True)
+    for minutes in given.minutes:
+        for case in given.hold_out:
+            for found in measure(peer, case, minutes, given.crop, given.programs):
+                print(json.dumps(found), flush=True)
+
+
+if __name__ == "__main__":
+    main()
