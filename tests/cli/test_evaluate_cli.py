@@ -46,7 +46,7 @@ def folders(tmp_path):
 
 def test_the_issue_s_json(folders, capsys):
     found = as_json(capsys, *folders)
-    assert set(found) == {"summary", "cases"}
+    assert set(found) == {"summary", "cases", "detection"}
     assert [case["case"] for case in found["cases"]] == ["P1", "P2", "P3"]
     assert set(found["summary"]) == {"label_1", "label_2"}
     for label in found["summary"].values():
@@ -103,7 +103,7 @@ def test_out_files(folders, tmp_path, capsys):
         found = as_json(capsys, *folders, "--out", tmp_path / name)
     document = json.loads((tmp_path / "e.json").read_text())
     assert document["kind"] == "striate-evaluation"
-    assert {k: document[k] for k in ("summary", "cases")} == found
+    assert {k: document[k] for k in ("summary", "cases", "detection")} == found
     assert "label values 5" in document["notes"][0]
     assert len((tmp_path / "e.csv").read_text().splitlines()) == 1 + 3 * 2
 
@@ -166,3 +166,66 @@ def test_brats_layout_against_itself(tmp_path, capsys):
     assert all(row["dice"]["mean"] == 1.0 and row["assd_mm"]["mean"] == 0.0 for row in found["summary"].values())
     named = as_json(capsys, out, root, "--regions", "tumour=1+2+3+4", "core=necrosis+3+enhancing")
     assert list(named["summary"]) == ["tumour", "core"]
+
+
+def ranked(folder, affine=None):
+    """Twelve subjects, in each a lesion that is found and a false alarm; the probabilities tell them apart but in two."""
+    from dataclasses import replace
+
+    from striate.core.targets import Targets
+    from striate.measure.findings import Findings
+
+    found = []
+    for n in range(12):
+        predicted, truth = np.zeros((2, 14, 12, 10), np.uint8)
+        truth[1:3, 1:3, 1:3] = predicted[1:3, 1:3, 1:3] = predicted[8:10, 8:10, 6:8] = 1  # of one size
+        label = LabelMap(predicted, np.eye(4) if affine is None else affine)
+        mask_of = folder / "predicted" / f"s{n}.nii.gz"
+        mask_of.parent.mkdir(parents=True, exist_ok=True)
+        write_label(mask_of, label)
+        (folder / "true").mkdir(exist_ok=True)
+        write_label(folder / "true" / f"s{n}.nii.gz", LabelMap(truth, label.affine))
+        (case,) = Findings.of(f"s{n}", label, Targets.of_labels({1: "lesion"})).cases
+        chances = [0.9, 0.2] if n > 1 else [0.4, 0.8]
+        found.append(replace(case, labels={"lesion": case.labels["lesion"].with_probabilities(chances)}))
+    Findings(tuple(found)).write(folder / "predicted")
+    return folder / "predicted", folder / "true"
+
+
+def test_froc_from_probabilities_of_lesions(tmp_path, capsys):
+    from striate.io.read import read_label
+
+    predicted, truth = ranked(tmp_path)
+    found = as_json(capsys, predicted, truth, "--out", tmp_path / "values.csv")["detection"]["label_1"]
+    at = {row["false_positives_per_scan"]: row["value"] for row in found["at"]}
+    assert at[0.125] == pytest.approx(10 / 12)  # the two doubtful ones lie below two false alarms of twelve scans
+    assert at[0.25] == at[8] == 1
+    assert found["mean_sensitivity"]["value"] == pytest.approx((10 / 12 + 6) / 7)
+    assert (found["found"], found["lesions"], found["false_positives_per_scan"], found["why"]) == (12, 12, 1.0, None)
+    assert "label_1,at,0.125,0.8333333333333334" in (tmp_path / "values.froc.csv").read_text()
+    for path in truth.iterdir():  # the same truth, stored with other axes: lesions of one size keep their order
+        old = read_label(path)
+        flip = np.diag([-1.0, -1.0, 1.0, 1.0])
+        flip[:2, 3] = [old.array.shape[0] - 1, old.array.shape[1] - 1]
+        write_label(path, LabelMap(np.ascontiguousarray(old.array[::-1, ::-1]), old.affine @ flip))
+    assert as_json(capsys, predicted, truth)["detection"]["label_1"] == found
+    assert run(["evaluate", str(predicted), str(truth)]) == 0
+    shown = capsys.readouterr().err
+    assert "0.833" in shown and "LUNA16" in shown and "find 12 of 12 lesions with 1 false positives per scan" in shown
+
+
+def test_one_operating_point_is_said(folders, capsys):
+    found = as_json(capsys, *folders)["detection"]["label_1"]
+    assert (found["curve"], found["mean_sensitivity"]) == ([], None)
+    assert found["why"] == "No findings lie beside the mask of case P1, so its lesions have no probability."
+    assert run(["evaluate", *map(str, folders)]) == 0
+    assert "One operating point only: No findings lie beside" in " ".join(capsys.readouterr().err.split())
+
+
+def test_probabilities_that_were_fitted_to_these_cases(tmp_path, capsys):
+    predicted, truth = ranked(tmp_path / "run")
+    predicted.rename(tmp_path / "run" / "validation")
+    (tmp_path / "run" / "model").mkdir()
+    (tmp_path / "run" / "model" / "trust.json").write_text("{}")
+    assert run(["evaluate", str(tmp_path / "run" / "validation"), str(truth)]) == 0
+    assert "were fitted to these cases" in " ".join(capsys.readouterr().err.split())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from striate.core.errors import DataError
@@ -34,6 +34,7 @@ def test_equal_scores_count_together() -> None:
     assert [e.value for e in found.at.values()] == [0, 1]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3), st.integers(-1, 2)), max_size=40))
 def test_it_never_falls(rows: list[tuple[int, int, int]]) -> None:
     lesions = {str(n): 3 for n in range(4)}

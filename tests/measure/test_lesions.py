@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from striate.core.errors import GeometryError, UsageError
-from striate.measure.components import components
-from striate.measure.lesions import LesionRule, match_lesions
+from striate.measure.components import components, in_order
+from striate.measure.lesions import LesionOverlap, LesionRule, match_lesions
 
 
 def masks():
@@ -88,6 +88,28 @@ def test_equal_to_an_independent_count(seed):
     assert (match.right, match.found) == (len(right), len(found))
     precision, recall = len(right) / ours.max(), len(found) / theirs.max()
     assert match.f1 == pytest.approx(2 * precision * recall / (precision + recall))
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("rule", [LesionRule(), LesionRule(0.4), LesionRule(0.3, 0.002)])
+def test_detected_is_what_masks_of_rising_thresholds_show(seed, rule):
+    """Keep the predicted lesions of at least each score, match those masks, and count."""
+    rng = np.random.default_rng(seed)
+    shape = (16, 15, 8)
+    predicted, truth = rng.random(shape) < 0.06, rng.random(shape) < 0.05
+    truth[2:5, 2:9, 3] = True  # several predicted lesions share it
+    predicted |= truth & (rng.random(shape) < 0.4)
+    overlap = LesionOverlap.of(predicted, truth, 0.001, rule)
+    numbers, count = components(predicted)
+    voxels = np.bincount(numbers.ravel())[1:]
+    scores = np.round(rng.random(count), 1)  # some are equal
+    found, false = overlap.detected(scores[in_order(numbers, voxels)])
+    assert len(found) == overlap.match().truth and overlap.predicted_voxels.sum() == predicted.sum()
+    for threshold in np.arange(0, 1.05, 0.1).round(1):
+        kept = np.isin(numbers, 1 + np.flatnonzero(scores >= threshold))
+        match = match_lesions(kept, truth, 0.001, rule)
+        assert np.count_nonzero(found >= threshold) == match.found
+        assert np.count_nonzero(false >= threshold) == match.predicted - match.right
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from scipy.special import expit
 
 from striate.trust.evidence import CaseEvidence, LabelEvidence, LesionEvidence
-from striate.trust.lesions import LesionModel
+from striate.trust.lesions import LesionModel, left_out
 
 NONE = np.zeros((2, 256), np.int64)
 
@@ -50,6 +50,17 @@ def test_the_conditions_of_the_optimum(cases):
     assert np.abs(gradient[:2]).max() < 1e-4
     for slope, coefficient in zip(gradient[2:], model.coefficients[1:], strict=True):
         assert abs(slope) < 1e-4 if coefficient > 0 else slope > -1e-4
+
+
+def test_left_out_probabilities_are_of_models_of_the_other_subjects(cases):
+    found = left_out(cases, "lesion")
+    assert [len(one) for one in found] == [len(case.labels["lesion"].lesions) for case in cases]
+    for n in (0, 7):
+        others = LesionModel.fit([*cases[:n], *cases[n + 1 :]])
+        own = [others.probability("lesion", lesion) for lesion in cases[n].labels["lesion"].lesions]
+        assert found[n] == pytest.approx(own, abs=1e-4)
+    assert left_out(cases[:1], "lesion") is None  # one subject
+    assert left_out(cases, "other") is None
 
 
 def test_the_law_is_found(cases):

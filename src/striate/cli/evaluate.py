@@ -64,17 +64,16 @@ def command(
 
 
 def _show_classes(found: ClassEvaluation) -> None:
-    from striate.cli.screen import say, table
-    from striate.cli.train import show_overall
+    from striate.cli.screen import table
+    from striate.cli.train import show_overall, show_samples
 
-    summary = found.to_dict()["summary"]
+    document = found.to_dict()
+    summary = dict(document["summary"])
     show_overall(summary.pop("overall"))
     names = ("auc", "sensitivity", "specificity", "precision", "f1", "prevalence")
     rows = [[label, *(_cell(m[n]["value"]) for n in names)] for label, m in summary.items()]
     table(rows, ["class", *names])
-    say(f"{found.samples} samples of {found.subjects} subjects")
-    for note in found.notes:
-        say(note)
+    show_samples(document)
 
 
 def _show(found: Evaluation) -> None:
@@ -88,12 +87,35 @@ def _show(found: Evaluation) -> None:
     else:
         say(f"{len(rows)} rows of cases and labels are not shown; --out FILE.csv writes them.")
     subjects = len({case.subject for case in found.cases})
+    _show_detection(found)
     if len(found.cases) > 1:
         _show_summary(found, head, subjects)
     if subjects == 1:
         say("One subject: no intervals.")
     elif subjects < FEW_SUBJECTS:
         say(f"Intervals of the mean from {subjects} subjects: a hint only, too narrow with fewer than {FEW_SUBJECTS}.")
+
+
+def _show_detection(found: Evaluation) -> None:
+    """Print where the masks stand, and the free-response characteristic where lesions have probabilities."""
+    from striate.cli.screen import say, table
+
+    ranked = {label: d for label, d in found.detection.items() if d.mean_sensitivity is not None}
+    if ranked:
+        say()
+        points = [*dict.fromkeys(n for d in ranked.values() for n in d.at)]
+        rows = [
+            [label, *(_cell(e.value) for e in (d.mean_sensitivity, *d.at.values()) if e is not None)]
+            for label, d in ranked.items()
+        ]
+        table(rows, ["sensitivity per lesion", "mean", *(f"at {n:g}" for n in points)])
+        say("at: false positives per scan, lesions ranked by their probability; mean: of the seven (LUNA16)")
+    for label, d in found.detection.items():
+        if d.lesions:
+            say(
+                f"{label}: the masks find {d.found} of {d.lesions} lesions with {d.false_positives_per_scan:.3g} false"
+                f" positives per scan.{f' One operating point only: {d.why}' if d.why else ''}"
+            )
 
 
 def _show_summary(found: Evaluation, head: list[str], subjects: int) -> None:

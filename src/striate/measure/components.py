@@ -30,3 +30,19 @@ def components(mask: NDArray[Any]) -> tuple[NDArray[np.int32], int]:
     numbers = np.zeros(mask.shape, dtype=np.int32)
     count = ndimage.label(mask, structure=np.ones((3,) * mask.ndim, dtype=bool), output=numbers)
     return numbers, int(count)
+
+
+def in_order(numbers: NDArray[np.int32], voxels: NDArray[Any]) -> list[int]:
+    """Return the components in the order of `striate.measure.finding.LabelFindings`, counted from 0.
+
+    By voxels, falling, then by their box; those of one box by their first voxel.
+
+    Parameters
+    ----------
+    numbers
+        As `components` gives them.
+    voxels
+        Of each component.
+    """
+    corners = [tuple((s.start, s.stop) for s in found) for found in ndimage.find_objects(numbers, len(voxels))]
+    return sorted(range(len(voxels)), key=lambda i: (-int(voxels[i]), corners[i]))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,18 @@ from striate.core.errors import DataError, FormatError, GeometryError, UsageErro
 from striate.core.files import read_json, write_json, write_text
 from striate.core.image import LabelMap, to_ras
 from striate.core.targets import Targets
-from striate.measure.lesions import LesionRule
+from striate.measure.detection import Detection, Scores
+from striate.measure.detection_table import froc_table
+from striate.measure.lesions import LesionOverlap, LesionRule
 from striate.measure.pair import MEASURES, Pair
 from striate.measure.statistics import Summary, summarise
 
 KIND, VERSION = "striate-evaluation", 1
+FROC_SUFFIX = ".froc.csv"
+
 Values = Mapping[str, Mapping[str, float | None]]
+Scored = Callable[[str, Mapping[str, LesionOverlap]], Scores | str]
+"""Label or region, and case → overlap, to `striate.measure.detection.Scores`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +45,14 @@ class CaseEvaluation:
         Label or region → measure → value; None where the measure does not exist.
     subject
         Whose examination it is; intervals are drawn over subjects.
+    overlaps
+        Label or region → its predicted lesions over the true ones; they are not written.
     """
 
     case: str
     labels: Values
     subject: str = ""
+    overlaps: Mapping[str, LesionOverlap] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if "case" in self.labels:
@@ -52,6 +61,23 @@ class CaseEvaluation:
             )
         if not self.subject:
             object.__setattr__(self, "subject", self.case)
+
+    @classmethod
+    def of(
+        cls,
+        case: str,
+        predicted: LabelMap,
+        truth: LabelMap,
+        targets: Targets,
+        subject: str = "",
+        *,
+        rule: LesionRule | None = None,
+    ) -> CaseEvaluation:
+        """Measure one case; see `evaluate_pair`."""
+        values, overlaps = dict[str, dict[str, float | None]](), dict[str, LesionOverlap]()
+        for name, pair in _pairs(predicted, truth, targets, case, rule):
+            values[name], overlaps[name] = _measured(pair), pair.overlap
+        return cls(case, values, subject, overlaps)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +92,31 @@ class Evaluation:
         Label or region → measure → mean, median, interval of the mean and n.
     notes
         Sentences about cases and labels that were left out.
+    detection
+        Label or region → how well its lesions are detected, over all cases that have it.
     """
 
     cases: tuple[CaseEvaluation, ...]
     summary: Mapping[str, Mapping[str, Summary]]
     notes: tuple[str, ...] = field(default=())
+    detection: Mapping[str, Detection] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, cases: Sequence[CaseEvaluation], *, seed: int = 0, notes: Sequence[str] = ()) -> Evaluation:
+    def of(
+        cls, cases: Sequence[CaseEvaluation], *, seed: int = 0, notes: Sequence[str] = (), scores: Scored | None = None
+    ) -> Evaluation:
         """Summarise `cases`; intervals over subjects, seeded.
+
+        Parameters
+        ----------
+        cases
+            Each once.
+        seed
+            Of the bootstrap.
+        notes
+            Sentences about what was left out.
+        scores
+            Tells the probabilities of the lesions of a label, case by case, or why they are not known.
 
         Raises
         ------
@@ -98,19 +140,36 @@ class Evaluation:
             }
             for label in labels
         }
-        return cls(tuple(cases), summary, tuple(notes))
+        subjects, detection = {case.case: case.subject for case in cases}, dict[str, Detection]()
+        for label in labels if scores is not None else ():
+            overlaps = {case.case: case.overlaps[label] for case in cases if label in case.overlaps}
+            if scores is not None and overlaps:
+                detection[label] = Detection.of(overlaps, scores(label, overlaps), subjects, seed=seed)
+        return cls(tuple(cases), summary, tuple(notes), detection)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return ``{"summary": {LABEL: {MEASURE: {…}}}, "cases": [{"case": …, LABEL: {MEASURE: value}}]}``."""
+        """Return the JSON form.
+
+        ``{"summary": {LABEL: {MEASURE: {…}}}, "cases": [{"case": …, LABEL: {MEASURE: value}}], "detection": {LABEL: {…}}}``,
+        the last where lesions were looked at.
+        """
         summary = {label: {m: s.to_dict() for m, s in rows.items()} for label, rows in self.summary.items()}
         cases = [{"case": c.case, **{label: dict(values) for label, values in c.labels.items()}} for c in self.cases]
-        return {"summary": summary, "cases": cases}
+        document: dict[str, Any] = {"summary": summary, "cases": cases}
+        if self.detection:
+            document["detection"] = {label: found.to_dict() for label, found in self.detection.items()}
+        return document
 
     def write(self, path: Path) -> None:
-        """Write JSON (everything) or, for a name with ``.csv``, one row per case and label; whole or not at all."""
+        """Write JSON (everything) or, for a name with ``.csv``, one row per case and label; whole or not at all.
+
+        How lesions are detected stands in a table of its own beside that: ``NAME.froc.csv``.
+        """
         path = Path(path)
         if path.suffix.lower() == ".csv":
             write_text(path, self._table())
+            if self.detection:
+                write_text(path.with_suffix(FROC_SUFFIX), froc_table(self.detection))
             return
         subjects = {case.case: case.subject for case in self.cases}
         start = {"kind": KIND, "schema_version": VERSION, "notes": list(self.notes), "subjects": subjects}
@@ -133,7 +192,8 @@ class Evaluation:
                 for row in document["cases"]
             ]
             summary = {label: {m: Summary(**s) for m, s in rows.items()} for label, rows in document["summary"].items()}
-            return cls(tuple(cases), summary, tuple(document["notes"]))
+            detection = {label: Detection.from_dict(found) for label, found in document.get("detection", {}).items()}
+            return cls(tuple(cases), summary, tuple(document["notes"]), detection)
         except (KeyError, TypeError, AttributeError) as error:
             raise FormatError(
                 expected(path, f"not readable as an evaluation ({error!r})", f"schema version {VERSION} is needed"),
@@ -177,26 +237,32 @@ def evaluate_pair(
     GeometryError
         When the grids differ.
     """
-    predicted, truth = _on_one_grid(predicted, truth, case_name)
+    return {name: _measured(pair) for name, pair in _pairs(predicted, truth, targets, case_name, rule)}
+
+
+def _pairs(
+    predicted: LabelMap, truth: LabelMap, targets: Targets, case_name: str, rule: LesionRule | None
+) -> Iterator[tuple[str, Pair]]:
+    """Yield each label or region with its two masks, on the axes of the prediction."""
+    truth = _on_one_grid(predicted, truth, case_name)
     grid = truth.grid
-    found: dict[str, dict[str, float | None]] = {}
     for name in targets.names:
         masks = targets.mask(predicted.array, name), targets.mask(truth.array, name)
-        pair = Pair(*masks, grid.spacing_mm, grid.voxel_volume_ml, rule)
-        found[name] = {measure: compute(pair) for measure, compute in MEASURES.items()}
-    return found
+        yield name, Pair(*masks, grid.spacing_mm, grid.voxel_volume_ml, rule)
 
 
-def _on_one_grid(predicted: LabelMap, truth: LabelMap, case_name: str) -> tuple[LabelMap, LabelMap]:
+def _measured(pair: Pair) -> dict[str, float | None]:
+    return {measure: compute(pair) for measure, compute in MEASURES.items()}
+
+
+def _on_one_grid(predicted: LabelMap, truth: LabelMap, case_name: str) -> LabelMap:
+    """Return the truth with the axes of the prediction."""
     if predicted.grid.matches(truth.grid):
-        return predicted, truth
+        return truth
     if predicted.array.ndim == truth.array.ndim == 3:
-        turned = tuple(
-            LabelMap(how.apply(mask.array), grid.affine)
-            for mask, (how, grid) in ((predicted, to_ras(predicted.grid)), (truth, to_ras(truth.grid)))
-        )
-        if turned[0].grid.matches(turned[1].grid):
-            return turned[0], turned[1]
+        (there, turned), (here, grid) = to_ras(predicted.grid), to_ras(truth.grid)
+        if turned.matches(grid):
+            return LabelMap(there.invert(here.apply(truth.array)), predicted.affine)
     a, b = predicted.grid, truth.grid
     where = f"case {case_name}" if case_name else "predicted mask"
     got = f"predicted shape {a.shape}, {_mm(a.spacing_mm)}, origin {_mm(a.affine[:3, 3])}"

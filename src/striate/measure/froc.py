@@ -4,7 +4,8 @@ Candidates above a threshold count. A lesion is found by the best of the candida
 neither found lesions nor false positives (as in ANODE09, van Ginneken et al., Medical Image Analysis 14:707, 2010, and
 LUNA16, Setio et al., Medical Image Analysis 42:1, 2017). The curve is a staircase: the sensitivity at n false positives
 per case is the largest one at no more than n, so it never falls as n grows. `CPM_POINTS` are the seven of the competition
-performance metric: Niemeijer et al., IEEE TMI 30:215 (2011).
+performance metric: Niemeijer et al., IEEE TMI 30:215 (2011). Intervals are quantiles of the curves of drawn subjects, as
+those of LUNA16 are of drawn scans, so that they rise as the curve does.
 """
 
 from __future__ import annotations
@@ -120,15 +121,15 @@ def froc(
         here = drawn[:, whose]
         alarms = divided(np.cumsum(here * false, axis=1)[:, last], (drawn @ per_case)[:, None])
         share = divided(np.cumsum(here * true, axis=1)[:, last], (drawn @ per_lesion)[:, None])
-        columns = [_best(alarms, share, n) for n in wanted]
-        columns = [np.where(drawn @ per_lesion > 0, c, np.nan) for c in columns]
-        cpm = np.mean([columns[wanted.index(n)] for n in CPM_POINTS], axis=0)
-        return np.stack([*columns, cpm], axis=1)
+        columns = _best(alarms, share, wanted)
+        columns[drawn @ per_lesion == 0] = np.nan
+        cpm = columns[:, [wanted.index(n) for n in CPM_POINTS]].mean(axis=1, keepdims=True)
+        return np.concatenate([columns, cpm], axis=1)
 
     total = int(per_lesion.sum())
     sizes = [total] * (len(wanted) + 1)
     resampled = resample(statistic, count, samples=len(values) + 1, seed=seed, draws=draws)
-    results = resampled.estimates(sizes, level)
+    results = resampled.estimates(sizes, level, percentile=True)
     return Froc(
         cases=len(names),
         lesions=total,
@@ -150,9 +151,11 @@ def _first_hits(case: NDArray[np.intp], hits: NDArray[np.intp]) -> NDArray[np.bo
     return true
 
 
-def _best(alarms: NDArray[np.float64], share: NDArray[np.float64], most: float) -> NDArray[np.float64]:
-    """Largest share with at most `most` alarms per case: (draws, thresholds) → (draws,)."""
-    return np.asarray(np.where(alarms <= most + _ROUNDING, share, 0.0).max(axis=1, initial=0.0))
+def _best(alarms: NDArray[np.float64], share: NDArray[np.float64], most: Sequence[float]) -> NDArray[np.float64]:
+    """Largest share with at most so many alarms per case, both rising: (draws, thresholds) → (draws, numbers of alarms)."""
+    wanted = np.array(most) + _ROUNDING
+    kept = np.stack([np.searchsorted(row, wanted, side="right") for row in alarms])
+    return np.take_along_axis(np.pad(share, ((0, 0), (1, 0))), kept, axis=1)
 
 
 def _check(scores: NDArray[np.float64], cases: list[str], hits: NDArray[np.intp], lesions: Mapping[str, int]) -> None:

@@ -17,6 +17,7 @@ touching a small true lesion is never called false.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 
 from striate.core.errors import UsageError
 from striate.measure.box import union_box
-from striate.measure.components import components
+from striate.measure.components import components, in_order
 from striate.measure.overlap import same_shape
 
 
@@ -98,6 +99,99 @@ class LesionMatch:
         return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class LesionOverlap:
+    """Which predicted lesions lie on which true ones.
+
+    Attributes
+    ----------
+    predicted_voxels, true_voxels
+        (P,) and (T,) voxels of each lesion, in the order of `striate.measure.finding.LabelFindings`.
+    pairs
+        (N, 2): a predicted and a true lesion that share voxels, counted from 0.
+    common
+        (N,) voxels that they share.
+    voxel_volume_ml
+        Volume of one voxel in mL.
+    rule
+        When lesions count and match.
+    """
+
+    predicted_voxels: NDArray[np.intp]
+    true_voxels: NDArray[np.intp]
+    pairs: NDArray[np.intp]
+    common: NDArray[np.intp]
+    voxel_volume_ml: float
+    rule: LesionRule
+
+    @classmethod
+    def of(
+        cls, predicted: NDArray[Any], truth: NDArray[Any], voxel_volume_ml: float, rule: LesionRule | None = None
+    ) -> LesionOverlap:
+        """Lay two masks of one shape over each other; see `match_lesions`."""
+        same_shape(predicted, truth)
+        rule, box = rule or LesionRule(), union_box(predicted, truth)
+        if box is None:
+            none = np.zeros(0, dtype=np.intp)
+            return cls(none, none, none.reshape(0, 2), none, voxel_volume_ml, rule)
+        ours, predicted_voxels = _ordered(predicted[box])
+        theirs, true_voxels = _ordered(truth[box])
+        both = (ours > 0) & (theirs > 0)
+        key = (ours[both] - 1).astype(np.intp) * len(true_voxels) + (theirs[both] - 1)
+        keys, common = np.unique(key, return_counts=True)
+        pairs = np.stack(np.divmod(keys, max(1, len(true_voxels))), axis=1)
+        return cls(predicted_voxels, true_voxels, pairs, common, voxel_volume_ml, rule)
+
+    def match(self) -> LesionMatch:
+        """Return how many lesions count and match."""
+        predicted, right = self._counted(0)
+        truth, found = self._counted(1)
+        return LesionMatch(
+            predicted=int(predicted.sum()),
+            truth=int(truth.sum()),
+            right=int((predicted & right).sum()),
+            found=int((truth & found).sum()),
+        )
+
+    def detected(
+        self, scores: Sequence[float] | NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return at which score each true lesion is found, and the score of each false alarm.
+
+        Masks of falling thresholds are looked at, each made of the predicted lesions of at least that score.
+
+        Parameters
+        ----------
+        scores
+            (P,) finite, higher for a lesion.
+
+        Returns
+        -------
+        found
+            One for each true lesion that counts: the highest score at which it is found; NaN where it never is.
+        false
+            One for each predicted lesion that counts and is not right.
+        """
+        values = np.asarray(scores, dtype=np.float64)
+        predicted, right = self._counted(0)
+        truth, _ = self._counted(1)
+        order = np.lexsort((-values[self.pairs[:, 0]], self.pairs[:, 1]))
+        lesion, covered = self.pairs[order, 1], np.cumsum(self.common[order])
+        before = np.concatenate([[0], covered])[np.searchsorted(lesion, lesion)]
+        enough = np.flatnonzero(_enough(covered - before, self.true_voxels[lesion], self.rule))
+        names, first = np.unique(lesion[enough], return_index=True)
+        found = np.full(len(truth), np.nan)
+        found[names] = values[self.pairs[order[enough[first]], 0]]
+        return found[truth], values[predicted & ~right]
+
+    def _counted(self, side: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Whether each lesion of a side (0: predicted, 1: true) counts, and whether the other mask covers enough of it."""
+        voxels = self.true_voxels if side else self.predicted_voxels
+        covered = np.bincount(self.pairs[:, side], weights=self.common, minlength=len(voxels))
+        counts = voxels * self.voxel_volume_ml >= self.rule.minimal_lesion_ml * (1 - 1e-9)
+        return counts, _enough(covered, voxels, self.rule)
+
+
 def match_lesions(
     predicted: NDArray[Any], truth: NDArray[Any], voxel_volume_ml: float, rule: LesionRule | None = None
 ) -> LesionMatch:
@@ -117,22 +211,18 @@ def match_lesions(
     GeometryError
         When the shapes differ.
     """
-    same_shape(predicted, truth)
-    box = union_box(predicted, truth)
-    if box is None:
-        return LesionMatch(0, 0, 0, 0)
-    rule = rule or LesionRule()
-    first, second = predicted[box], truth[box]
-    lesions, right = _covered(first, second, voxel_volume_ml, rule)
-    true_lesions, found = _covered(second, first, voxel_volume_ml, rule)
-    return LesionMatch(predicted=lesions, truth=true_lesions, right=right, found=found)
+    return LesionOverlap.of(predicted, truth, voxel_volume_ml, rule).match()
 
 
-def _covered(mask: NDArray[Any], cover: NDArray[Any], voxel_volume_ml: float, rule: LesionRule) -> tuple[int, int]:
-    """Number of lesions of `mask` that count, and how many of them `cover` covers enough."""
+def _ordered(mask: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[np.intp]]:
+    """Number the lesions of a mask from 1 in the order of findings; return the numbers and the voxels of each."""
     numbers, count = components(mask)
-    voxels = np.bincount(numbers[mask != 0], minlength=count + 1)[1:]
-    common = np.bincount(numbers[(mask != 0) & (cover != 0)], minlength=count + 1)[1:]
-    counts = voxels * voxel_volume_ml >= rule.minimal_lesion_ml * (1 - 1e-9)
-    enough = (common >= 1) & (common >= rule.minimal_overlap * voxels * (1 - 1e-9))
-    return int(np.count_nonzero(counts)), int(np.count_nonzero(counts & enough))
+    voxels = np.bincount(numbers.ravel(), minlength=count + 1)[1:]
+    order = in_order(numbers, voxels)
+    renumbered = np.zeros(count + 1, dtype=np.int32)
+    renumbered[1 + np.array(order, dtype=np.intp)] = np.arange(1, count + 1)
+    return renumbered[numbers], voxels[order]
+
+
+def _enough(covered: NDArray[Any], voxels: NDArray[np.intp], rule: LesionRule) -> NDArray[np.bool_]:
+    return np.asarray((covered >= 1) & (covered >= rule.minimal_overlap * voxels * (1 - 1e-9)))

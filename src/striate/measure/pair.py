@@ -13,7 +13,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from striate.measure.box import union_box
-from striate.measure.lesions import LesionMatch, LesionRule, match_lesions
+from striate.measure.lesions import LesionMatch, LesionOverlap, LesionRule
 from striate.measure.overlap import dice, iou, same_shape
 from striate.measure.surface import Distances, assd_of, hd95_of, surface_distances_mm
 from striate.measure.volume import volume_error_ml
@@ -61,9 +61,14 @@ class Pair:
         return surface_distances_mm(self.predicted, self.truth, self.spacing_mm)
 
     @cached_property
+    def overlap(self) -> LesionOverlap:
+        """Which predicted lesions lie on which true ones."""
+        return LesionOverlap.of(self.predicted, self.truth, self.voxel_volume_ml, self.rule)
+
+    @cached_property
     def lesions(self) -> LesionMatch:
         """Matched lesions."""
-        return match_lesions(self.predicted, self.truth, self.voxel_volume_ml, self.rule)
+        return self.overlap.match()
 
 
 Measure = Callable[[Pair], float | None]

@@ -76,7 +76,7 @@ class Resampled:
     drawn: NDArray[np.float64]
     left_out: NDArray[np.float64]
 
-    def estimates(self, sizes: Sequence[int], level: float = LEVEL) -> list[Estimate]:
+    def estimates(self, sizes: Sequence[int], level: float = LEVEL, *, percentile: bool = False) -> list[Estimate]:
         """Return each statistic with its interval.
 
         Parameters
@@ -85,11 +85,14 @@ class Resampled:
             The ``n`` of each statistic.
         level
             Share of repetitions in which an interval should hold the true value.
+        percentile
+            Take the quantiles of the draws as they are, without BCa's correction. Where the statistics are points of a
+            curve that rises in every draw, so do these bounds; corrected ones need not.
         """
         found = []
         for m, (value, n) in enumerate(zip(self.values, sizes, strict=True)):
             known = float(value) if np.isfinite(value) else None
-            low, high = _interval(known, self.drawn[:, m], self.left_out[:, m], level)
+            low, high = _interval(known, self.drawn[:, m], self.left_out[:, m], level, percentile)
             found.append(Estimate(known, low, high, int(n)))
         return found
 
@@ -139,9 +142,12 @@ def _left_out(subjects: int, step: int, rng: np.random.Generator) -> Iterator[We
 
 
 def _interval(
-    value: float | None, drawn: NDArray[Any], left_out: NDArray[Any], level: float
+    value: float | None, drawn: NDArray[Any], left_out: NDArray[Any], level: float, percentile: bool
 ) -> tuple[float | None, float | None]:
     exist = np.isfinite(drawn)
     if value is None or not len(drawn) or not np.isfinite(left_out).all() or exist.mean() < 0.5:
         return None, None
+    if percentile:
+        low, high = np.quantile(drawn[exist], [(1 - level) / 2, (1 + level) / 2])
+        return float(low), float(high)
     return bca_interval(value, drawn[exist], left_out, level)

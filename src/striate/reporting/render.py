@@ -39,6 +39,8 @@ def render(path: Path) -> str:
     makers = sections_of(folder.task, folder.kind)
     if folder.calibrated:
         makers = {k: m for k, m in makers.items() if k not in OF_LEARNING}
+    if folder.kind == "prediction" and not folder.evaluation:  # what `measures` says of it is enough
+        makers = {k: m for k, m in makers.items() if k != "detection"}
     if folder.changes:  # pictures are those of the changes, and a median over both times of a subject means nothing
         first = {"changes": makers["changes"]}
         makers = first | {k: m for k, m in makers.items() if k not in ("headline", "panels", "measures", "changes")}

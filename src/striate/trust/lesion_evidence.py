@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from striate.core.errors import GeometryError, expected
 from striate.core.image import Grid, LabelMap
 from striate.core.targets import Targets
 from striate.inference.observed import LOGITS
 from striate.measure.box import bounding_box
-from striate.measure.components import components
+from striate.measure.components import components, in_order
 from striate.trust.evidence import LesionEvidence
 
 
@@ -90,11 +88,5 @@ def _lesions(
             top_logit=float(tops[i + 1]),
             real=None if real is None else bool(real[i]),
         )
-        for i in _order(numbers, count, voxels)
+        for i in in_order(numbers, voxels)
     )
-
-
-def _order(numbers: NDArray[np.int32], count: int, voxels: NDArray[Any]) -> list[int]:
-    """Return the components by voxels, falling, then by their box; those of one box by their first voxel."""
-    corners = [tuple((s.start, s.stop) for s in found) for found in ndimage.find_objects(numbers, count)]
-    return sorted(range(count), key=lambda i: (-int(voxels[i]), corners[i]))

@@ -150,6 +150,23 @@ class LesionModel:
         return cls({str(name): LabelLesions.from_dict(known) for name, known in document["labels"].items()})
 
 
+def left_out(cases: Sequence[CaseEvidence], name: str) -> list[list[float]] | None:
+    """Return the probabilities of the lesions of a label, each from a model of the other subjects, case by case.
+
+    Cases that do not have the label are passed over. None where there are too few lesions for a model, or the truth of one
+    is not known.
+    """
+    lesions = [(case.subject, case.labels[name].lesions) for case in cases if name in case.labels]
+    every = [(subject, lesion) for subject, own in lesions for lesion in own]
+    real = np.array([lesion.real is True for _, lesion in every], dtype=bool)
+    subjects = np.array([subject for subject, _ in every], dtype=str)
+    if any(lesion.real is None for _, lesion in every) or not _enough(real, subjects):
+        return None
+    features = _features([lesion for _, lesion in every])
+    found = iter(_left_out(features, real, subjects, _logistic(features, real, subjects))[0].tolist())
+    return [[next(found) for _ in own] for _, own in lesions]
+
+
 def _fit(cases: Sequence[CaseEvidence], name: str) -> LabelLesions:
     found = [
         (case, lesion)
@@ -170,16 +187,7 @@ def _fit(cases: Sequence[CaseEvidence], name: str) -> LabelLesions:
     if not _enough(real, subjects):
         return known
     model = _logistic(features, real, subjects)
-    left = np.full(len(found), np.nan)
-    share = np.full(len(found), np.nan)
-    for subject in sorted(set(subjects)):
-        own = subjects == subject
-        rest = real[~own]
-        if 0 < rest.sum() < len(rest):
-            left[own] = _logistic(features[~own], rest, subjects[~own], model).probability(features[own])
-            share[own] = rest.mean()
-    judged = np.isfinite(left)
-    left, share, real = left[judged], share[judged], real[judged]
+    left, share = _left_out(features, real, subjects, model)
     return replace(
         known,
         model=model,
@@ -188,6 +196,21 @@ def _fit(cases: Sequence[CaseEvidence], name: str) -> LabelLesions:
         brier_of_share=float(((share - real) ** 2).mean()),
         reliability=_reliability(left, real),
     )
+
+
+def _left_out(
+    features: Floats, real: NDArray[np.bool_], subjects: NDArray[np.str_], model: Logistic
+) -> tuple[Floats, Floats]:
+    """Return, of each lesion, the probability by a model of the other subjects, and the share of real ones among theirs.
+
+    Both kinds are in at least 2 subjects (`_enough`), so that those that are left always have both.
+    """
+    left, share = np.empty(len(real)), np.empty(len(real))
+    for subject in sorted(set(subjects)):
+        own = subjects == subject
+        left[own] = _logistic(features[~own], real[~own], subjects[~own], model).probability(features[own])
+        share[own] = real[~own].mean()
+    return left, share
 
 
 def _enough(real: NDArray[np.bool_], subjects: NDArray[np.str_]) -> bool:

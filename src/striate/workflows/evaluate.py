@@ -10,10 +10,13 @@ from striate.core.files import read_json
 from striate.core.progress import Progress, Silent, each
 from striate.core.targets import Targets
 from striate.data.pairs import MaskPair, Pairs, pair_masks
-from striate.io.read import read_label
+from striate.io.read import read_label, stem
 from striate.measure.classification import ClassEvaluation
-from striate.measure.evaluation import CaseEvaluation, Evaluation, evaluate_pair
-from striate.measure.lesions import LesionRule
+from striate.measure.detection import Scores, scores_of
+from striate.measure.evaluation import CaseEvaluation, Evaluation
+from striate.measure.finding import CaseFindings
+from striate.measure.findings import Findings
+from striate.measure.lesions import LesionOverlap, LesionRule
 from striate.measure.reconstruction import FILE, KIND, ReconstructionEvaluation
 from striate.workflows.evaluate_classes import evaluate_classes, table_of
 
@@ -93,16 +96,44 @@ def evaluate_masks(
     targets, notes = (Targets.parse(regions, pairs.label_names), ()) if regions else _targets(pairs)
     for note in (*pairs.notes, *notes):
         progress.warn(note)
-    cases = [
-        CaseEvaluation(pair.case, _measure(pair, targets, rule), pair.subject)
-        for pair in each(progress, "evaluate", pairs.pairs, len(pairs.pairs))
-    ]
-    return Evaluation.of(cases, seed=seed, notes=(*pairs.notes, *notes))
+    cases = [_measure(pair, targets, rule) for pair in each(progress, "evaluate", pairs.pairs, len(pairs.pairs))]
+    findings = _findings(pairs.pairs)
+    notes = (*notes, *_flattering(findings, pairs.pairs, progress))
+
+    def scores(label: str, overlaps: Mapping[str, LesionOverlap]) -> Scores | str:
+        return scores_of(overlaps, label, findings)
+
+    return Evaluation.of(cases, seed=seed, notes=(*pairs.notes, *notes), scores=scores)
 
 
-def _measure(pair: MaskPair, targets: Targets, rule: LesionRule) -> Mapping[str, Mapping[str, float | None]]:
+def _measure(pair: MaskPair, targets: Targets, rule: LesionRule) -> CaseEvaluation:
     predicted, truth = read_label(pair.predicted), read_label(pair.truth)
-    return evaluate_pair(predicted, truth, targets, case_name=pair.case, rule=rule)
+    return CaseEvaluation.of(pair.case, predicted, truth, targets, pair.subject, rule=rule)
+
+
+def _findings(pairs: Sequence[MaskPair]) -> dict[str, CaseFindings]:
+    """Return the findings that lie beside the predicted masks, by the name of the case in the truth."""
+    beside = {pair.predicted.parent for pair in pairs}
+    known = {
+        folder: {found.case: found for found in Findings.read(folder).cases}
+        for folder in beside
+        if (folder / "findings.json").is_file()
+    }
+    found = {pair.case: known.get(pair.predicted.parent, {}).get(stem(pair.predicted)) for pair in pairs}
+    return {case: one for case, one in found.items() if one is not None}
+
+
+def _flattering(findings: Mapping[str, CaseFindings], pairs: Sequence[MaskPair], progress: Progress) -> tuple[str, ...]:
+    """Say so where the probabilities of lesions were fitted to the very cases that they are judged on."""
+    for folder in {pair.predicted.parent for pair in pairs if pair.case in findings}:
+        if folder.name == "validation" and (folder.parent / "model" / "trust.json").is_file():
+            note = (
+                f"{folder}: the probabilities of these lesions were fitted to these cases, so that the curve of detection"
+                f" flatters them; {folder / FILE} holds the curve of subjects that were left out."
+            )
+            progress.warn(note)
+            return (note,)
+    return ()
 
 
 def _targets(pairs: Pairs) -> tuple[Targets, tuple[str, ...]]:

@@ -12,7 +12,8 @@ from striate.core.progress import Progress, each
 from striate.inference.engines import Engine
 from striate.io.read import read_label
 from striate.io.write import write_label
-from striate.measure.evaluation import CaseEvaluation, Evaluation, evaluate_pair
+from striate.measure.detection import Scores
+from striate.measure.evaluation import CaseEvaluation, Evaluation
 from striate.measure.finding import CaseFindings
 from striate.measure.findings import Findings
 from striate.model.model import Model
@@ -20,6 +21,7 @@ from striate.reporting.panel import write_case_panel
 from striate.trust.assess import assess
 from striate.trust.evidence import CaseEvidence
 from striate.trust.examine import examine
+from striate.trust.lesions import left_out
 from striate.trust.trust import Trust
 
 
@@ -69,8 +71,7 @@ class HeldOut:
         for index, case in enumerate(each(progress, title, cases, len(cases))):
             truth = read_label(Path(str(case.label)))
             prediction, seen = examine(model, case, engine=engine, truth=truth, tta=tta, crf=crf)
-            values = evaluate_pair(prediction.label, truth, plan.targets, case_name=case.name)
-            found.measured.append(CaseEvaluation(case.name, values, case.subject))
+            found.measured.append(CaseEvaluation.of(case.name, prediction.label, truth, plan.targets, case.subject))
             found.findings += Findings.of(case.name, prediction.label, plan.targets, prediction.warnings).cases
             found.evidence.append(seen)
             found.facts[case.name] = prediction.facts
@@ -81,9 +82,16 @@ class HeldOut:
         return found
 
     def write(self, folder: Path, trust: Trust) -> Evaluation:
-        """Write ``evaluation.json`` and the findings, judged by `trust`, into `folder`; return the measures."""
-        evaluation = Evaluation.of(self.measured)
+        """Write ``evaluation.json`` and the findings, judged by `trust`, into `folder`; return the measures.
+
+        Detection is measured with probabilities of lesions that come from the other subjects.
+        """
+        evaluation = Evaluation.of(self.measured, scores=lambda label, _: self._left_out(label, trust))
         evaluation.write(folder / "evaluation.json")
         pairs = zip(self.findings, self.evidence, strict=True)
         Findings(tuple(assess(f, e, trust) for f, e in pairs)).write(folder)
         return evaluation
+
+    def _left_out(self, label: str, trust: Trust) -> Scores | str:
+        scores = left_out(self.evidence, label)
+        return scores if scores is not None else str(trust.lesions.reason(label))

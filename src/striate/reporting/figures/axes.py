@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
@@ -91,9 +92,20 @@ class Axes:
         return self.height - self.bottom
 
     def frame(
-        self, x_title: str, y_title: str, *, x_about: int = 5, y_about: int = 5, rows: bool = True, whole: bool = False
+        self,
+        x_title: str,
+        y_title: str,
+        *,
+        x_about: int = 5,
+        y_about: int = 5,
+        rows: bool = True,
+        whole: bool = False,
+        x_labels: Mapping[float, str] | None = None,
     ) -> Markup:
-        """Draw grid lines, ticks and titles; without `rows` the vertical axis is left to the caller; `whole`: x counts."""
+        """Draw grid lines, ticks and titles.
+
+        Without `rows` the vertical axis is left to the caller; `whole`: x counts; `x_labels`: place → what stands there.
+        """
         parts = []
         if rows:
             found = ticks(*self.y, y_about)
@@ -108,17 +120,14 @@ class Axes:
                 )
         found = ticks(*self.x, x_about, whole=whole)
         step = found[1] - found[0] if len(found) > 1 else found[0]
+        words = {value: label(value, step) for value in found} if x_labels is None else x_labels
         parts.append(Markup('<path class="axis" d="M{} {}H{}"/>').format(self.left, self.floor, WIDTH - self.right))
-        for value in found:
+        for value, word in words.items():
             x = self.at_x(value)
             if not rows:
                 parts.append(Markup('<path class="grid" d="M{} {}V{}"/>').format(x, self.top, self.floor))
             parts.append(Markup('<path class="axis" d="M{} {}v4"/>').format(x, self.floor))
-            parts.append(
-                Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>').format(
-                    x, self.floor + 16, label(value, step)
-                )
-            )
+            parts.append(Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>').format(x, self.floor + 16, word))
         middle = (self.left + WIDTH - self.right) / 2
         parts.append(
             Markup('<text class="title" x="{}" y="{}" text-anchor="middle">{}</text>').format(

@@ -25,6 +25,7 @@ from striate.reporting.sections import (
     compared,
     costs,
     curves,
+    detection,
     explanations,
     headline,
     invariance,
@@ -57,6 +58,7 @@ SECTIONS: dict[str, Maker] = {
     "samples": samples.make,
     "reconstruction": reconstruction.make,
     "measures": measures.make,
+    "detection": detection.make,
     "volumes": volumes.make,
     "trust": trust.make,
     "learning": learning.make,
@@ -69,7 +71,7 @@ SECTIONS: dict[str, Maker] = {
 """Key → maker."""
 
 _OF_TASK: dict[TaskKind, tuple[str, ...]] = {
-    "segmentation": ("review", "panels", "measures", "volumes", "lesions"),
+    "segmentation": ("review", "panels", "measures", "detection", "volumes", "lesions"),
     "classification": ("classes", "samples"),
     "sequence": ("classes", "samples"),
     "reconstruction": ("reconstruction", "measures"),

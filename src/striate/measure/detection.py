@@ -1,0 +1,183 @@
+"""`Detection`: how well the lesions of one label are detected over all cases: sensitivity against false positives per scan.
+
+Which predicted lesion finds which true one is told by the rule of `striate.measure.lesions`. Predicted lesions are ranked by
+their probability of being real; those of at least a threshold are kept, and the threshold falls: the free-response
+characteristic of `striate.measure.froc`. It ends where all are kept: at the mask as it is, beyond which no lesion can be
+found that the mask does not hold. Its mean at 1/8, 1/4, 1/2, 1, 2, 4 and 8 false positives per scan is the score of LUNA16
+(Setio et al., Medical Image Analysis 42:1, 2017). Lesions are pooled over cases: a case with many of them weighs more than in
+the mean of ``lesion_recall``. Without probabilities there is no order, and the mask is the only operating point.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from striate.measure.finding import CaseFindings
+from striate.measure.froc import CPM_POINTS, FALSE_POSITIVE, froc
+from striate.measure.lesions import LesionOverlap
+from striate.measure.resample import Estimate
+
+CURVE = tuple(2.0 ** (n / 4) for n in range(-12, 13))
+"""False positives per scan, 1/8 to 8, at which the curve is told."""
+
+Scores = Sequence[Sequence[float]]
+"""Of each case the probability of each predicted lesion, in the order of the findings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """How well lesions are detected.
+
+    Attributes
+    ----------
+    cases, subjects, lesions
+        How many there are; of the lesions the true ones that count.
+    found, false_positives
+        True lesions that the masks find, and false alarms in them.
+    sensitivity
+        Found lesions / true lesions of the masks as they are.
+    curve
+        False positives per scan, of `CURVE` → the largest sensitivity at no more than that. Empty where lesions have no
+        probability, as are `at` and `mean_sensitivity`.
+    at
+        The same at the seven points.
+    mean_sensitivity
+        Their mean.
+    why
+        Why the masks are the only operating point, in one sentence; None where there is a curve.
+    """
+
+    cases: int
+    subjects: int
+    lesions: int
+    found: int
+    false_positives: int
+    sensitivity: Estimate
+    curve: Mapping[float, Estimate]
+    mean_sensitivity: Estimate | None = None
+    why: str | None = None
+
+    @property
+    def at(self) -> dict[float, Estimate]:
+        """False positives per scan, of LUNA16's seven → sensitivity."""
+        return {n: self.curve[n] for n in CPM_POINTS} if self.curve else {}
+
+    @property
+    def false_positives_per_scan(self) -> float:
+        """Of the masks as they are."""
+        return self.false_positives / self.cases
+
+    @classmethod
+    def of(
+        cls, overlaps: Mapping[str, LesionOverlap], scores: Scores | str, subjects: Mapping[str, str], *, seed: int = 0
+    ) -> Detection:
+        """Measure one label.
+
+        Parameters
+        ----------
+        overlaps
+            Case → its predicted lesions over its true ones.
+        scores
+            Of the predicted lesions of these cases, in their order; or why they are not known, in one sentence.
+        subjects
+            Case → subject; intervals are drawn over subjects.
+        seed
+            Of the bootstrap.
+        """
+        why = scores if isinstance(scores, str) else None
+        alike = [[1.0] * len(overlap.predicted_voxels) for overlap in overlaps.values()]
+        ranked = alike if isinstance(scores, str) else scores
+        values, cases, hits, lesions = list[float](), list[str](), list[int](), dict[str, int]()
+        for (case, overlap), own in zip(overlaps.items(), ranked, strict=True):
+            found, false = overlap.detected(own)
+            lesions[case] = len(found)
+            there = np.flatnonzero(np.isfinite(found))
+            values += [*found[there].tolist(), *false.tolist()]
+            hits += [*there.tolist(), *[FALSE_POSITIVE] * len(false)]
+            cases += [case] * (len(there) + len(false))
+        measured = froc(
+            values, cases, hits, lesions, subjects={c: subjects[c] for c in lesions}, at=(*CURVE, math.inf), seed=seed
+        )
+        if not measured.lesions:
+            why = "No true lesion counts, so none can be found."
+        return cls(
+            cases=measured.cases,
+            subjects=measured.subjects,
+            lesions=measured.lesions,
+            found=sum(hit != FALSE_POSITIVE for hit in hits),
+            false_positives=sum(hit == FALSE_POSITIVE for hit in hits),
+            sensitivity=measured.at[math.inf],
+            curve={n: measured.at[n] for n in CURVE} if why is None else {},
+            mean_sensitivity=measured.cpm if why is None else None,
+            why=why,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        counts = {
+            "cases": self.cases, "subjects": self.subjects, "lesions": self.lesions, "found": self.found,
+            "false_positives": self.false_positives, "false_positives_per_scan": self.false_positives_per_scan,
+        }  # fmt: skip
+        mean = None if self.mean_sensitivity is None else self.mean_sensitivity.to_dict()
+        return {
+            **counts, "sensitivity": self.sensitivity.to_dict(), "mean_sensitivity": mean, "at": _rows(self.at),
+            "curve": _rows(self.curve), "why": self.why,
+        }  # fmt: skip
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Detection:
+        """Read the JSON form."""
+        mean = document["mean_sensitivity"]
+        return cls(
+            **{name: int(document[name]) for name in ("cases", "subjects", "lesions", "found", "false_positives")},
+            sensitivity=Estimate(**document["sensitivity"]),
+            curve={float(n): Estimate(**row) for n, row in map(_row, document["curve"])},
+            mean_sensitivity=None if mean is None else Estimate(**mean),
+            why=document["why"],
+        )
+
+
+def scores_of(overlaps: Mapping[str, LesionOverlap], label: str, findings: Mapping[str, CaseFindings]) -> Scores | str:
+    """Return the probabilities that findings give to the lesions of one label, or why they are not known.
+
+    A label of the findings is that of the masks when its lesions have the same sizes, one by one; the one of the same name is
+    looked at first, as findings name labels as the model does, and the truth may name them otherwise.
+
+    Parameters
+    ----------
+    overlaps
+        Case → its predicted lesions over its true ones.
+    label
+        Its name.
+    findings
+        Case → its findings, as they were written beside the masks.
+    """
+    scores = []
+    for case, overlap in overlaps.items():
+        if case not in findings:
+            return f"No findings lie beside the mask of case {case}, so its lesions have no probability."
+        sizes = overlap.predicted_voxels.tolist()
+        named = sorted(findings[case].labels.items(), key=lambda item: item[0] != label)
+        own = next((f.lesions for _, f in named if [x.voxels for x in f.lesions] == sizes), None)
+        if own is None:
+            return f"The lesions of '{label}' in the mask of case {case} are not those of its findings."
+        if any(lesion.probability is None for lesion in own):
+            return (
+                f"The findings give the lesions of '{label}' no probability: the model was never calibrated for masks made"
+                " in this way, or on too few lesions (striate calibrate)."
+            )
+        scores.append([float(lesion.probability or 0.0) for lesion in own])
+    return scores
+
+
+def _rows(points: Mapping[float, Estimate]) -> list[dict[str, Any]]:
+    return [{"false_positives_per_scan": n, **estimate.to_dict()} for n, estimate in points.items()]
+
+
+def _row(row: Mapping[str, Any]) -> tuple[float, dict[str, Any]]:
+    return float(row["false_positives_per_scan"]), {k: v for k, v in row.items() if k != "false_positives_per_scan"}

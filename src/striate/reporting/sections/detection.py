@@ -1,0 +1,74 @@
+"""Detection of lesions: sensitivity against false positives per scan, and its mean as LUNA16 takes it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from markupsafe import Markup
+
+from striate.measure.statistics import FEW_SUBJECTS
+from striate.reporting.figures.froc import POINTS, froc_plot
+from striate.reporting.folder import Folder
+from striate.reporting.numbers import fixed, interval, number
+from striate.reporting.section import Section
+
+TITLE = "Detection of lesions"
+MOST = 4
+"""Labels whose curve is drawn."""
+COUNTS = {"scans": "cases", "lesions": "lesions", "found": "found", "false": "false_positives"}
+
+
+def make(folder: Folder) -> Section:
+    """Return the table and the curves of ``evaluation.json``."""
+    found = folder.evaluation.get("detection")
+    labels = {str(n): d for n, d in found.items() if isinstance(d, dict)} if isinstance(found, dict) else {}
+    if not labels:
+        name = "validation/evaluation.json" if folder.kind == "run" else "evaluation.json"
+        why = folder.why.get(name, f"{name} does not tell it; striate evaluate writes it anew.")
+        return Section("detection", TITLE, absent=f"Detection was not measured: {why}")
+    subjects = max(int(number(d.get("subjects")) or 0) for d in labels.values())
+    data = {
+        "points": list(POINTS.values()),
+        "rows": [_row(name, one) for name, one in labels.items()],
+        "plots": [p for name, one in list(labels.items())[:MOST] if (p := _plot(name, one))],
+        "ranked": any(one.get("curve") for one in labels.values()),
+        "subjects": subjects,
+        "few": subjects < FEW_SUBJECTS,
+        "least": FEW_SUBJECTS,
+        "scans": min((int(number(d.get("cases")) or 0) for d in labels.values() if d.get("curve")), default=0),
+        "whys": list(dict.fromkeys(str(d["why"]) for d in labels.values() if d.get("why") and d.get("lesions"))),
+        "left_out": folder.kind == "run",
+    }
+    return Section("detection", TITLE, data)
+
+
+def _row(name: str, one: dict[str, Any]) -> dict[str, Any]:
+    cells = [_cell(row) for row in one.get("at") or []]
+    return {
+        "name": name,
+        "mean": _cell(one["mean_sensitivity"]) if one.get("mean_sensitivity") else None,
+        "cells": cells,
+        "mask": _cell(one.get("sensitivity") or {}),
+        "per_scan": fixed(one.get("false_positives_per_scan"), 2),
+        **{key: fixed(one.get(name), 0) for key, name in COUNTS.items()},
+    }
+
+
+def _cell(estimate: dict[str, Any]) -> dict[str, str]:
+    return {"value": fixed(estimate.get("value"), 3), "interval": interval(estimate.get("low"), estimate.get("high"))}
+
+
+def _plot(name: str, one: dict[str, Any]) -> dict[str, Any] | None:
+    """Draw the curve of a label; its band only where subjects are enough for one."""
+    rows = [r for r in one.get("curve") or [] if number(r.get("value")) is not None]
+    if not rows:
+        return None
+    curve = [(float(r["false_positives_per_scan"]), float(r["value"])) for r in rows]
+    enough = (number(one.get("subjects")) or 0) >= FEW_SUBJECTS
+    known = [
+        (float(r["false_positives_per_scan"]), float(r["low"]), float(r["high"])) for r in rows
+        if number(r.get("low")) is not None and number(r.get("high")) is not None
+    ]  # fmt: skip
+    mask = number(one.get("false_positives_per_scan")) or 0.0, number(one.get("sensitivity")) or 0.0
+    plot: Markup = froc_plot(name, curve, known if enough else (), mask)
+    return {"name": name, "plot": plot, "lesions": fixed(one.get("lesions"), 0), "scans": fixed(one.get("cases"), 0)}
