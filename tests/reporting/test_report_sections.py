@@ -169,7 +169,7 @@ def test_waiting_is_the_share_of_all_time(run_folder: Path) -> None:
 
 def test_the_time_of_the_updates_is_split(run_folder: Path) -> None:
     section = learning.make(Folder(run_folder))
-    assert section.data["spent"].startswith(
+    assert section.data["notes"][-1].startswith(
         "Of the time of the updates the network waited 10\u00a0% for data and computed 86\u00a0%."
     )
     bar = section.data["plots"][-1]
@@ -188,8 +188,20 @@ def test_runs_that_did_not_split_the_time_say_how_long_they_waited(run_folder: P
     old = [",".join(row[n] for n in kept) for row in rows]
     (run_folder / "metrics.csv").write_text("\n".join(old) + "\n")
     section = learning.make(Folder(run_folder))
-    assert section.data["spent"] == "The network waited for data during 10.0 % of the training time."
+    assert section.data["notes"][-1] == "The network waited for data during 10.0 % of the training time."
     assert "time of the updates" not in [plot["caption"] for plot in section.data["plots"]]
+
+
+def test_held_out_cases_that_were_predicted_better_before_the_end_are_spoken_of(run_folder: Path) -> None:
+    table = run_folder / "validation.csv"
+    for values, told in (((0.1, 0.93, 0.92), True), ((0.1, 0.93, 0.925), False), ((0.1, 0.8, 0.93), False)):
+        rows = [f"{20 * n},{n},{value}" for n, value in enumerate(values)]
+        table.write_text("\n".join(["step,elapsed_s,dice_mean", *rows]) + "\n")
+        notes = learning.make(Folder(run_folder)).data["notes"]
+        begun = "The Dice of the held-out cases was highest after 20 of 40 updates (0.930) and is 0.920 at the end"
+        assert notes[0].startswith(begun) is told and len(notes) == 1 + told
+    table.write_text("step,elapsed_s,dice_mean\n")
+    assert len(learning.make(Folder(run_folder)).data["notes"]) == 1
 
 
 def test_of_a_run_that_went_on_after_a_change_the_later_part_is_split(run_folder: Path) -> None:

@@ -26,6 +26,11 @@ PARTS = {
 """Column of ``metrics.csv`` → name of that part of an update, and its colour."""
 COMPUTING = ("forward_s", "backward_s", "optimiser_s")
 
+PEAKED = {"dice_mean": "Dice", "balanced_accuracy": "balanced accuracy"}
+"""Measure of the held-out cases that is looked at for a peak → its name; the first that there is."""
+FALL = 0.01
+"""Between its peak and the end; less is noise."""
+
 Values = list[dict[str, float | None]]
 
 
@@ -42,13 +47,30 @@ def make(folder: Folder) -> Section:
     missing = [folder.why[n] for n in ("metrics.csv", "validation.csv") if n in folder.why]
     if not folder.validations and not missing:
         missing = ["No validation was recorded."]
-    return Section("learning", "Learning", {"plots": plots, "missing": missing, "spent": _spent(folder, spent)})
+    notes = [note for note in (_fallen(folder.validations), _spent(folder, spent)) if note]
+    return Section("learning", "Learning", {"plots": plots, "missing": missing, "notes": notes})
 
 
 def seconds_by_part(rows: Values) -> dict[str, float]:
     """Return column → seconds over the rows that have every part (runs of older versions have none): see `PARTS`."""
     whole = [row for row in rows if all(row.get(column) is not None for column in PARTS)]
     return {column: sum(row[column] or 0.0 for row in whole) for column in PARTS} if whole else {}
+
+
+def _fallen(rows: Values) -> str:
+    """Say that the held-out cases were predicted better before the end, where that is so."""
+    name = next((n for n in PEAKED if any(row.get(n) is not None for row in rows)), "")
+    found = [(value, row.get("step") or 0.0) for row in rows if (value := row.get(name)) is not None]
+    if not found:
+        return ""
+    (best, at), (last, end) = max(found, key=lambda one: one[0]), found[-1]
+    if last > best - FALL:
+        return ""
+    return (
+        f"The {PEAKED[name]} of the held-out cases was highest after {at:.0f} of {end:.0f} updates ({best:.3f}) and is"
+        f" {last:.3f} at the end: the network went on to fit its training cases, not others. More cases would help, more time"
+        " does not. The model is that of the end: one chosen by the held-out cases would be measured too well by them."
+    )
 
 
 def _spent(folder: Folder, spent: dict[str, float]) -> str:
