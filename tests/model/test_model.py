@@ -92,6 +92,25 @@ def test_the_card_has_the_sections_of_mitchell_et_al(folder):
     assert Model.open(folder).facts["weights_sha256"] in card
 
 
+def test_the_card_writes_measures_of_classes_as_numbers(tmp_path):
+    one = {"value": 0.912345, "low": 0.8, "high": None, "n": 12}
+    facts = {
+        "validation": {"overall": {"accuracy": one | {"high": 1.0}, "ece": one | {"low": None}, "auc": {"value": None}}}
+    }
+    Model.save(tmp_path / "model", _plan(), _network().state_dict(), facts)
+    card = (tmp_path / "model" / "card.md").read_text()
+    assert "overall: accuracy 0.9123 (0.8 to 1), n 12, ece 0.9123, n 12, auc not measurable." in card
+
+
+def test_parameters_are_those_that_learn(tmp_path):
+    """What a normalisation counts and averages is stored, but is no parameter; the plan counts the same."""
+    network = networks.create("inception_3d", spatial_dims=3, in_channels=2, out_channels=3)
+    assert any("running_mean" in name for name in network.state_dict())
+    plan = _plan().changed(network=NetworkChoice(name="inception_3d", spatial_dims=3).model_dump())
+    saved = Model.save(tmp_path / "model", plan, network.state_dict(), {})
+    assert saved.facts["parameters"] == sum(p.numel() for p in network.parameters())
+
+
 def test_opening_needs_no_torch(folder):
     code = "import sys; from striate.model.model import Model; Model.open(sys.argv[1]); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True)

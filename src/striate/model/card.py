@@ -51,7 +51,7 @@ def write_card(plan: Plan, facts: Mapping[str, Any]) -> str:
             "The training data's licence and consent govern the use of this model.",
         ],
         "Caveats and recommendations": [
-            "Not a medical device; research use. A person qualified to read the images must check every mask.",
+            "Not a medical device; research use. A person qualified to read the images must check every result.",
             "Check new data before prediction (striate check) and measure on own data before relying on it"
             " (striate evaluate, striate calibrate).",
         ],
@@ -191,11 +191,12 @@ def _count(facts: Mapping[str, Any], key: str) -> str:
 
 
 def _show(value: Any) -> str:
-    """Write a number, or the summary {mean, low, high, n} of one."""
-    if isinstance(value, Mapping) and "mean" in value:
+    """Write a number, or the summary {mean, low, high, n} or {value, low, high, n} of one."""
+    if isinstance(value, Mapping) and ("mean" in value or "value" in value):
+        middle = value.get("mean", value.get("value"))
         bounds = f" ({_show(value['low'])} to {_show(value['high'])})" if value.get("low") is not None else ""
         count = f", n {value['n']}" if "n" in value else ""
-        return f"{_show(value['mean'])}{bounds}{count}"
+        return "not measurable" if middle is None else f"{_show(middle)}{bounds}{count}"
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, (list, tuple)):

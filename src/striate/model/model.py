@@ -151,8 +151,7 @@ class Model:
             names = {str(value): name for value, name in sorted(plan.task.label_names.items())}
             known = {
                 "channels": plan.task.channels, "label_names": names, "regions": plan.task.regions,
-                "network": plan.network.name, "parameters": sum(t.numel() for t in state_dict.values()),
-                **_cost_per_voxel(plan),
+                "network": plan.network.name, **_cost(plan),
                 "striate_version": versions().get("striate", "unknown"), "date": datetime.now(UTC).date().isoformat(),
                 **plain(facts),
                 "weights_sha256": hash_file(beside / WEIGHTS),
@@ -191,10 +190,11 @@ class Model:
         return network.eval()
 
 
-def _cost_per_voxel(plan: Plan) -> dict[str, float]:
-    """Return how many numbers all layers put out, and multiply-accumulates, per voxel of a patch: memory and time go by them."""
+def _cost(plan: Plan) -> dict[str, float]:
+    """Return the parameters, and what all layers put out and multiply per voxel of a patch: memory and time go by these."""
     cost, voxels = window_cost(plan), math.prod(plan.inference.patch)
     return {
+        "parameters": cost.parameters,
         "activations_per_voxel": round(cost.activations / voxels, 3),
         "macs_per_voxel": round(cost.macs / voxels, 1),
     }
