@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,33 @@ def reconstructed(told: str) -> dict[str, tuple[float, int]]:
     """Return measure → (mean, n) as it is shown."""
     lines = re.findall(r"^image ([\w ]+): (\S+)(?: \(95 % \S+ … \S+\))?, n (\d+)$", told, flags=re.MULTILINE)
     return {name: (float(mean), int(n)) for name, mean, n in lines}
+
+
+@pytest.mark.parametrize("verb", [["check"], ["plan", "--network", "mlp", "--steps", "2"]], ids=lambda v: v[0])
+def test_what_was_understood_is_said(cohort, capsys, verb):
+    assert run([verb[0], str(cohort), *verb[1:]]) == 0
+    told = capsys.readouterr().err
+    assert "a folder per class: left (2), right (2)" in told and "a subject of its own" in told
+
+
+@pytest.mark.parametrize(
+    "verb", [["plan", "--network", "mlp"], ["compare", "--networks", "mlp", "--dry-run"]], ids=lambda v: v[0]
+)
+def test_a_class_of_one_subject_is_told_as_a_warning(cohort, tmp_path, capsys, monkeypatch, verb):
+    """Not as Python shows it, with the line of code that said it."""
+    shutil.copytree(cohort, tmp_path / "three")
+    (tmp_path / "three" / "rare").mkdir()
+    shutil.copy(cohort / "left" / "p0.png", tmp_path / "three" / "rare" / "p9.png")
+    monkeypatch.chdir(tmp_path)
+    assert run([verb[0], "three", *verb[1:], "--steps", "2"]) == 0
+    told = capsys.readouterr().err
+    assert len(re.findall("^warning: class 'rare' is in no case for", told, flags=re.MULTILINE)) == 1
+    assert "RuntimeWarning" not in told and ".py" not in told
+
+
+def test_a_comparison_of_nothing_is_refused(cohort, tmp_path, capsys):
+    assert run(["compare", str(cohort), "--networks", "", "--out", str(tmp_path / "new")]) == 2
+    assert "networks: none is given" in capsys.readouterr().err
 
 
 def test_predict_and_evaluate_reconstructions(cohort, tmp_path, capsys):

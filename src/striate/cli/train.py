@@ -74,6 +74,7 @@ def show_finished(finished: Finished, *, as_json: bool) -> None:
         show_reconstructions(summary)
     elif kind != "segmentation":
         show_overall(summary.get("overall", {}))
+        show_samples(evaluation.to_dict() if evaluation else {})
     if kind != "segmentation":
         summary = {}
     for label, measures in summary.items():
@@ -94,6 +95,17 @@ def show_overall(measures: dict[str, Any]) -> None:
         if found["value"] is not None:
             interval = f" (95 % {found['low']:.3f} … {found['high']:.3f})" if found["low"] is not None else ""
             say(f"{name.replace('_', ' ')}: {found['value']:.3f}{interval}, n {found['n']}")
+
+
+def show_samples(document: dict[str, Any]) -> None:
+    """Print how many samples of how many subjects classes were measured on, and what is to know of them."""
+    from striate.cli.screen import say
+
+    if document:
+        subjects = document["subjects"]
+        say(f"{document['samples']} samples of {subjects} subject{'' if subjects == 1 else 's'}")
+    for note in document.get("notes", []):
+        say(note)
 
 
 def show_reconstructions(summary: dict[str, Any]) -> None:

@@ -82,7 +82,7 @@ def learning_curve(title: str, main: str, subjects: Sequence[float], parts: Sequ
         subjects, errors, drawn, 2 * max(subjects), "different amounts of data", "--fractions 0.1,0.3,1.0"
     )
     found: dict[str, Any] = {"points": points, "wanted": 2 * max(subjects), **told}
-    start = f"{title}: twice the data ({2 * max(subjects):g} training subjects)"
+    start = f"{title}: twice the data ({round(2 * max(subjects))} training subjects)"
     return found | {"sentence": _sentence(start, main, told)}
 
 

@@ -34,7 +34,10 @@ def check(
         When `cohort` is not a cohort that Striate knows. Files that cannot be read are problems, not exceptions.
     """
     opened = cohort if isinstance(cohort, Cohort) else Cohort.open(Path(cohort))
-    result = run_checks(opened, Silent() if progress is None else progress)
+    progress = progress or Silent()
+    for note in opened.notes:
+        progress.note(note)
+    result = run_checks(opened, progress)
     if out is not None:
         result.write(Path(out))
     return result

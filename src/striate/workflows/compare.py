@@ -21,7 +21,7 @@ from striate.comparing.shares import DEFAULT_BUDGET, share, told
 from striate.comparing.trial import Trial, trials
 from striate.core.errors import DataError, UsageError, expected
 from striate.core.files import read_json, write_json, write_text
-from striate.core.progress import Progress, Silent
+from striate.core.progress import Progress, Silent, hearing_warnings
 from striate.training.run import alone
 from striate.workflows.compare_fit import fitting
 from striate.workflows.compare_runs import run_all
@@ -101,7 +101,8 @@ def compare(
     progress = progress or Silent()
     folder = _place(cohort, out, resume=resume)
     asked = _asked(folder, {"cohort": cohort, "networks": networks, **options}, resume=resume)
-    sizes, starts = fitting(asked, progress)
+    with hearing_warnings(progress):
+        sizes, starts = fitting(asked, progress)
     runs = trials(asked, starts)
     run_s = None if asked.steps else share(asked.budget or DEFAULT_BUDGET, len(runs))
     if dry_run:
@@ -169,6 +170,10 @@ def _asked(folder: Path, given: dict[str, Any], *, resume: bool) -> Asked:
     if "encoder" in given:
         given["encoder"] = str(Path(given["encoder"]).resolve())
     if not resume:
+        if not given.get("networks"):
+            raise UsageError(
+                "networks: none is given; names are needed, for instance lenet5,mlp: see striate networks."
+            )
         return Asked.of(**given)
     before = Asked.parse(read_json(folder / FILE, KIND, VERSION)["asked"], folder / FILE)
     now = Asked.of(**{**before.model_dump(), **given})

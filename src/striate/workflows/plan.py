@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Unpack
 
-from striate.core.progress import Progress, Silent
+from striate.core.progress import Progress, Silent, hearing_warnings
 from striate.data.cohort import Cohort
 from striate.data.split import Split
 from striate.planning.fingerprint import Fingerprint
@@ -45,9 +45,13 @@ def plan(
         See the message: what came, what was needed, what to do.
     """
     checked(options)
+    progress = progress or Silent()
     opened = cohort if isinstance(cohort, Cohort) else Cohort.open(Path(cohort))
     task = whole_task(opened, options.get("task"), options.get("regions"), options.get("dims"))
-    facts, made = plan_training(opened, task, split_of(opened, options, truth_for(task)), options, progress or Silent())
+    for note in opened.notes:
+        progress.note(note)
+    with hearing_warnings(progress):
+        facts, made = plan_training(opened, task, split_of(opened, options, truth_for(task)), options, progress)
     if out is not None:
         made.write(Path(out))
     return facts, made

@@ -78,7 +78,8 @@ def train(
         folder = Path(resume) if resume is not None else _expected_folder(cohort, out)
         if distributed.rank() != 0:
             progress = Silent()
-        else:
+        held.enter_context(hearing_warnings(progress))
+        if distributed.rank() == 0:
             if resume is not None and folder.is_dir():
                 held.enter_context(alone(folder))
             run = _open_run(cohort, folder, out, plan, resume, options)
@@ -89,7 +90,7 @@ def train(
                 refuse_large(Plan.read(run / "plan.yaml"), run / "plan.yaml", run.options.get("memory"))
                 _build(run, progress)
         distributed.wait_for_all()
-        with _resumable(folder), hearing_warnings(progress):
+        with _resumable(folder):
             return _learn(Run.open(folder), progress, watch, began)
 
 
