@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from striate.core.case import Case
+from striate.core.image import Image
 from striate.data.checks import duplicates, leakage, looks_alike
 from striate.data.checks.facts import CohortFacts
 from striate.data.checks.gather import gather
 from striate.data.checks.run import find_problems
+from striate.io.write import write_image
 
 
 def only(check, *cases):
@@ -100,6 +103,20 @@ def test_mirrored_copies_are_found(different, tmp_path, axis, how):
     noisy = np.abs(heads.scan(0) + np.random.default_rng(3).normal(0, 5, heads.SHAPE)).astype(np.float32)
     (found,) = only(looks_alike, *different, copy_of(tmp_path, np.flip(noisy, axis).copy()))
     assert "of case P0" in found and how in found
+
+
+def test_pictures_have_a_top_and_a_bottom(tmp_path):
+    rng = np.random.default_rng(0)
+    image = ndimage.gaussian_filter(rng.normal(size=(96, 80)), 5)
+    image = (100 + 40 * image / image.std()).clip(0, 255)
+    (tmp_path / "pictures").mkdir()
+    cases = []
+    for name, array in (("a", image), ("b", np.flip(image, 1) + rng.normal(0, 3, image.shape))):
+        path = tmp_path / "pictures" / f"{name}.png"
+        write_image(path, Image(array.clip(0, 255).astype(np.uint8)[None], np.eye(4)))
+        cases.append(gather(Case(name=name, subject=name, channels={"image": path})))
+    (found,) = only(looks_alike, *cases)
+    assert "mirrored top to bottom" in found
 
 
 def test_subject_on_both_sides(different):

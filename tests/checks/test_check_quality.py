@@ -199,6 +199,9 @@ def test_outliers_and_limits():
     (found,) = low(*usual, case_with("bad", snr=9.0, blur=0.5, ghost=0.002))
     assert found.startswith("case bad: flair has signal-to-noise ratio 9 (median of the cohort 20.9); blur 0.5 (median")
     assert "Look at the scan for noise, motion or low resolution" in found
+    usual_contrast = [case_with(f"c{i}", cnr=3 + 0.03 * i, cjv=0.3 + 0.003 * i) for i in range(8)]
+    (found,) = low(*usual_contrast, case_with("bad", cnr=0.5, cjv=1.3))
+    assert "Look at the scan for little contrast, noise or a bias field;" in found
     assert low(*usual, case_with("good", snr=60.0, blur=0.1, ghost=0.0)) == []
     assert low(*usual[:4], case_with("bad", snr=9.0, blur=0.5)) == []  # too few to call it unlike the others
     assert "signal-to-noise ratio 3 (at least 5 is needed)" in low(case_with("x", snr=3.0))[0]

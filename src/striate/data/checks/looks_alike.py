@@ -19,6 +19,7 @@ MIRRORS = (
     ((1,), "mirrored front to back "),
     ((2,), "turned upside down "),
 )
+PICTURE_MIRRORS = (((), ""), ((0,), "mirrored left to right "), ((1,), "mirrored top to bottom "))
 
 
 def find(cohort: CohortFacts) -> Iterator[Problem]:
@@ -69,7 +70,7 @@ def _alike(cases: list[CaseFacts], name: str) -> Iterator[tuple[int, int, float,
             columns = thumbnails[other : other + BLOCK]
             a, b = np.arange(start, start + len(rows))[:, None], np.arange(other, other + len(columns))
             comparable = (a < b) & (subjects[a] != subjects[b]) & (hashes[a] != hashes[b])
-            for flip, how in MIRRORS[: axes + 1]:
+            for flip, how in MIRRORS if axes == 3 else PICTURE_MIRRORS:
                 correlation = np.where(comparable, rows @ _unit([np.flip(t, flip) for t in columns]).T, 0)
                 most = correlation.argmax(axis=0)
                 for j in np.flatnonzero(correlation.max(axis=0) >= ALIKE):

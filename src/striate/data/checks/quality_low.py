@@ -26,10 +26,10 @@ NAMES = {
     "blur": "blur", "spikes": "spike ratio", "bias": "bias field strength",
 }  # fmt: skip
 CAUSES = {
-    "snr": "noise", "snr_object": "noise", "cnr": "little contrast or noise", "cjv": "little contrast, noise or a bias field",
-    "fber": "noise or ghosts in the air", "efc": "motion or ghosts", "qi1": "motion or ghosts", "ghost": "ghosts of motion"
-    " or flow", "edge_strength": "motion or blur", "blur": "motion or low resolution",
-    "spikes": "stripes from radio-frequency spikes", "bias": "an uneven coil",
+    "snr": ("noise",), "snr_object": ("noise",), "cnr": ("little contrast", "noise"),
+    "cjv": ("little contrast", "noise", "a bias field"), "fber": ("noise", "ghosts in the air"), "efc": ("motion", "ghosts"),
+    "qi1": ("motion", "ghosts"), "ghost": ("ghosts of motion", "ghosts of flow"), "edge_strength": ("motion", "blur"),
+    "blur": ("motion", "low resolution"), "spikes": ("stripes from radio-frequency spikes",), "bias": ("an uneven coil",),
 }  # fmt: skip
 
 
@@ -45,11 +45,10 @@ def find(cohort: CohortFacts) -> Iterator[Problem]:
             for case, text in _bad(cases, name, measure):
                 found.setdefault(case, []).append((measure, text))
         for case_name, bad in found.items():
-            causes = list(dict.fromkeys(CAUSES[m] for m, _ in bad))
             yield Problem(
                 "quality", case_name, "warning", f"{name} has {'; '.join(text for _, text in bad)}",
                 "scans of one protocol are expected to be alike" if "median" in bad[0][1] else "a usable scan stays within that",
-                f"Look at the scan for {', '.join(causes)}; leave it out or scan again if it cannot be read.",
+                f"Look at the scan for {_causes([m for m, _ in bad])}; leave it out or scan again if it cannot be read.",
             )  # fmt: skip
 
 
@@ -69,6 +68,12 @@ def _bad(cases: list[CaseFacts], name: str, measure: str) -> Iterator[tuple[str,
             worse = middle - value if higher else value - middle
             if worse > ROBUST_Z * spread and worse > LEAST_CHANGE * abs(middle) and worse > _floor(measure):
                 yield case, f"{NAMES[measure]} {value:.3g} (median of the cohort {middle:.3g})"
+
+
+def _causes(measures: list[str]) -> str:
+    """Join what may lie behind `measures`, each once: "noise, motion or low resolution"."""
+    *others, last = dict.fromkeys(cause for measure in measures for cause in CAUSES[measure])
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _floor(measure: str) -> float:

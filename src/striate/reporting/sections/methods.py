@@ -119,7 +119,8 @@ def _training(folder: Folder) -> list[str]:
     time = f" in {show_seconds(duration)}, all included" if duration else ""
     seen = f"patches of {product(training.get('patch'))} voxels"
     if folder.task != "segmentation":
-        seen = f"images of {product([n for n in training.get('patch') or [] if n != 1])} pixels"
+        axes = [n for n in training.get("patch") or [] if n != 1]
+        seen = f"images of {product(axes)} {'voxels' if len(axes) == 3 else 'pixels'}"
     if folder.task == "sequence":
         seen = f"sequences of {training.get('length')} {seen}"
     text = (

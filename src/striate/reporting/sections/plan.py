@@ -135,7 +135,7 @@ def _expected(folder: Folder, reasons: dict[str, str]) -> list[tuple[str, str, s
         ("Multiply-adds per patch", "macs_per_patch", compact(found.get("macs_per_patch")), ""),
         ("Receptive field (mm)", "receptive_field_mm", _rounded(found.get("receptive_field_mm")), ""),
         ("Object size (mm)", "object_mm", _rounded(found.get("object_mm")), ""),
-        ("Training samples per parameter", "samples_per_parameter", compact(samples), ""),
+        ("Training voxels per parameter", "samples_per_parameter", compact(samples), ""),
         ("Time of an update", "step_s", _time(found.get("step_s")), _time(step_s)),
         ("Updates", "steps", plain_text(found.get("steps")), str(len(rows)) if rows else ""),
         (
