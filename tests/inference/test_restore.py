@@ -135,12 +135,12 @@ def test_a_reoriented_scan_gets_the_reoriented_mask_bit_for_bit(plan_of, network
     array = np.zeros((1, 26, 22, 13), dtype=np.float32)
     array[:, 3:-2, 2:-3, 1:-1] = np.random.default_rng(1).normal(100, 30, (1, 21, 17, 11))
     image = Image(array, _oblique() if oblique else np.diag([1.0, 1.1, 2.0, 1.0]))
-    reference, _, _ = predict_prepared(plan, engine, prepare_images([image], plan.preparation, "p"))
+    reference, _ = predict_prepared(plan, engine, prepare_images([image], plan.preparation, "p"))
     assert len(reference.values()) >= 2
     for order, signs in ORIENTATIONS:
         turned = _reoriented(image, order, signs)
         assert to_ras(turned.grid)[1].matches(to_ras(image.grid)[1], 1e-6)
-        found, _, _ = predict_prepared(plan, engine, prepare_images([turned], plan.preparation, "p"))
+        found, _ = predict_prepared(plan, engine, prepare_images([turned], plan.preparation, "p"))
         expected = _reoriented(Image(reference.array[None], image.affine), order, signs)
         assert np.array_equal(found.array, expected.array[0]), (order, signs)
         assert np.array_equal(found.affine, turned.affine)
@@ -151,7 +151,7 @@ def test_the_working_grid_agrees_with_the_restored_mask(plan_of, network_of):
         plan = plan_of(channels=("flair",), regions=regions)
         prepared = _prepared((30, 20, 18), (1, 1, 1), (1, 1, 1))
         network = network_of(plan)
-        label, _, facts = predict_prepared(plan, open_engine(network, exclusive=plan.targets.exclusive), prepared)
+        label, facts = predict_prepared(plan, open_engine(network, exclusive=plan.targets.exclusive), prepared)
         classes = predict_classes(plan, network, prepared.array)
         assert np.array_equal(values_of(plan.targets)[classes], label.array)
         assert facts["windows"] == 3 * 2 * 2

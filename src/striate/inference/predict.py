@@ -17,6 +17,7 @@ from striate.core.caution import Caution
 from striate.core.errors import UsageError
 from striate.core.image import LabelMap
 from striate.data.prepare import Prepared, prepare
+from striate.inference.cascade import prepare_stage
 from striate.inference.engines import Engine, network_in, open_engine
 from striate.inference.observe import Observer
 from striate.inference.prediction import Prediction
@@ -41,6 +42,7 @@ def predict_case(
     tta: bool = False,
     crf: bool = False,
     save_probabilities: Path | None = None,
+    maps: ProbabilityWriter | None = None,
     tell: Callable[[int, int], None] = lambda done, total: None,
     prepared: Prepared | None = None,
     observe: bool = False,
@@ -62,6 +64,8 @@ def predict_case(
         Let the fully connected CRF refine the probabilities (`striate.inference.crf`).
     save_probabilities
         Folder for one probability map per label or region.
+    maps
+        Gets the probabilities instead, to write them later.
     tell
         Called with the windows done and their number.
     prepared
@@ -81,13 +85,18 @@ def predict_case(
     plan = model if isinstance(model, Plan) else model.plan
     engine = engine_of(model, network)
     seconds: dict[str, float] = {}
-    with _timed(seconds, "prepare"):
-        ready = prepare(case, plan.preparation) if prepared is None else prepared
-    observer = Observer(ready, plan.targets, truth) if observe else None
-    with _timed(seconds, "network"), _features(engine, asked=observe) as features:
-        label, written, facts = predict_prepared(
-            plan, engine, ready, tta=tta, crf=crf, save_probabilities=save_probabilities, tell=tell, observer=observer
-        )
+    with timed(seconds, "prepare"):
+        ready = _prepared(model, case, mirror=tta) if prepared is None else prepared
+    observer, written = Observer(ready, plan.targets, truth) if observe else None, dict[str, Path]()
+    with contextlib.ExitStack() as stack:
+        if save_probabilities is not None:
+            maps = stack.enter_context(ProbabilityWriter(save_probabilities, case.name, plan.targets))
+        with timed(seconds, "network"), _features(engine, asked=observe) as features:
+            label, facts = predict_prepared(
+                plan, engine, ready, tta=tta, crf=crf, maps=maps, tell=tell, observer=observer
+            )
+        if save_probabilities is not None and maps is not None:
+            written = maps.finish()
     facts = {**facts, "engine": engine.name, "precision": engine.precision, "tta": tta, "crf": crf, "seconds": seconds}
     known = {} if isinstance(model, Plan) else model.facts
     doubts = (*(Caution("prepared", text) for text in ready.notes), *reasons_for_doubt(plan, known, ready, label))
@@ -104,27 +113,22 @@ def predict_prepared(
     *,
     tta: bool = False,
     crf: bool = False,
-    save_probabilities: Path | None = None,
+    maps: ProbabilityWriter | None = None,
     tell: Callable[[int, int], None] = lambda done, total: None,
     observer: Observer | None = None,
-) -> tuple[LabelMap, dict[str, Path], dict[str, Any]]:
-    """Predict a prepared case; returns its mask on the grid of the files, probability files, and facts.
+) -> tuple[LabelMap, dict[str, Any]]:
+    """Predict a prepared case; returns its mask on the grid of the files, and facts.
 
-    An `observer` of the same case counts what the network says of it; ask it afterwards.
+    `maps` gets the probabilities, to be written afterwards. An `observer` of the same case counts what the network says of
+    it; ask it afterwards.
     """
     window = window_of(plan, engine, prepared.array.shape[1:], tta=tta)
-    axis, written = window.tiling.rolling_axis, dict[str, Path]()
-    with contextlib.ExitStack() as stack:
-        writer = None
-        if save_probabilities is not None:
-            writer = stack.enter_context(ProbabilityWriter(save_probabilities, prepared.case, plan.targets))
-        restorer = Restorer(prepared, plan.targets, axis, writer, observer)
-        slid = window.slide(prepared.array, lambda done: tell(done, window.tiling.count))
-        for start, rows in refined(slid, prepared, plan.targets, axis) if crf else slid:
-            restorer.push(start, rows)
-        if writer is not None:
-            written = writer.finish(prepared, axis)
-    return restorer.finish(), written, {"windows": window.tiling.count, "windows_skipped": window.skipped[0]}
+    axis = window.tiling.rolling_axis
+    restorer = Restorer(prepared, plan.targets, axis, maps, observer)
+    slid = window.slide(prepared.array, lambda done: tell(done, window.tiling.count))
+    for start, rows in refined(slid, prepared, plan.targets, axis) if crf else slid:
+        restorer.push(start, rows)
+    return restorer.finish(), {"windows": window.tiling.count, "windows_skipped": window.skipped[0]}
 
 
 def predict_classes(
@@ -169,6 +173,10 @@ def engine_of(model: Model | Plan, network: nn.Module | Engine | None = None) ->
     return open_engine(network, exclusive=plan.targets.exclusive)
 
 
+def _prepared(model: Model | Plan, case: Case, *, mirror: bool) -> Prepared:
+    return prepare(case, model.preparation) if isinstance(model, Plan) else prepare_stage(model, case, mirror=mirror)
+
+
 @contextlib.contextmanager
 def _features(engine: Engine, *, asked: bool) -> Iterator[Callable[[], NDArray[np.float32]]]:
     """Listen to the deepest layer, and give a function that returns its pooled answer; empty where nothing listens."""
@@ -186,7 +194,8 @@ def _features(engine: Engine, *, asked: bool) -> Iterator[Callable[[], NDArray[n
 
 
 @contextlib.contextmanager
-def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    """Write into `seconds` under `name` how long the block took."""
     start = time.monotonic()
     yield
     seconds[name] = round(time.monotonic() - start, 3)

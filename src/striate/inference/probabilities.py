@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from striate.core.errors import UsageError
 from striate.core.image import Image
 from striate.core.targets import Targets
 from striate.data.prepare import Prepared
@@ -39,10 +41,9 @@ class ProbabilityWriter:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._names = file_names(targets)
         self._streams: dict[str, IO[bytes]] = {}
+        self._frame: tuple[Prepared, list[int]] | None = None
 
     def __enter__(self) -> ProbabilityWriter:
-        for name in self.targets.names:
-            self._streams[name] = self._raw(name).open("wb")
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -50,16 +51,24 @@ class ProbabilityWriter:
             stream.close()
             self._raw(name).unlink(missing_ok=True)
 
+    def begin(self, prepared: Prepared, axis: int) -> None:
+        """Get ready for rows along `axis` of the cropped grid; of the images nothing is kept."""
+        shape = prepared.cropped.shape
+        order = [axis, *(a for a in range(len(shape)) if a != axis)]
+        self._frame = replace(prepared, array=np.zeros(0, np.float32), classes=None), order
+        self._streams = {name: self._raw(name).open("wb") for name in self.targets.names}
+
     def push(self, target: int, rows: NDArray[np.float32]) -> None:
         """Append restored rows (rows, *other axes) of one target; rows come in order."""
         name = self.targets.names[target]
         self._streams[name].write(np.ascontiguousarray(rows, dtype=np.float16).data)
 
-    def finish(self, prepared: Prepared, axis: int) -> dict[str, Path]:
-        """Write the images and return their paths by name of target; `axis` is the one along which rows came."""
+    def finish(self) -> dict[str, Path]:
+        """Write the images, once all rows have come, and return their paths by name of target."""
+        if self._frame is None:
+            raise UsageError(f"probabilities of case {self.case}: no rows came; predict the case first.")
+        (prepared, order), written = self._frame, {}
         shape = prepared.cropped.shape
-        order = [axis, *(a for a in range(len(shape)) if a != axis)]
-        written = {}
         for name, stream in self._streams.items():
             stream.close()
             rows = np.fromfile(self._raw(name), dtype=np.float16).reshape([shape[a] for a in order])

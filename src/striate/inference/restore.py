@@ -89,6 +89,8 @@ class Restorer:
     ) -> None:
         self.prepared, self.targets, self.axis = prepared, targets, axis
         self.writer, self.observer = writer, observer
+        if writer is not None:
+            writer.begin(prepared, axis)
         if observer is not None:
             observer.begin(axis)
         before, after = prepared.grid.shape, prepared.cropped.shape

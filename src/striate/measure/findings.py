@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from striate.core.caution import Caution
@@ -30,6 +31,8 @@ from striate.measure.volume import volume_ml
 T = TypeVar("T")
 
 KIND, VERSION = "striate-findings", 2
+SLAB_VOXELS = 1 << 20
+"""Voxels whose indices are held at one time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +158,7 @@ def _label_findings(label: LabelMap, targets: Targets, name: str) -> LabelFindin
     if box is None:
         return LabelFindings(Quantity(0.0), Quantity(0))
     numbers, count = components(mask[box])
-    voxels = np.bincount(numbers.ravel(), minlength=count + 1)[1:]
-    inside = np.nonzero(numbers)
-    which = numbers[inside]
-    centres = np.stack([np.bincount(which, weights=axis, minlength=count + 1)[1:] / voxels for axis in inside], axis=1)
+    voxels, centres = _sizes_and_centres(numbers, count)
     grid, dims = label.grid, label.array.ndim
     spacing_mm, voxel_ml = grid.spacing_mm, volume_ml(1, grid)
     first = [o.start for o in box]
@@ -181,3 +181,17 @@ def _label_findings(label: LabelMap, targets: Targets, name: str) -> LabelFindin
         )
     lesions.sort(key=lambda lesion: (-lesion.voxels, lesion.bbox))
     return LabelFindings(Quantity(volume_ml(int(voxels.sum()), grid)), Quantity(count), tuple(lesions))
+
+
+def _sizes_and_centres(numbers: NDArray[np.int32], count: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the voxels of each component, (count,), and its centre in voxels, (count, axes); slab by slab."""
+    voxels, sums = np.zeros(count + 1, np.int64), np.zeros((numbers.ndim, count + 1))
+    rows = max(1, max(SLAB_VOXELS, 8 * count) * len(numbers) // numbers.size)
+    for start in range(0, len(numbers), rows):
+        slab = numbers[start : start + rows]
+        inside = np.nonzero(slab)
+        which = slab[inside]
+        voxels += np.bincount(which, minlength=count + 1)
+        for axis, places in enumerate(inside):
+            sums[axis] += np.bincount(which, weights=places + (start if axis == 0 else 0), minlength=count + 1)
+    return voxels[1:], (sums[:, 1:] / voxels[1:]).T

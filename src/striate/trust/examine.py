@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from striate.core.case import Case
 from striate.core.image import LabelMap
-from striate.data.prepare import Prepared, prepare
+from striate.data.prepare import Prepared
+from striate.inference.cascade import prepare_stage
 from striate.inference.engines import Engine
-from striate.inference.predict import predict_case
+from striate.inference.predict import predict_case, timed
 from striate.inference.prediction import Prediction
+from striate.inference.probabilities import ProbabilityWriter
 from striate.model.model import Model
 from striate.trust.collect import collect
 from striate.trust.evidence import CaseEvidence
@@ -27,11 +27,11 @@ def examine(
     case: Case,
     *,
     engine: Engine | None = None,
+    first: Engine | None = None,
     truth: LabelMap | None = None,
     tta: bool = False,
     crf: bool = False,
     exact: bool = False,
-    save_probabilities: Path | None = None,
     prepared: Prepared | None = None,
     tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[Prediction, CaseEvidence]:
@@ -39,13 +39,15 @@ def examine(
 
     Parameters
     ----------
+    first
+        Engine of a cascade's first stage (`striate.inference.cascade`).
     truth
         True label map on the grid of the files, where it is known.
     prepared
         The case as the network sees it, where it is prepared already.
     exact
         Predict as nnU-Net does (`striate.inference.exact`); the evidence is then of the images alone.
-    model, case, engine, tta, crf, save_probabilities, tell
+    model, case, engine, tta, crf, tell
         See `striate.inference.predict.predict_case`.
 
     Raises
@@ -55,27 +57,61 @@ def examine(
     ModelError
         When their number of channels is not the model's.
     """
-    start = time.monotonic()
-    ready = prepare(case, model.plan.preparation) if prepared is None else prepared
-    preparing = time.monotonic()
-    facts = image_facts(ready, model.plan.task.channels)
-    measured = time.monotonic()
+    spent: dict[str, float] = {}
+    with timed(spent, "prepare"):
+        ready = prepared
+        if ready is None:
+            ready = prepare_stage(model, case, first=first, mirror=tta or exact, exact=exact)
+    with timed(spent, "facts"):
+        facts = image_facts(ready, model.plan.task.channels)
+    prediction = answer(model, case, ready, engine=engine, truth=truth, tta=tta, crf=crf, exact=exact, tell=tell)
+    with timed(spent, "judge"):
+        evidence = weigh(prediction, facts, truth)
+    return replace(
+        prediction, facts={**prediction.facts, "seconds": {**prediction.facts["seconds"], **spent}}
+    ), evidence
+
+
+def answer(
+    model: Model,
+    case: Case,
+    prepared: Prepared,
+    *,
+    engine: Engine | None = None,
+    truth: LabelMap | None = None,
+    tta: bool = False,
+    crf: bool = False,
+    exact: bool = False,
+    maps: ProbabilityWriter | None = None,
+    tell: Callable[[int, int], None] = lambda done, total: None,
+) -> Prediction:
+    """Predict a prepared case, observed so that it can be weighed; parameters as of `examine`.
+
+    `maps` gets the probabilities; whoever made it lets it write them. Not looked at with `exact`.
+    """
     if exact:
         from striate.inference.exact import predict_exact
 
-        prediction = predict_exact(model, case, prepared=ready, tell=tell)
-        seconds = {**prediction.facts["seconds"], "prepare": round(measured - start, 3)}
-        seen = CaseEvidence(case.name, case.subject, {}, np.zeros(0, np.float32), facts)
-        return replace(prediction, facts={**prediction.facts, "seconds": seconds}), seen
-    prediction = predict_case(
-        model, case, network=engine, tta=tta, crf=crf, save_probabilities=save_probabilities, tell=tell,
-        prepared=ready, observe=True, truth=truth,
-    )  # fmt: skip
-    collecting = time.monotonic()
-    evidence = collect(prediction, truth, facts=facts)
-    spent: dict[str, Any] = {
-        **prediction.facts["seconds"],
-        "prepare": round(preparing - start, 3),
-        "judge": round(measured - preparing + time.monotonic() - collecting, 3),
-    }
-    return replace(prediction, facts={**prediction.facts, "seconds": spent}), evidence
+        return predict_exact(model, case, prepared=prepared, tell=tell)
+    return predict_case(
+        model,
+        case,
+        network=engine,
+        tta=tta,
+        crf=crf,
+        maps=maps,
+        tell=tell,
+        prepared=prepared,
+        observe=True,
+        truth=truth,
+    )
+
+
+def weigh(
+    prediction: Prediction, facts: Mapping[str, Mapping[str, Any]], truth: LabelMap | None = None
+) -> CaseEvidence:
+    """Return the evidence of an answer and of the `facts` of its image; of these alone where nothing was observed."""
+    if prediction.observed is None:
+        case = prediction.case
+        return CaseEvidence(case.name, case.subject, {}, np.zeros(0, np.float32), facts)
+    return collect(prediction, truth, facts=facts)

@@ -20,7 +20,7 @@ from striate.model.model import Model
 from striate.trust.intervals import COVERAGE, Intervals
 from striate.trust.trust import Trust
 from striate.workflows.held_out import HeldOut
-from striate.workflows.predict import PANELS
+from striate.workflows.predict_masks import PANELS
 from striate.workflows.unseen import check_cases, check_labels, unseen
 
 

@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from striate.core.case import Case
-from striate.core.errors import DataError, UsageError
-from striate.core.files import filling, hash_file
-from striate.core.image import Image, LabelMap
-from striate.core.machine import memory_available_bytes, peak_rss_bytes, show_bytes
+from striate.core.errors import UsageError
 from striate.core.progress import Progress, Silent
-from striate.core.record import Record, Stopwatch
-from striate.inference.engines.choose import AUTO, Chosen, choose, macs_of
-from striate.inference.engines.uncertainty import check_way, made_by, open_uncertain, way_of
-from striate.inference.inputs import check_headers, gather
-from striate.inference.memory import check_memory
+from striate.core.record import Stopwatch
+from striate.inference.engines.choose import AUTO
+from striate.inference.engines.uncertainty import way_of
+from striate.inference.inputs import gather
 from striate.inference.prediction import Prediction
-from striate.io.read import extension, read_label
-from striate.io.write import write_image, write_label
-from striate.measure.finding import CaseFindings
-from striate.measure.findings import Findings
-from striate.model.model import PLAN, Model
-from striate.reporting.panel import write_case_panel
-from striate.trust.error_probability import error_probability
-from striate.trust.examine import examine
-from striate.workflows.judge import Judge
+from striate.model.model import Model
+from striate.workflows.predict_masks import predict_masks
 
 if TYPE_CHECKING:
     from striate.inference.whole import WholePrediction
-
-PANELS = 12
-"""Panels are written for this many cases; a report of more would not be looked at."""
-LOSSY = {".jpg": ".png", ".jpeg": ".png"}
 
 
 def predict(
@@ -82,7 +65,8 @@ def predict(
         Give the masks that nnU-Net itself would (`striate.inference.exact`), for a model that was imported from it. No
         probabilities are kept, so that nothing which needs them can be asked for or told.
     engine
-        ``auto``, ``torch`` or ``openvino`` (`striate.inference.engines.choose`); which one it was, and why, is in the record.
+        ``auto`` or one of `striate.inference.engines.ENGINES` (`striate.inference.engines.choose`); which one it was, and why,
+        is in the record.
     progress
         Who listens; by default nobody.
 
@@ -148,111 +132,3 @@ def _refuse_beside_exact(model: Model, asked: Mapping[str, Any]) -> None:
 
 def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
-
-
-def predict_masks(
-    model: Model, cases: list[Case], out: Path, options: dict[str, Any], progress: Progress, watch: Stopwatch
-) -> list[Prediction]:
-    """Predict the masks of all cases and write them with their findings; see `predict`."""
-    way, crf, exact = str(options["uncertainty"]), bool(options["crf"]), bool(options["exact"])
-    _announce(model, cases, progress, tta=way == "tta" or exact, crf=crf, exact=exact)
-    found, findings = list[Prediction](), list[CaseFindings]()
-    with filling(out) as folder, progress.bar("predict", len(cases)) as bar:
-        others = [Model.open(path) for path in options["ensemble"]]
-        chosen = None if exact else _engine(model, cases, way, others, str(options["engine"]), progress)
-        judge = Judge(model, {"exact": True} if exact else made_by(way, crf=crf, others=others), progress)
-        engine = chosen.engine if chosen else None
-        maps_in = folder / "probabilities" if options["save_probabilities"] else None
-        for index, case in enumerate(cases):
-            prediction, evidence = examine(
-                model, case, engine=engine, tta=way == "tta", crf=crf, exact=exact, save_probabilities=maps_in,
-                tell=lambda done, total, i=index, c=case: bar.update(i + done / total, case=c.name),  # type: ignore[misc]
-            )  # fmt: skip
-            judged = judge.findings(prediction, evidence)
-            for caution in judged.warnings:
-                progress.warn(caution.message)
-            findings.append(judged)
-            mask = _store(prediction, folder, model, panel=index < PANELS)
-            if options["save_uncertainty"]:
-                wrong = Image(error_probability(prediction, judge.trust)[None], prediction.label.affine)
-                write_image(
-                    folder / "uncertainty" / f"{case.name}{'.nii.gz' if wrong.array.ndim == 4 else '.npz'}", wrong
-                )
-            maps = {name: out / path.relative_to(folder) for name, path in prediction.probabilities.items()}
-            found.append(replace(prediction.stored(out / mask.name, maps), observed=None, warnings=judged.warnings))
-        Findings(tuple(findings)).write(folder)
-        _record(options, model, found, folder, watch, judge.limits, chosen).write(folder / "record.json")
-    return found
-
-
-def _engine(model: Model, cases: list[Case], way: str, others: list[Model], name: str, progress: Progress) -> Chosen:
-    """Return what computes the network, or networks."""
-    if way not in ("none", "tta"):
-        if name not in (AUTO, "torch"):
-            raise UsageError(f"--engine {name}: --uncertainty {way} is computed by torch; leave one of them away.")
-        return Chosen(open_uncertain(model, way, others), f"--uncertainty {way} is computed by it", {})
-    check_way(model, way, others)
-    copies = 2 ** len(model.plan.inference.mirror_axes) if way == "tta" else 1
-    grids = [check_headers(case, len(model.plan.preparation.spacing_mm))[0] for case in cases]
-    return choose(model, cases[0], name, macs=lambda: copies * macs_of(model, grids), tell=progress.note)
-
-
-def _announce(model: Model, cases: list[Case], progress: Progress, *, tta: bool, crf: bool, exact: bool) -> None:
-    """Check all headers and the memory before anything is computed, and say what is about to happen."""
-    plan, needed = model.plan, 0
-    for case in cases:
-        grid, channels = check_headers(case, len(plan.preparation.spacing_mm))
-        where = model.folder / PLAN
-        name = f"case {case.name}"
-        needed = max(needed, check_memory(plan, grid, channels, model.facts, name, where, crf=crf, exact=exact))
-    copies = f", {2 ** len(plan.inference.mirror_axes)} mirrored copies" if tta and plan.inference.mirror_axes else ""
-    progress.note(
-        f"{len(cases)} case{'s' if len(cases) > 1 else ''}, labels {', '.join(plan.targets.names)}{copies};"
-        f" memory: about {show_bytes(needed)} needed, {show_bytes(memory_available_bytes())} free"
-    )
-
-
-def _store(prediction: Prediction, folder: Path, model: Model, *, panel: bool) -> Path:
-    """Write the mask of one case, and its panel; return the mask's path."""
-    case, task = prediction.case, model.plan.task
-    ending = extension(next(iter(case.channels.values()))) or ".nii.gz"
-    path = folder / f"{case.name}{LOSSY.get(ending, ending)}"
-    write_label(path, prediction.label)
-    if panel:
-        where = folder / "panels" / f"{case.name}.npz"
-        write_case_panel(where, case, prediction.label, prediction.targets, _truth(prediction), task.label_names)
-    return path
-
-
-def _truth(prediction: Prediction) -> LabelMap | None:
-    """Return the truth of a case, to be shown beside its prediction; None where there is none that fits."""
-    if prediction.case.label is None:
-        return None
-    try:
-        truth = read_label(prediction.case.label)
-    except DataError:
-        return None
-    return truth if truth.grid.matches(prediction.label.grid) else None
-
-
-def _record(
-    options: dict[str, object],
-    model: Model,
-    found: list[Prediction],
-    folder: Path,
-    watch: Stopwatch,
-    limits: Sequence[str],
-    chosen: Chosen | None,
-) -> Record:
-    read = {f"{p.case.name}/{name}": hash_file(path) for p in found for name, path in p.case.channels.items()}
-    written = {str(p.relative_to(folder)): hash_file(p) for p in sorted(folder.rglob("*")) if p.is_file()}
-    facts = {
-        "peak_rss_bytes": peak_rss_bytes(), "weights_sha256": model.facts.get("weights_sha256"),
-        "limits": list(limits),
-        **({"engine": chosen.to_dict()} if chosen else {}),
-        "cases": {p.case.name: p.facts for p in found},
-        **({"regions": model.plan.task.regions} if model.plan.task.regions else {}),
-    }  # fmt: skip
-    warnings = [caution.message for p in found for caution in p.warnings]
-    record = Record("predict", options=options, inputs=read, outputs=written, facts=facts, warnings=warnings)
-    return replace(record, **watch.fields())

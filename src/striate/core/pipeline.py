@@ -1,0 +1,82 @@
+"""`pipelined`: the steps of many items, in turn or with those of neighbours at one time; the results are the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Read = TypeVar("Read")
+Seen = TypeVar("Seen")
+Made = TypeVar("Made")
+Kept = TypeVar("Kept")
+
+
+def pipelined(
+    items: Sequence[Item],
+    read: Callable[[Item], Read],
+    look: Callable[[Read], Seen],
+    compute: Callable[[Item, Read], Made],
+    write: Callable[[Item, Made, Seen], Kept],
+    *,
+    together: bool = True,
+) -> Generator[Kept, None, None]:
+    """Yield what `write` returns of each item, in the order of the items.
+
+    Parameters
+    ----------
+    items
+        What is worked on.
+    read
+        Gets an item ready.
+    look
+        Learns something of what was read that only `write` needs.
+    compute
+        Always runs in the thread of the caller, one item at a time.
+    write
+        Puts the result away.
+    together
+        While one item is computed, it is looked at and the next one is read in a second thread, and the one before is
+        written in a third: three items are held at most. False: one step after the other, one item at a time.
+
+    Raises
+    ------
+    Exception
+        Whatever a step raises, when it is that item's turn: what came before is yielded first. No thread is left then, nor
+        after an interruption, nor once the iterator is closed.
+    """
+    if not together:
+        for item in items:
+            ready = read(item)
+            seen = look(ready)
+            made = compute(item, ready)
+            del ready
+            kept = write(item, made, seen)
+            del made, seen
+            yield kept
+        return
+    ahead, behind = (ThreadPoolExecutor(1, f"striate-{name}") for name in ("ahead", "behind"))
+    writing: Future[Kept] | None = None
+    try:
+        reading = ahead.submit(read, items[0]) if items else None
+        for index, item in enumerate(items):
+            try:
+                ready = reading.result()  # type: ignore[union-attr]
+                looking = ahead.submit(look, ready)
+                reading = ahead.submit(read, items[index + 1]) if index + 1 < len(items) else None
+                made = compute(item, ready)
+                del ready
+            except Exception:
+                if writing is not None:
+                    yield writing.result()
+                raise
+            if writing is not None:
+                yield writing.result()
+            writing = behind.submit(lambda i, m, s: write(i, m, s.result()), item, made, looking)
+            del made, looking
+        if writing is not None:
+            yield writing.result()
+    finally:
+        for crew in (ahead, behind):
+            crew.shutdown(cancel_futures=True)

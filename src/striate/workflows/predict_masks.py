@@ -1,0 +1,252 @@
+"""`predict_masks`: the masks of cases with their findings and a record; see `striate.workflows.predict`.
+
+While the network computes one case, the next one is read and prepared, and the one before is judged and written
+(`striate.core.pipeline`); where memory does not suffice for three cases, one is done after the other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from striate.core.case import Case
+from striate.core.errors import DataError, UsageError
+from striate.core.files import filling, hash_file
+from striate.core.image import Image, LabelMap
+from striate.core.machine import memory_available_bytes, peak_rss_bytes, show_bytes
+from striate.core.pipeline import pipelined
+from striate.core.progress import Progress
+from striate.core.record import Record, Stopwatch
+from striate.data.prepare import Prepared
+from striate.inference.cascade import open_first, prepare_stage
+from striate.inference.engines import Engine
+from striate.inference.engines.choose import AUTO, Chosen, choose, macs_of
+from striate.inference.engines.uncertainty import check_way, made_by, open_uncertain
+from striate.inference.inputs import check_headers
+from striate.inference.memory import check_memory
+from striate.inference.predict import timed
+from striate.inference.prediction import Prediction
+from striate.inference.probabilities import ProbabilityWriter
+from striate.io.read import extension, read_label
+from striate.io.write import write_image, write_label
+from striate.measure.finding import CaseFindings
+from striate.measure.findings import Findings
+from striate.model.model import PLAN, Model
+from striate.reporting.panel import write_case_panel
+from striate.trust.error_probability import error_probability
+from striate.trust.examine import answer, weigh
+from striate.trust.image_facts import Facts, image_facts
+from striate.workflows.judge import Judge
+
+PANELS = 12
+"""Panels are written for this many cases; a report of more would not be looked at."""
+LOSSY = {".jpg": ".png", ".jpeg": ".png"}
+Seconds = dict[str, float]
+
+
+def predict_masks(
+    model: Model, cases: list[Case], out: Path, options: dict[str, Any], progress: Progress, watch: Stopwatch
+) -> list[Prediction]:
+    """Predict the masks of all cases and write them with their findings."""
+    way, crf, exact = str(options["uncertainty"]), bool(options["crf"]), bool(options["exact"])
+    _announce(model, cases, progress, tta=way == "tta" or exact, crf=crf, exact=exact)
+    found, findings = list[Prediction](), list[CaseFindings]()
+    with filling(out) as folder, progress.bar("predict", len(cases)) as bar:
+        others = [Model.open(path) for path in options["ensemble"]]
+        chosen = None if exact else _engine(model, cases, way, others, str(options["engine"]), progress)
+        first = None if exact else _first(model, cases, way, others, str(options["engine"]), progress)
+        judge = Judge(model, {"exact": True} if exact else made_by(way, crf=crf, others=others), progress)
+        order = {case.name: index for index, case in enumerate(cases)}
+        steps = _Steps(
+            model, options, folder, out, judge, chosen.engine if chosen else None, first.engine if first else None,
+            {c.name for c in cases[:PANELS]}, lambda case, done: bar.update(order[case] + done, case=case),
+        )  # fmt: skip
+        together = model.previous is None  # else reading a case computes too
+        work = pipelined(cases, steps.read, steps.look, steps.compute, steps.write, together=together)
+        with contextlib.closing(work) as results:
+            for prediction, judged in results:
+                for caution in judged.warnings:
+                    progress.warn(caution.message)
+                findings.append(judged)
+                found.append(prediction)
+        Findings(tuple(findings)).write(folder)
+        _record(options, model, found, folder, watch, judge.limits, chosen, first).write(folder / "record.json")
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """What is done with each case, and what that needs.
+
+    Attributes
+    ----------
+    model, options, judge
+        As given.
+    engine, first
+        What computes the network, and the first one of a cascade; None where nnU-Net's way is followed.
+    folder, out
+        What is being filled, and what it will be called.
+    panels
+        Names of the cases that get one.
+    tell
+        Is told the name of the case that is computed, and which share of it is done.
+    """
+
+    model: Model
+    options: Mapping[str, Any]
+    folder: Path
+    out: Path
+    judge: Judge
+    engine: Engine | None
+    first: Engine | None
+    panels: set[str]
+    tell: Callable[[str, float], None]
+
+    def read(self, case: Case) -> tuple[Prepared, Seconds]:
+        """Read a case and prepare it; of a cascade, its first stage is computed here."""
+        seconds, exact = Seconds(), bool(self.options["exact"])
+        with timed(seconds, "prepare"):
+            mirror = exact or self.options["uncertainty"] == "tta"
+            return prepare_stage(self.model, case, first=self.first, mirror=mirror, exact=exact), seconds
+
+    def look(self, ready: tuple[Prepared, Seconds]) -> tuple[dict[str, Facts], Seconds]:
+        """Measure what the input gate asks of the images."""
+        prepared, seconds = ready
+        with timed(seconds, "facts"):
+            return image_facts(prepared, self.model.plan.task.channels), seconds
+
+    def compute(self, case: Case, ready: tuple[Prepared, Seconds]) -> tuple[Prediction, ProbabilityWriter | None]:
+        """Let the network answer."""
+        maps = None
+        if self.options["save_probabilities"]:
+            maps = ProbabilityWriter(self.folder / "probabilities", case.name, self.model.plan.targets)
+        prediction = answer(
+            self.model, case, ready[0], engine=self.engine, tta=self.options["uncertainty"] == "tta",
+            crf=self.options["crf"], exact=self.options["exact"], maps=maps,
+            tell=lambda done, total: self.tell(case.name, done / total),
+        )  # fmt: skip
+        return prediction, maps
+
+    def write(
+        self, case: Case, made: tuple[Prediction, ProbabilityWriter | None], seen: tuple[dict[str, Facts], Seconds]
+    ) -> tuple[Prediction, CaseFindings]:
+        """Judge an answer and write its mask, panel and maps; the prediction returned holds no voxels."""
+        (prediction, maps), (facts, seconds) = made, seen
+        with timed(seconds, "judge"):
+            judged = self.judge.findings(prediction, weigh(prediction, facts))
+        with timed(seconds, "write"):
+            path = self._store(prediction)
+            if self.options["save_uncertainty"]:
+                wrong = Image(error_probability(prediction, self.judge.trust)[None], prediction.label.affine)
+                ending = ".nii.gz" if wrong.array.ndim == 4 else ".npz"
+                write_image(self.folder / "uncertainty" / f"{case.name}{ending}", wrong)
+            written = {name: self._later(where) for name, where in (maps.finish() if maps else {}).items()}
+        spent = {"prepare": seconds["prepare"], **prediction.facts["seconds"], **seconds}
+        stored = prediction.stored(self._later(path), written)
+        return replace(
+            stored, observed=None, warnings=judged.warnings, facts={**stored.facts, "seconds": spent}
+        ), judged
+
+    def _later(self, path: Path) -> Path:
+        """Return what a path in the folder being filled will be called."""
+        return self.out / path.relative_to(self.folder)
+
+    def _store(self, prediction: Prediction) -> Path:
+        """Write the mask of one case, and its panel; return the mask's path."""
+        case, task = prediction.case, self.model.plan.task
+        ending = extension(next(iter(case.channels.values()))) or ".nii.gz"
+        path = self.folder / f"{case.name}{LOSSY.get(ending, ending)}"
+        write_label(path, prediction.label)
+        if case.name in self.panels:
+            where = self.folder / "panels" / f"{case.name}.npz"
+            write_case_panel(where, case, prediction.label, prediction.targets, _truth(prediction), task.label_names)
+        return path
+
+
+def _truth(prediction: Prediction) -> LabelMap | None:
+    """Return the truth of a case, to be shown beside its prediction; None where there is none that fits."""
+    if prediction.case.label is None:
+        return None
+    try:
+        truth = read_label(prediction.case.label)
+    except DataError:
+        return None
+    return truth if truth.grid.matches(prediction.label.grid) else None
+
+
+def _engine(model: Model, cases: list[Case], way: str, others: list[Model], name: str, progress: Progress) -> Chosen:
+    """Return what computes the network, or networks."""
+    if way not in ("none", "tta"):
+        if name not in (AUTO, "torch"):
+            raise UsageError(f"--engine {name}: --uncertainty {way} is computed by torch; leave one of them away.")
+        return Chosen(open_uncertain(model, way, others), f"--uncertainty {way} is computed by it", {})
+    check_way(model, way, others)
+    copies = 2 ** len(model.plan.inference.mirror_axes) if way == "tta" else 1
+    grids = [check_headers(case, len(model.plan.preparation.spacing_mm))[0] for case in cases]
+    return choose(model, cases[0], name, macs=lambda: copies * macs_of(model, grids), tell=progress.note)
+
+
+def _first(
+    model: Model, cases: list[Case], way: str, others: list[Model], name: str, progress: Progress
+) -> Chosen | None:
+    """Return what computes the first stage of a cascade; None where there is none."""
+    stage = model.previous
+    if stage is None:
+        return None
+    if others or way not in ("none", "tta"):
+        engine = open_first(model, way, others)
+        return Chosen(engine, f"--uncertainty {way} is computed by it", {}) if engine else None
+    return _engine(stage, cases, "none", [], name, progress)
+
+
+def _announce(model: Model, cases: list[Case], progress: Progress, *, tta: bool, crf: bool, exact: bool) -> None:
+    """Check all headers and the memory before anything is computed, and say what is about to happen."""
+    plan, needed = model.plan, 0
+    stages = (model,) if model.previous is None else (model.previous, model)
+    for case in cases:
+        grid, channels = check_headers(case, len(plan.preparation.spacing_mm))
+        for stage in stages:
+            where, name = stage.folder / PLAN, f"case {case.name}"
+            some = check_memory(stage.plan, grid, channels, stage.facts, name, where, crf=crf, exact=exact)
+            needed = max(needed, some)
+    copies = f", {2 ** len(plan.inference.mirror_axes)} mirrored copies" if tta and plan.inference.mirror_axes else ""
+    progress.note(
+        f"{len(cases)} case{'s' if len(cases) > 1 else ''}, labels {', '.join(plan.targets.names)}{copies};"
+        f" memory: about {show_bytes(needed)} needed, {show_bytes(memory_available_bytes())} free"
+    )
+
+
+def _record(
+    options: dict[str, object],
+    model: Model,
+    found: list[Prediction],
+    folder: Path,
+    watch: Stopwatch,
+    limits: Sequence[str],
+    chosen: Chosen | None,
+    first: Chosen | None,
+) -> Record:
+    read = {f"{p.case.name}/{name}": hash_file(path) for p in found for name, path in p.case.channels.items()}
+    written = {str(p.relative_to(folder)): hash_file(p) for p in sorted(folder.rglob("*")) if p.is_file()}
+    facts = {
+        "peak_rss_bytes": peak_rss_bytes(), "weights_sha256": model.facts.get("weights_sha256"),
+        "limits": list(limits),
+        **({"engine": chosen.to_dict()} if chosen else {}),
+        **_of_first(model, first),
+        "cases": {p.case.name: p.facts for p in found},
+        **({"regions": model.plan.task.regions} if model.plan.task.regions else {}),
+    }  # fmt: skip
+    warnings = [caution.message for p in found for caution in p.warnings]
+    record = Record("predict", options=options, inputs=read, outputs=written, facts=facts, warnings=warnings)
+    return replace(record, **watch.fields())
+
+
+def _of_first(model: Model, first: Chosen | None) -> dict[str, Any]:
+    """Return the facts of a cascade's first stage."""
+    if model.previous is None:
+        return {}
+    known = {"weights_sha256": model.previous.facts.get("weights_sha256")}
+    return {"first_stage": {**known, **({"engine": first.to_dict()} if first else {})}}

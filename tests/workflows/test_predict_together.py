@@ -1,0 +1,124 @@
+"""Neighbouring cases at one time: the same files as one after the other, warnings in the order of cases, nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from striate import networks
+from striate.core.errors import DataError
+from striate.core.files import hash_file, read_json
+from striate.core.image import Image
+from striate.core.progress import Silent
+from striate.data.prepare import Preparation
+from striate.io.write import write_image
+from striate.model.model import Model
+from striate.planning.plan import Inference, NetworkChoice, Plan, Task, Training
+from striate.workflows import predict_masks
+from striate.workflows.predict import predict
+
+CASES = 4
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    plan = Plan(
+        task=Task(channels=("flair",), label_names={0: "background", 1: "core", 2: "oedema"}),
+        preparation=Preparation(spacing_mm=(1.2,) * 3, normalisation=("zscore_nonzero",), intensities=(None,)),
+        network=NetworkChoice(name="small_unet", spatial_dims=3, options={"features": [4, 8]}),
+        training=Training(patch=(16, 16, 16), batch=1, steps=1),
+        inference=Inference(patch=(16, 16, 16)),
+    )
+    torch.manual_seed(0)
+    network = networks.create("small_unet", spatial_dims=3, in_channels=1, out_channels=3, features=[4, 8])
+    return Model.save(tmp_path_factory.mktemp("models") / "model", plan, network.state_dict(), {}).folder
+
+
+@pytest.fixture
+def scans(tmp_path):
+    for index in range(CASES):
+        array = np.zeros((1, 20 + 6 * index, 18, 14), dtype=np.float32)
+        array[:, 2:-2, 2:-2, 2:-2] = np.random.default_rng(index).normal(100, 20, array[:, 2:-2, 2:-2, 2:-2].shape)
+        array[:, 5, 5, 5 : 6 + index] = np.nan  # each case has a warning of its own
+        path = tmp_path / "in" / f"case{index}.nii.gz"
+        path.parent.mkdir(exist_ok=True)
+        write_image(path, Image(array, np.diag([1.0, 1.0, 1.0, 1.0])))
+    return tmp_path / "in"
+
+
+def _one_by_one(monkeypatch):
+    whole = predict_masks.pipelined
+    monkeypatch.setattr(predict_masks, "pipelined", lambda *steps, together: whole(*steps, together=False))
+
+
+def test_the_files_are_those_of_one_after_the_other(model, scans, tmp_path, monkeypatch):
+    asked = {"save_probabilities": True, "save_uncertainty": True, "engine": "torch"}
+    told = [Silent(), Silent()]
+    together = predict(model, scans, tmp_path / "a", **asked, progress=told[0])
+    _one_by_one(monkeypatch)
+    alone = predict(model, scans, tmp_path / "b", **asked, progress=told[1])
+    files = [
+        sorted(p.relative_to(out) for p in out.rglob("*") if p.is_file()) for out in (tmp_path / "a", tmp_path / "b")
+    ]
+    assert files[0] == files[1] and len(files[0]) == CASES * (1 + 2 + 1 + 1) + 3
+    for name in files[0]:
+        if name.name != "record.json":
+            assert hash_file(tmp_path / "a" / name) == hash_file(tmp_path / "b" / name), name
+    assert [p.case.name for p in together] == [p.case.name for p in alone] == [f"case{i}" for i in range(CASES)]
+    assert told[0].warnings == told[1].warnings
+    assert [text.split(":")[0] for text in told[0].warnings if "not finite" in text] == [
+        f"case case{i}" for i in range(CASES)
+    ]
+    assert together[1].path == tmp_path / "a" / "case1.nii.gz" and together[1].path.exists()
+    assert all(path.exists() for path in together[1].probabilities.values())
+    stages = read_json(tmp_path / "a" / "record.json")["facts"]["cases"]["case1"]["seconds"]
+    assert set(stages) == {"prepare", "facts", "network", "judge", "write"}
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_an_error_of_a_case_is_the_same_sentence_and_leaves_nothing(model, scans, tmp_path, monkeypatch, together):
+    path = scans / "case2.nii.gz"
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) - 900])
+    if not together:
+        _one_by_one(monkeypatch)
+    before, threads = sorted(p.name for p in tmp_path.iterdir()), threading.active_count()
+    with pytest.raises(DataError, match=r"case2\.nii\.gz: .* truncated"):
+        predict(model, scans, tmp_path / "out", engine="torch")
+    assert sorted(p.name for p in tmp_path.iterdir()) == before
+    assert threading.active_count() == threads
+
+
+def test_a_disk_that_fills_up_is_told_and_leaves_nothing(model, scans, tmp_path, monkeypatch):
+    from striate.core.errors import DiskFullError
+
+    def full(path, label):
+        if "case1" in path.name:
+            raise DiskFullError(f"{path}: the disk is full; room for the output is needed.")
+        return write(path, label)
+
+    write = predict_masks.write_label
+    monkeypatch.setattr(predict_masks, "write_label", full)
+    with pytest.raises(DiskFullError, match="the disk is full"):
+        predict(model, scans, tmp_path / "out", engine="torch")
+    assert [p.name for p in tmp_path.iterdir()] == ["in"]
+
+
+def test_an_interruption_leaves_nothing_and_no_thread(model, scans, tmp_path, monkeypatch):
+    answer, threads = predict_masks.answer, threading.active_count()
+
+    def interrupted(model, case, *rest, **more):
+        if case.name == "case2":
+            os.kill(os.getpid(), signal.SIGINT)
+        return answer(model, case, *rest, **more)
+
+    monkeypatch.setattr(predict_masks, "answer", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        predict(model, scans, tmp_path / "out", engine="torch")
+    assert [p.name for p in tmp_path.iterdir()] == ["in"]
+    assert threading.active_count() == threads
