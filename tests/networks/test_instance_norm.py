@@ -6,14 +6,16 @@ import pytest
 import torch
 from torch import nn
 
-from striate.networks.layers.instance_norm import InstanceNorm
+from striate.networks.layers.instance_norm import InstanceNorm, InstanceNorm2d, InstanceNorm3d
 
 
+@pytest.mark.parametrize("grouped", [True, False])
 @pytest.mark.parametrize("shape", [(1, 3, 8, 10), (2, 4, 6, 8, 4), (3, 2, 5, 7, 3)])
-def test_equals_instance_norm_forward_and_backward(shape: tuple[int, ...]) -> None:
+def test_equals_instance_norm_forward_and_backward(shape: tuple[int, ...], grouped: bool) -> None:
     torch.manual_seed(0)
-    kind = nn.InstanceNorm2d if len(shape) == 4 else nn.InstanceNorm3d
-    ours, theirs = InstanceNorm(shape[1], 1e-3).double(), kind(shape[1], eps=1e-3, affine=True).double()
+    kind, own = (nn.InstanceNorm2d, InstanceNorm2d) if len(shape) == 4 else (nn.InstanceNorm3d, InstanceNorm3d)
+    theirs = kind(shape[1], eps=1e-3, affine=True).double()
+    ours = (InstanceNorm(shape[1], 1e-3) if grouped else own(shape[1], eps=1e-3, affine=True)).double()
     with torch.no_grad():
         for parameter in ours.parameters():
             parameter.normal_()
@@ -36,3 +38,22 @@ def test_one_voxel_maps_become_the_shift() -> None:
         norm.bias.copy_(torch.tensor([1.0, -2.0]))
     found = norm(torch.randn(3, 2, 1, 1, 1))
     torch.testing.assert_close(found, norm.bias.view(1, 2, 1, 1, 1).expand(3, 2, 1, 1, 1))
+
+
+@pytest.mark.parametrize("kind", ["2d", "3d"])
+def test_training_keeps_the_layout_in_which_convolutions_are_fast(kind: str) -> None:
+    form, norm = (
+        (torch.channels_last, InstanceNorm2d(4, affine=True))
+        if kind == "2d"
+        else (torch.channels_last_3d, InstanceNorm3d(4, affine=True))
+    )
+    x = torch.randn((2, 4, *[6] * int(kind[0]))).to(memory_format=form)
+    assert norm.train()(x).is_contiguous(memory_format=form)
+
+
+def test_prediction_is_pytorchs_to_the_bit() -> None:
+    torch.manual_seed(0)
+    ours, theirs, x = InstanceNorm3d(4, affine=True), nn.InstanceNorm3d(4, affine=True), torch.randn(2, 4, 5, 6, 7)
+    assert torch.equal(ours.eval()(x), theirs(x))
+    with torch.no_grad():
+        assert torch.equal(ours.train()(x), theirs(x))

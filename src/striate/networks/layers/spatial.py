@@ -9,13 +9,14 @@ from torch import nn
 
 from striate.core.errors import UsageError, expected
 from striate.networks.layers.conv3d import Conv3d
+from striate.networks.layers.instance_norm import InstanceNorm2d, InstanceNorm3d
 
 PerAxis = int | tuple[int, ...]
 """One number for all axes, or one per axis."""
 
 _CONV: dict[int, Any] = {2: nn.Conv2d, 3: Conv3d}
 _TRANSPOSED: dict[int, Any] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
-_INSTANCE_NORM: dict[int, Any] = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
+_INSTANCE_NORM: dict[int, Any] = {2: InstanceNorm2d, 3: InstanceNorm3d}
 _BATCH_NORM: dict[int, Any] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
 
