@@ -14,10 +14,12 @@ from PIL import Image as Picture
 
 from striate import networks
 from striate.cli.main import run
+from striate.cli.train import show_finished
 from striate.data.prepare import Preparation
 from striate.measure.reconstruction import ReconstructionEvaluation
 from striate.model.model import Model
 from striate.planning.plan import Inference, NetworkChoice, Plan, Task, Training
+from striate.workflows.finish import Finished
 
 SIZE = (28, 28)
 NETWORKS = {"classification": ("mlp", {"hidden": [4]}), "reconstruction": ("autoencoder", {"features": [4, 8]})}
@@ -89,6 +91,12 @@ def test_a_class_of_one_subject_is_told_as_a_warning(cohort, tmp_path, capsys, m
 def test_a_comparison_of_nothing_is_refused(cohort, tmp_path, capsys):
     assert run(["compare", str(cohort), "--networks", "", "--out", str(tmp_path / "new")]) == 2
     assert "networks: none is given" in capsys.readouterr().err
+
+
+def test_a_model_that_nothing_was_held_out_for_says_so(tmp_path, capsys):
+    saved = Model.open(model(tmp_path / "run" / "model", "classification"))
+    show_finished(Finished(tmp_path / "run", saved, None, tmp_path / "report.html", 0.0, 2, {}), as_json=False)
+    assert "No case was held out, so nothing is known of how good the model is." in capsys.readouterr().err
 
 
 def test_predict_and_evaluate_reconstructions(cohort, tmp_path, capsys):

@@ -64,6 +64,8 @@ def test_test_cases_and_unlabelled_ones_are_left_out():
     assert hold_out(made, ["A"]) == Split(("c1",), ("c0",))
     with pytest.raises(DataError, match=r"cohort test: 1 cases, none with a label map"):
         hold_out(cohort("A", labelled=False), ["A"])
+    with pytest.raises(DataError, match=r"classes of whole images \(column class\) teach\. See docs"):
+        hold_out(cohort("A", labelled=False), ["A"], truth="label")
 
 
 def test_the_column_counts():

@@ -16,7 +16,7 @@ from PIL import Image as Picture
 
 from striate import networks
 from striate.cli.main import run
-from striate.core.errors import GeometryError, Interrupted, PlanError
+from striate.core.errors import DataError, GeometryError, Interrupted, PlanError
 from striate.core.image import LabelMap
 from striate.core.progress import Silent
 from striate.core.record import Record
@@ -288,6 +288,25 @@ def test_tasks_on_slices_are_planned(tiny_cohort, asked, kind, network):
     assert task.kind == kind and task.unit == "slice" and len(task.classes) == 2
     assert task.classes == (f"no {task.contains}", task.contains) and task.regions == {task.contains: (1,)}
     assert network in networks.names(kind)
+
+
+@pytest.mark.parametrize(("classes", "message"), [
+    (("a", "a"), "all cases have the class 'a'; at least two classes are needed to tell apart"),
+    (("a", "overall"), "a class named 'overall'; this name stands for all classes together"),
+])  # fmt: skip
+def test_classes_that_cannot_be_learned_are_refused_before_anything_is_read(tmp_path, classes, message):
+    rows = "".join(f"s{n},s{n}.png,{name}\n" for n, name in enumerate(classes))
+    for n in range(len(classes)):
+        picture(tmp_path / f"s{n}.png", (), n)
+    (tmp_path / "cohort.csv").write_text(f"subject,image,class\n{rows}")
+    with pytest.raises(DataError, match=message):
+        train(tmp_path / "cohort.csv", out=tmp_path / "run", steps=1)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_region_cannot_be_called_as_all_classes_are(tiny_cohort):
+    with pytest.raises(DataError, match="a class named 'overall'"):
+        whole_task(Cohort.open(tiny_cohort), "contains:overall", ["overall=1"])
 
 
 def test_reconstruction(folders, tmp_path):

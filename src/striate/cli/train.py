@@ -75,6 +75,8 @@ def show_finished(finished: Finished, *, as_json: bool) -> None:
     elif kind != "segmentation":
         show_overall(summary.get("overall", {}))
         show_samples(evaluation.to_dict() if evaluation else {})
+    if evaluation is None:
+        say("No case was held out, so nothing is known of how good the model is.")
     if kind != "segmentation":
         summary = {}
     for label, measures in summary.items():

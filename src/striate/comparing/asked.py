@@ -79,8 +79,10 @@ class Asked(Config):
         given = [n for n in ("holdout", "fold", "folds") if getattr(self, n)]
         if len(given) > 1:
             raise ValueError(f"{' and '.join(given)}: give one of them, each chooses the validation cases")
-        if self.folds == 1 or (self.fold and not re.fullmatch(r"\d+/\d+", self.fold)):
-            raise ValueError(f"folds {self.folds}, fold {self.fold}: at least 2 folds, and a fold as K/N, are needed")
+        if self.folds == 1:
+            raise ValueError("folds 1: at least 2 are needed")
+        if self.fold and not re.fullmatch(r"\d+/\d+", self.fold):
+            raise ValueError(f"fold '{self.fold}': K/N is needed, for instance 1/5")
         return self
 
     @classmethod

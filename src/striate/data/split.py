@@ -234,9 +234,11 @@ def _usable(cohort: Cohort, truth: Truth | None) -> list[Case]:
     usable = [c for c in _with_truth(cohort, truth) if c.subject not in kept]
     if not usable:
         what = {"label": "label map", "class": "class", "image": "image", None: "label map or class"}[truth]
+        known = cohort.labelled or cohort.classified
+        hint = "" if known else "Masks (column label) or classes of whole images (column class) teach. "
         raise DataError(
             expected(f"cohort {cohort.name}", f"{len(cohort.cases)} cases, none with a {what} outside split 'test'",
-                     "truth is needed to learn from", "See docs/how-to/bring-your-data.md."),
+                     "truth is needed to learn from", f"{hint}See docs/how-to/bring-your-data.md."),
         )  # fmt: skip
     return usable
 

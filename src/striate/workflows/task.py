@@ -13,6 +13,7 @@ from striate.data.cohort import Cohort
 from striate.data.derive import region_named
 from striate.data.split import Truth
 from striate.data.time_points import followed, histories
+from striate.measure.classification import OVERALL
 from striate.planning.plan import Task
 
 KINDS: tuple[str, ...] = get_args(TaskKind)
@@ -76,6 +77,13 @@ def whole_task(
         if cohort.labelled:
             hint += " To learn which slices contain a label: --task contains:LABEL"
         raise DataError(expected(f"cohort {cohort.name}", "no case has a class", f"{kind} needs them", hint))
+    if len(cohort.class_names) == 1 and not cohort.multi_label:
+        raise DataError(
+            expected(f"cohort {cohort.name}", f"all cases have the class '{cohort.class_names[0]}'",
+                     "at least two classes are needed to tell apart",
+                     "Add cases of another class, or write 'none' where there is none.")
+        )  # fmt: skip
+    _refuse_overall(cohort.name, cohort.class_names)
     return Task(
         kind=kind,
         channels=cohort.channels,
@@ -103,6 +111,7 @@ def _of_slices(cohort: Cohort, word: str, region: str, regions: Sequence[str] | 
         raise DataError(expected(f"cohort {cohort.name}", "no label maps", "they tell which slices contain something"))
     named = Targets.parse(list(regions), cohort.label_names) if regions else None
     name, values = region_named(region, cohort.label_names, named)
+    _refuse_overall(cohort.name, (name,))
     return Task(
         kind=OF_SLICES[word],
         channels=cohort.channels,
@@ -112,6 +121,15 @@ def _of_slices(cohort: Cohort, word: str, region: str, regions: Sequence[str] | 
         unit="slice",
         contains=name,
     )
+
+
+def _refuse_overall(cohort: str, names: Sequence[str]) -> None:
+    """Refuse before learning what could not be measured after it."""
+    if OVERALL in names:
+        raise DataError(
+            expected(f"cohort {cohort}", f"a class named '{OVERALL}'", "this name stands for all classes together",
+                     "Give the class another one.")
+        )  # fmt: skip
 
 
 def _is_3d(cohort: Cohort) -> bool:

@@ -232,7 +232,9 @@ def _refuse_errors(result: CheckResult, progress: Progress) -> None:
     if errors:
         shown = "".join(f"\n  {sentence}" for sentence in errors[:10])
         more = f"\n  and {len(errors) - 10} more" if len(errors) > 10 else ""
-        raise DataError(f"{result.cohort}: {len(errors)} errors must be mended before training:{shown}{more}")
+        raise DataError(
+            f"{result.cohort}: {len(errors)} error{'' if len(errors) == 1 else 's'} must be mended before training:{shown}{more}"
+        )
 
 
 def _build(run: Run, progress: Progress) -> None:

@@ -169,5 +169,6 @@ def refuse_axes(path: Path, shape: tuple[int, ...], why: str = "") -> FormatErro
     want = why or (
         "one 3D volume (or a 2D picture) is needed; a time series or a stack of channels is not taken for one"
     )
-    hint = "Split it into one file per volume, or, if its last axis holds channels, read it with stack=True."
+    hint = "Split it into one file per volume, or, if its last axis holds channels, name it in a CSV once for each"
+    hint += " (in Python: stack=True)."
     return FormatError(expected(path, f"{len(shape)} axes ({text})", want, hint), path=path)
