@@ -57,7 +57,8 @@ def model(folder: Path, kind) -> str:
     torch.manual_seed(0)
     outputs = plan.task.outputs.out_channels
     network = networks.create(name, spatial_dims=2, out_channels=outputs, **plan.network.options)
-    return str(Model.save(folder, plan, network.state_dict(), {}).folder)
+    usual = {"anomaly": {"mean": [0.5], "std": [0.2], "smoothing_voxels": 1.0}} if kind == "reconstruction" else {}
+    return str(Model.save(folder, plan, network.state_dict(), usual).folder)
 
 
 def reconstructed(told: str) -> dict[str, tuple[float, int]]:

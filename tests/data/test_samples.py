@@ -22,6 +22,7 @@ from striate.data.samples import (
     prepare_samples,
     slices_with,
     truths_of,
+    unfit,
     window_starts,
 )
 
@@ -61,6 +62,15 @@ def test_fit_there_and_back_keeps_the_centre(have, want):
         assert np.array_equal(fit(fit(line, (want,)), (have,)), line)
     else:
         assert np.array_equal(np.diff(fit(line, (want,))), np.ones((1, want - 1), np.float32))
+
+
+@pytest.mark.parametrize(("have", "want"), [((7, 8), (5, 8)), ((4, 9), (9, 4)), ((5, 5), (5, 5)), ((6, 3), (9, 8))])
+def test_unfit_puts_everything_back_where_it_was(have, want):
+    array = np.random.default_rng(0).normal(size=(2, *have)).astype(np.float32)
+    again = unfit(fit(array, want), have)
+    kept = again != 0
+    assert np.array_equal(again[kept], array[kept])
+    assert kept.sum() == 2 * np.prod([min(a, b) for a, b in zip(have, want, strict=True)])
 
 
 def test_a_whole_case(tmp_path):

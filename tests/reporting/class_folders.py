@@ -11,6 +11,7 @@ from report_folders import dump
 from striate.core.record import Record
 from striate.measure.class_table import ClassTable
 from striate.measure.reconstruction import CaseReconstruction, ReconstructionEvaluation, reconstruction_measures
+from striate.reporting.anomaly_panel import Shown, write_anomaly_panel
 from striate.reporting.sample_panel import choose, write_samples, write_triples
 
 CLASSES = ("meningioma", "glioma", "no tumour")
@@ -176,6 +177,12 @@ def make_reconstruction_run(folder: Path) -> Path:
 
 def make_reconstruction_prediction(folder: Path) -> Path:
     write_reconstructions(folder)
+    shown = [
+        Shown(f"P{n:02d}", float(n), f"axial slice {n}", (1.0, 2.0), picture(n % 3, n), 0.8 * picture(n % 3, n),
+              np.abs(picture(n % 3, n)), picture(0, n) > 0.5 if n % 2 else None)
+        for n in range(15)
+    ]  # fmt: skip
+    write_anomaly_panel(folder, shown)
     task = {"kind": "reconstruction", "channels": ["t1"]}
     Record("predict", options={"model": "runs/first/model"}, facts={"task": task}).write(folder / "record.json")
     return folder

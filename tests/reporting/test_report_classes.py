@@ -15,6 +15,7 @@ from class_folders import (
     class_table,
     make_class_prediction,
     make_class_run,
+    make_reconstruction_prediction,
     make_reconstruction_run,
     make_sequence_run,
     picture,
@@ -30,9 +31,9 @@ from striate.reporting.figures.reliability import ReliabilityBin, reliability_di
 from striate.reporting.figures.roc import SQUARE, RocCurve, roc_plot
 from striate.reporting.figures.strips import Strip, strip_plot
 from striate.reporting.folder import Folder
-from striate.reporting.render import render
+from striate.reporting.render import page, render
 from striate.reporting.sample_panel import LONGEST, MOST, Samples, choose, upright, write_samples, write_triples
-from striate.reporting.sections import classes, headline, learning, methods, samples
+from striate.reporting.sections import anomaly, classes, headline, learning, methods, samples
 
 HOSTILE = '<script>alert("1")</script>'
 
@@ -309,3 +310,14 @@ class TestFigures:
     def test_the_characteristic_is_square(self) -> None:
         across, up = SQUARE.at_x(1) - SQUARE.at_x(0), SQUARE.at_y(0) - SQUARE.at_y(1)
         assert across == pytest.approx(up)
+
+
+def test_the_most_unusual_cases_come_first_in_one_scale(tmp_path: Path) -> None:
+    folder = Folder(make_reconstruction_prediction(tmp_path / "prediction"))
+    section = anomaly.make(folder)
+    assert [row["case"] for row in section.data["rows"]] == [f"P{n:02d}" for n in range(14, 2, -1)]
+    assert section.data["hidden"] == 3 and section.data["outlined"]
+    text = page(folder, [section])
+    assert text.count('class="bar"') == 1 and "Unusual is not ill" in text
+    (folder.path / "panels" / "anomaly.npz").write_bytes(b"broken")
+    assert "There are no anomaly maps to show: panels/anomaly.npz" in str(anomaly.make(folder).absent)

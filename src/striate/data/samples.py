@@ -10,7 +10,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -88,10 +88,13 @@ class CaseSamples:
         (N, C, *size) float32, or (N, T, C, *size).
     slices
         For each sample the axial slices that it shows, counted from the lowest of the scan; empty for whole cases.
+    prepared
+        The way back to the files, without the voxels; None for sequences, and where samples come from a store.
     """
 
     images: NDArray[np.float32]
     slices: tuple[tuple[int, ...], ...]
+    prepared: Prepared | None = None
 
 
 def prepare_samples(
@@ -128,9 +131,10 @@ def prepare_samples(
         spacing = (*preparation.spacing_mm[:2], turned.spacing_mm[2])
         preparation = preparation.changed(spacing_mm=spacing)
     prepared = prepare_images(images, preparation, case.name)
+    way = None if form.length else replace(prepared, array=np.empty((0,) * prepared.array.ndim, np.float32))
     if not form.slices:
-        return CaseSamples(fit(prepared.array, form.size)[None], ((),))
-    return _slices(prepared, form)
+        return CaseSamples(fit(prepared.array, form.size)[None], ((),), way)
+    return replace(_slices(prepared, form), prepared=way)
 
 
 def _latest(case: Case, history: Sequence[Case], length: int) -> list[Case]:
@@ -178,6 +182,18 @@ def fit(array: NDArray[np.float32], size: Sequence[int]) -> NDArray[np.float32]:
         missing = max(0, want - have)
         pads.append((missing // 2, missing - missing // 2))
     return np.pad(array[tuple(cut)], pads, mode="edge")
+
+
+def unfit(values: NDArray[np.float32], shape: Sequence[int]) -> NDArray[np.float32]:
+    """Undo `fit`: return (C, *shape) from `values` (C, *size); 0 where `fit` cut off."""
+    whole = np.zeros((len(values), *shape), dtype=np.float32)
+    there, here = [slice(None)], [slice(None)]
+    for have, want in zip(shape, values.shape[1:], strict=True):
+        both = min(have, want)
+        there.append(slice((have - both) // 2, (have - both) // 2 + both))
+        here.append(slice((want - both) // 2, (want - both) // 2 + both))
+    whole[tuple(there)] = values[tuple(here)]
+    return whole
 
 
 def truths_of(case: Case, samples: CaseSamples, form: SampleForm, history: Sequence[Case] = ()) -> NDArray[np.uint8]:

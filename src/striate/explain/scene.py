@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from striate.core.errors import DataError, expected
 from striate.core.image import Image
+from striate.data.back import back
 from striate.data.prepare import Prepared
 from striate.data.resample import resample
 from striate.explain.score import Heard, Score, Tile
@@ -151,11 +152,7 @@ class Scene:
 
     def restore(self, values: NDArray[Any]) -> Image:
         """Return `values` (C, *region) on the grid of the files, interpolated linearly; 0 where the network did not look."""
-        prepared = self.prepared
-        fine = resample(self.placed(values), prepared.cropped.shape, "linear")
-        turned = np.zeros((len(values), *prepared.turned_shape), dtype=np.float32)
-        turned[(slice(None), *prepared.crop)] = fine
-        return Image(np.ascontiguousarray(prepared.reorientation.invert(turned)), prepared.source.affine)
+        return back(self.placed(values), self.prepared)
 
     def placed(self, values: NDArray[Any]) -> NDArray[np.float32]:
         """Return `values` (C, *region) on the working grid (C, *grid); 0 where the network did not look."""

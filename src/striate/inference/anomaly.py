@@ -12,8 +12,9 @@ Form
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,6 +47,27 @@ class Calibration:
     mean: NDArray[np.float64]
     std: NDArray[np.float64]
     smoothing_voxels: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form: ``mean`` and ``std`` per channel, of statistics over all voxels."""
+        numbers = {name: [float(v) for v in getattr(self, name).ravel()] for name in ("mean", "std")}
+        return {**numbers, "smoothing_voxels": self.smoothing_voxels}
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any], dims: int) -> Calibration:
+        """Read the JSON form, for images of so many spatial axes."""
+        shape = (-1, *(1,) * dims)
+        mean, std = (np.array(document[name], dtype=np.float64).reshape(shape) for name in ("mean", "std"))
+        return cls(mean, std, float(document["smoothing_voxels"]))
+
+
+def difference(
+    image: NDArray[np.float32], reconstruction: NDArray[np.float32], smoothing_voxels: float = SMOOTHING_VOXELS
+) -> NDArray[np.float32]:
+    """Return |image - reconstruction| (C, *S), smoothed."""
+    apart = np.abs(image - reconstruction)
+    smooth = ndimage.gaussian_filter(apart, smoothing_voxels, axes=tuple(range(1, apart.ndim)))
+    return np.asarray(smooth, dtype=np.float32)
 
 
 def residual(
@@ -86,9 +108,7 @@ def residual(
     finally:
         network.train(training)
     inside = (slice(None), *(slice(b, b + n) for b, n in zip(before, size, strict=True)))
-    apart = np.abs(image - found[inside])
-    smooth = ndimage.gaussian_filter(apart, smoothing_voxels, axes=tuple(range(1, apart.ndim)))
-    return np.asarray(smooth, dtype=np.float32)
+    return difference(image, found[inside], smoothing_voxels)
 
 
 def calibrate(
@@ -98,7 +118,7 @@ def calibrate(
     *,
     per_place: bool = False,
 ) -> Calibration:
-    """Measure the residuals of training images (C, *S), one at a time.
+    """Measure the residuals of training images (C, *S), one at a time; see `usual`.
 
     Parameters
     ----------
@@ -107,18 +127,41 @@ def calibrate(
     images
         Prepared as for training, and without what is to be found.
     per_place
+        See `usual`.
+
+    Raises
+    ------
+    DataError
+        As `usual`.
+    UsageError
+        As `residual`.
+    """
+    apart = (residual(network, image, smoothing_voxels) for image in images)
+    return usual(apart, smoothing_voxels, per_place=per_place)
+
+
+def usual(
+    residuals: Iterable[NDArray[np.float32]], smoothing_voxels: float = SMOOTHING_VOXELS, *, per_place: bool = False
+) -> Calibration:
+    """Return what residuals are like, from those of training images (C, *S), one at a time.
+
+    Parameters
+    ----------
+    residuals
+        As `residual` or `difference` gives them.
+    smoothing_voxels
+        With which they were smoothed.
+    per_place
         Whether each place has statistics of its own; all images, later ones too, then have one size.
 
     Raises
     ------
     DataError
         When there is no image, or sizes differ with `per_place`.
-    UsageError
-        As `residual`.
     """
     count, total, squares = 0, np.zeros(()), np.zeros(())
-    for image in images:
-        values = residual(network, image, smoothing_voxels).astype(np.float64)
+    for residual_of_one in residuals:
+        values = residual_of_one.astype(np.float64)
         if per_place and count and values.shape != total.shape:
             came = f"images of shapes {total.shape} and {values.shape}"
             raise DataError(expected("anomaly", came, "one size is needed for statistics of each place"))
@@ -149,7 +192,17 @@ def anomaly_map(network: Network, image: NDArray[np.float32], calibration: Calib
     UsageError
         As `residual`.
     """
-    apart = residual(network, image, calibration.smoothing_voxels)
+    return deviation(residual(network, image, calibration.smoothing_voxels), calibration)
+
+
+def deviation(apart: NDArray[np.float32], calibration: Calibration) -> NDArray[np.float32]:
+    """Return how unusual a residual (C, *S) is at each voxel, (*S): the largest z-score of its channels.
+
+    Raises
+    ------
+    DataError
+        When the calibration is of each place and of another size.
+    """
     if calibration.mean.shape[1:] not in (apart.shape[1:], (1,) * (apart.ndim - 1)):
         came = f"an image of shape {apart.shape}"
         raise DataError(expected("anomaly", came, f"{calibration.mean.shape} is needed: statistics are of each place"))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from striate.core.case import Case
+from striate.data.prepare import Prepared
 from striate.data.samples import CaseSamples, SampleForm, SampleStore, prepare_samples
 from striate.data.time_points import histories
 from striate.measure.classification import ClassEvaluation
@@ -38,6 +39,8 @@ class WholePrediction:
     images, reconstructions
         What the network saw (N, C, *size), and what it made of it; reconstructions are None for classes. N is 0 once they
         were let go.
+    prepared
+        The way back to the files, without the voxels; None for sequences, and where samples come from a store.
     """
 
     case: Case
@@ -45,6 +48,7 @@ class WholePrediction:
     slices: tuple[int, ...]
     images: NDArray[np.float32]
     reconstructions: NDArray[np.float32] | None = None
+    prepared: Prepared | None = None
 
     def without_images(self) -> WholePrediction:
         """Return the same, images and reconstructions let go."""
@@ -132,7 +136,7 @@ def _told(plan: Plan, case: Case, samples: CaseSamples, found: NDArray[np.float3
     """Return what the outputs of a network say of a case."""
     images, planes = samples.images, tuple(p[0] for p in samples.slices if p)
     if plan.task.kind == "reconstruction":
-        return WholePrediction(case, np.zeros((len(found), 0), np.float32), planes, images, found)
+        return WholePrediction(case, np.zeros((len(found), 0), np.float32), planes, images, found, samples.prepared)
     chances = probabilities_of(found, exclusive=not plan.task.multi_label)
     if plan.task.kind == "sequence" and plan.task.unit == "case":  # examinations: the last is the case
         return WholePrediction(case, chances[:, -1], (), images[:, -1])

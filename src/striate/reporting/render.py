@@ -143,6 +143,8 @@ def _title(folder: Folder) -> str:
     names = [str(c.get("case")) for c in folder.cases]
     if folder.predictions is not None and folder.task in ("classification", "sequence"):
         names = list(dict.fromkeys(folder.predictions.cases))
+    if folder.task == "reconstruction":
+        names = [str(c.get("case")) for c in folder.evaluation.get("cases") or []]
     count = len(names) or len(folder.panels)
     word = "Reconstruction" if folder.task == "reconstruction" else "Prediction"
     return f"{word} of {what}" + (f" in {count} cases" if count > 1 else f" in {names[0]}" if names else "")

@@ -21,6 +21,7 @@ from striate.training.log import read_rows
 from striate.training.loop import Learned
 from striate.training.run import Run
 from striate.trust.trust import Trust
+from striate.workflows.anomaly import usual_of
 from striate.workflows.encoder import taught_by
 from striate.workflows.material import Material, Measured
 
@@ -68,7 +69,7 @@ def finish(
         return Finished(run.folder, None, None, None, learned.waiting_share, learned.steps, {})
     cohort = Cohort.open(run.cohort)
     facts = _model_facts(run, plan, split, cohort, learned)
-    facts |= _training_images(plan, split, cohort, material)
+    facts |= _training_images(plan, split, cohort, material) | usual_of(plan, run, split, learned.network)
     model = Model.save(run / "model", plan, learned.network.state_dict(), facts)
     evaluation = material.validate(model, progress) if split.validation or plan.task.kind == "segmentation" else None
     if evaluation is not None:

@@ -19,13 +19,14 @@ from striate.inference.inputs import check_headers
 from striate.inference.whole import WholePrediction, form_of, predict_whole
 from striate.model.model import Model
 from striate.planning.plan import Plan
+from striate.workflows.anomaly import Anomalies
 from striate.workflows.whole import class_table, measure_case, names_of, write_gallery, write_reconstructions
 
 
 def predict_whole_cases(
     model: Model, cases: list[Case], out: Path, options: dict[str, Any], progress: Progress, watch: Stopwatch
 ) -> list[WholePrediction]:
-    """Predict all cases and write ``predictions.csv`` (or the measures of reconstructions), pictures and the record.
+    """Predict all cases and write ``predictions.csv`` (or reconstructions' measures and anomaly maps), pictures, the record.
 
     What comes back is without images: they are let go case by case.
 
@@ -49,13 +50,16 @@ def predict_whole_cases(
         return prepare_samples(by_name[name], plan.preparation, form_of(plan).changed(length=0))
 
     with filling(out) as folder:
+        anomalies = Anomalies.of(model, folder, progress) if plan.task.kind == "reconstruction" else None
         with progress.bar("predict", len(cases)) as bar:
             for done, prediction in enumerate(predict_whole(plan, network, cases), start=1):
-                if plan.task.kind == "reconstruction":
+                if anomalies is not None:
                     measured.append(measure_case(prediction))
+                    anomalies.add(prediction)
                 found.append(prediction.without_images())
                 bar.update(done, case=prediction.case.name)
-        if plan.task.kind == "reconstruction":
+        if anomalies is not None:
+            anomalies.finish(progress)
             write_reconstructions(folder, measured, found, plan, network, samples_of)
         else:
             truths = {p.case.name: truths_by_slice(plan, p.case, p.slices, progress) for p in found}

@@ -98,16 +98,17 @@ def tinted(
     return _webp(shown.round().clip(0, 255).astype(np.uint8))
 
 
-def colour_bar(full: float, *, both: bool) -> Markup:
-    """Return the bar over mid-grey, from −`full` (or 0) to `full`, with its numbers."""
+def colour_bar(full: float, *, both: bool, words: str = "") -> Markup:
+    """Return the bar over mid-grey, from −`full` (or 0) to `full`, with its numbers; `words` say what it measures."""
     share = np.linspace(-1.0 if both else 0.0, 1.0, 200, dtype=np.float32)[None].repeat(12, axis=0)
     source = _webp(_coloured(np.full((*share.shape, 3), 70.0, np.float32), share).round().astype(np.uint8))
     high = f"{full:,.0f}" if full >= 1000 else compact(full)
     low = f"−{high}" if both else "0"
-    words = "against and for the prediction" if both else "for the prediction"
+    words = words or ("against and for the prediction" if both else "for the prediction")
+    between = "against · for" if both else "for" if words == "for the prediction" else words
     return Markup(
         '<div class="bar"><img src="{}" alt="colour bar, {} to {}, {}"><p><span>{}</span><span>{}</span><span>{}</span></p></div>'
-    ).format(source, low, high, words, low, "against · for" if both else "for", high)
+    ).format(source, low, high, words, low, between, high)
 
 
 def _coloured(shown: NDArray[np.float32], share: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -10,6 +10,7 @@ from striate.reporting.comparison import Comparison
 from striate.reporting.folder import Folder, Kind
 from striate.reporting.section import Section
 from striate.reporting.sections import (
+    anomaly,
     audit_annotation,
     audit_attacks,
     audit_card,
@@ -56,6 +57,7 @@ SECTIONS: dict[str, Maker] = {
     "panels": panels.make,
     "classes": classes.make,
     "samples": samples.make,
+    "anomaly": anomaly.make,
     "reconstruction": reconstruction.make,
     "measures": measures.make,
     "detection": detection.make,
@@ -118,7 +120,7 @@ def sections_of(task: TaskKind, kind: Kind) -> dict[str, Maker]:
         keys = (*_FIRST, "methods", *early, *trusted, *OF_LEARNING, *late, *_LAST)
     else:
         at_once = tuple(key for key in own if key == "review")
-        followed = ("changes",) if task == "segmentation" else ()
+        followed = ("changes",) if task == "segmentation" else ("anomaly",) if task == "reconstruction" else ()
         keys = (
             "headline",
             *at_once,
