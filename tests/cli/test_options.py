@@ -28,6 +28,12 @@ def cohort(tiny_cohort):
         ({"memory": "lots"}, r"size 'lots': a positive number"),
         ({"dims": 4}, r"dims 4: 2 or 3"),
         ({"seed": -1}, r"seed -1: a number of at least 0"),
+        ({"budget": 10}, r"budget 10: a text is needed, for instance '10m'"),
+        ({"steps": "5"}, r"steps '5': a whole number is needed"),
+        ({"seed": 1.5}, r"seed 1\.5: a whole number is needed"),
+        ({"fraction": "half"}, r"fraction 'half': a number is needed"),
+        ({"holdout": "P1"}, r"holdout 'P1': a list of texts is needed, for instance \['P1'\]"),
+        ({"network": ["unet"]}, r"network \['unet'\]: a text is needed"),
         ({"network": "unett"}, r"unknown network 'unett'\. Did you mean 'unet'\?"),
     ],
 )

@@ -122,9 +122,10 @@ def test_predict_and_evaluate_reconstructions(cohort, tmp_path, capsys):
 
 
 def test_predict_and_evaluate_classes(cohort, tmp_path, capsys):
-    given, out = model(tmp_path / "model", "classification"), tmp_path / "out"
+    given, out = model(tmp_path / "model", "classification"), tmp_path / "out of it"
     assert run(["predict", given, str(cohort), "--out", str(out)]) == 0
     told = capsys.readouterr()
+    assert f"Look at it: striate report '{out}'" in told.err
     assert told.out == "" and re.search(r"case +slice +predicted +left +right", told.err)
     assert all(re.search(rf"p{n} +– +(left|right) +0\.\d+ +0\.\d+", told.err) for n in range(4))
     assert f"4 rows in {out / 'predictions.csv'}" in told.err

@@ -232,6 +232,7 @@ def test_an_unknown_network_is_answered_with_the_nearest() -> None:
     ("given", "match"),
     [
         ({"spatial_dims": 4}, "spatial_dims is 4; 2 or 3 is needed"),
+        ({"spatial_dims": 2.0}, r"spatial_dims is 2\.0; 2 or 3 is needed"),
         ({"in_channels": 0}, "in_channels is 0"),
         ({"out_channels": 1.5}, "out_channels is 1.5"),
         ({"features": (8,)}, "key 'features'"),
@@ -241,3 +242,16 @@ def test_an_unknown_network_is_answered_with_the_nearest() -> None:
 def test_impossible_arguments_are_refused(given: dict[str, Any], match: str) -> None:
     with pytest.raises(UsageError, match=match):
         networks.create("unet", **given)
+
+
+@pytest.mark.parametrize("size", [28, "28", (), (28.0, 28.0), None])
+def test_a_size_is_whole_numbers(size: Any) -> None:
+    with pytest.raises(UsageError, match=r"network mlp: input_size is .*; voxels along each axis are needed"):
+        networks.cost("mlp", size)
+
+
+def test_names_that_are_none() -> None:
+    with pytest.raises(UsageError, match=r"network 5: the name of one is needed\. Known: alexnet"):
+        networks.create(5)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"unknown task 'classificaton'\. Did you mean 'classification'\?"):
+        networks.names("classificaton")

@@ -99,6 +99,14 @@ def test_keys_that_do_not_fit_together_do_not_print_the_whole_plan(edited):
     assert "{" not in str(caught.value) and "key ''" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("text", "came"), [("", "None"), ("x" * 5000, "'xxxx")], ids=["empty", "text"])
+def test_a_file_that_is_no_plan_is_told_in_one_line(tmp_path, text, came):
+    (tmp_path / "plan.yaml").write_text(text)
+    with pytest.raises(PlanError, match=f"it holds {came}.*; keys with their values are needed") as caught:
+        Plan.read(tmp_path / "plan.yaml")
+    assert len(str(caught.value)) < len(str(tmp_path)) + 200
+
+
 def test_several_problems_are_told_at_once(edited):
     path = edited("batch: 2", "batch: 0\n  patience: 3")
     with pytest.raises(PlanError, match=r"training\.batch") as caught:

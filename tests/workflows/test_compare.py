@@ -256,6 +256,8 @@ def test_networks_that_do_not_fit_are_refused_with_those_that_do(pictures, tmp_p
         ({"fractions": [0, 1]}, r"fractions \[0\.0, 1\.0\]: shares above 0"),
         ({"budget": "9m", "steps": 3}, r"budget 9m and steps 3: give one"),
         ({"fold": "1/3", "folds": 3}, r"fold and folds: give one"),
+        ({"fractions": 0.5}, r"fractions 0\.5: a list of numbers is needed"),
+        ({"fractions": ["half"]}, r"fractions \('half',\): a list of numbers is needed"),
         ({"folds": 1}, r"folds 1: at least 2"),
         ({"fold": "1"}, r"fold '1': K/N is needed"),
         ({"sedes": 3}, r"unknown option 'sedes'\. Did you mean 'seeds'\?"),

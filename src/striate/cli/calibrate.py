@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -63,9 +64,11 @@ def _show(found: Calibrated) -> None:
     table(rows, ["label", "Dice", "ECE", "volume held", "count held", "lesion AUROC"])
     n = trust.n_subjects
     say(f"{n} subject{'s' if n != 1 else ''}; each was left out of the fit of what judged it. – : too few to measure.")
+    if "int8" in found.model.facts:
+        say(f"int8: {found.model.facts['int8']['reason']}")
     say(f"Model:  {found.model.folder}")
     say(f"Report: {found.folder / 'report.html'}")
-    say(f"Next:   striate predict {found.folder} IMAGE --out DIR")
+    say(f"Next:   striate predict {quote(str(found.folder))} IMAGE --out DIR")
 
 
 def _number(value: float | None) -> str:

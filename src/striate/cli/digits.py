@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -30,4 +31,4 @@ def command(
         show_json({"cohort": folder, "images": images, "seed": seed})
     else:
         say(f"{images} digits: {folder}")
-        say(f"Next: striate check {folder}")
+        say(f"Next: striate check {quote(str(folder))}")

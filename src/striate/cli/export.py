@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -39,5 +40,5 @@ def command(
         say(
             f"the same label as PyTorch in single precision in {100 * near['same_decision']:.2f} % of the voxels of a window"
         )
-        say(f"Use it: striate predict {out} INPUT --out MASKS; torch is not needed there")
+        say(f"Use it: striate predict {quote(str(out))} INPUT --out MASKS; torch is not needed there")
     return 0

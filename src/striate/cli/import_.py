@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -39,7 +40,11 @@ def command(
     say(
         f"channels {', '.join(task.channels)}; predicts {', '.join(model.plan.targets.names)}; folds {', '.join(folds)}"
     )
+    if first is not None:
+        say(
+            f"cascade: sees the mask of {first.facts['source']}, {first.facts['parameters']:,} parameters, in previous/"
+        )
     if len(folds) > 1:
         say(f"Fold {folds[0]} predicts alone; --exact and --uncertainty ensemble average all.")
-    say(f"Use it: striate predict {out} INPUT --out MASKS; with --exact the masks are those of nnU-Net")
+    say(f"Use it: striate predict {quote(str(out))} INPUT --out MASKS; with --exact the masks are those of nnU-Net")
     return 0

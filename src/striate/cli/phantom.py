@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -41,4 +42,4 @@ def command(
         show_json({"cohort": table, "subjects": subjects, "visits": visits, "seed": seed, "spacing_mm": spacing})
     else:
         say(f"{subjects} phantoms: {table}")
-        say(f"Next: striate check {table.parent}")
+        say(f"Next: striate check {quote(str(table.parent))}")

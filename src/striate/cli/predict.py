@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -99,7 +100,7 @@ def _show_whole(out: Path, *, as_json: bool) -> None:
             return
         show_reconstructions(summary)
     say(f"{show_seconds(record['duration_s'])}, peak memory {show_bytes(record['facts']['peak_rss_bytes'])}")
-    say(f"Look at it: striate report {out}")
+    say(f"Look at it: striate report {quote(str(out))}")
 
 
 def _document(found: list[Any], findings: dict[str, Any], out: Path, record: dict[str, Any]) -> dict[str, Any]:
@@ -135,7 +136,7 @@ def _show(found: list[Any], findings: dict[str, Any], out: Path, record: dict[st
         say(line)
     say(f"{len(found)} mask{'s' if len(found) > 1 else ''}, findings.csv and record.json in {out}")
     say(f"{show_seconds(record['duration_s'])}, peak memory {show_bytes(record['facts']['peak_rss_bytes'])}")
-    say(f"Look at it: striate report {out}")
+    say(f"Look at it: striate report {quote(str(out))}")
 
 
 def _quantity(quantity: dict[str, float], form: str) -> str:

@@ -9,6 +9,7 @@ import typer
 
 from striate.cli.options import AsJson
 from striate.cli.screen import say, show_json
+from striate.core.machine import show_bytes
 
 
 def command(
@@ -24,4 +25,4 @@ def command(
     page = report(folder, out)
     if as_json:
         show_json({"report": str(page), "bytes": page.stat().st_size})
-    say(f"report: {page} ({page.stat().st_size / 1e6:.1f} MB); open it in a browser")
+    say(f"report: {page} ({show_bytes(page.stat().st_size)}); open it in a browser")

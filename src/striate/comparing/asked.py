@@ -100,7 +100,12 @@ class Asked(Config):
             k: tuple(v) if isinstance(v, (list, tuple)) else v for k, v in given.items() if v not in (None, (), [])
         }
         if "fractions" in known:
-            known["fractions"] = tuple(sorted(float(f) for f in known["fractions"]))
+            try:
+                known["fractions"] = tuple(sorted(float(f) for f in known["fractions"]))
+            except (TypeError, ValueError) as error:
+                raise UsageError(
+                    f"fractions {known['fractions']!r}: a list of numbers is needed, for instance [0.1, 0.3, 1.0]"
+                ) from error
         try:
             return cls.parse(known, "compare")
         except PlanError as error:

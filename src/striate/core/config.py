@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from striate.core.errors import PlanError
 from striate.core.names import did_you_mean
 
+LONGEST_VALUE = 80
+"""Characters of a wrong value that a message shows."""
+
 
 class Config(BaseModel):
     """Settings: unknown keys are refused with the nearest known name, values are checked, nothing changes later."""
@@ -48,7 +51,9 @@ def _line(root: type[BaseModel], problem: Any) -> str:
     text = f"{text[:1].lower()}{text[1:].rstrip('.')}."
     if isinstance(problem["input"], dict) and problem["type"] == "value_error":  # several keys do not fit together
         return f"key '{key}': {text}" if key else text
-    return f"key '{key}' is {problem['input']!r}; {text}"
+    came = repr(problem["input"])
+    came = came if len(came) <= LONGEST_VALUE else f"{came[:LONGEST_VALUE]}…"
+    return f"key '{key}' is {came}; {text}" if key else f"it holds {came}; keys with their values are needed."
 
 
 def _fields_at(root: type[BaseModel], path: list[str]) -> list[str]:

@@ -42,6 +42,8 @@ def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:
     UsageError
         When `name` is unknown; the message holds the nearest name and all known ones.
     """
+    if not isinstance(name, str):
+        raise UsageError(f"{kind} {name!r}: the name of one is needed. Known: {', '.join(sorted(table))}.")
     if name not in table:
         raise UsageError(f"unknown {kind} '{name}'. {did_you_mean(name, table)}")
     return table[name]

@@ -8,11 +8,13 @@ To add one, copy a neighbour (`unet.py`), add its line to `NETWORKS`, write ``do
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, get_args
 
 from striate.core.errors import PlanError, UsageError, expected
 from striate.core.names import did_you_mean, lookup
+from striate.core.task_kind import TaskKind
 
 if TYPE_CHECKING:
     from striate.networks.counting import Cost
@@ -53,7 +55,15 @@ __all__ = ["NETWORKS", "cost", "create", "divisor", "load", "names", "refuse_arg
 
 
 def names(task: str | None = None) -> tuple[str, ...]:
-    """Return the names of all networks (of those for one task), sorted."""
+    """Return the names of all networks (of those for one task), sorted.
+
+    Raises
+    ------
+    UsageError
+        When `task` is none that networks are for.
+    """
+    if task is not None:
+        lookup("task", task, dict.fromkeys(get_args(TaskKind)))
     return tuple(n for n in sorted(NETWORKS) if task is None or load(n).task == task)
 
 
@@ -92,7 +102,7 @@ def create(
         When the name or an option is unknown (with the nearest name), or a value is impossible.
     """
     kind = load(name)
-    if spatial_dims not in kind.dims:
+    if not isinstance(spatial_dims, int) or spatial_dims not in kind.dims:
         known = " or ".join(map(str, kind.dims))
         raise UsageError(expected(f"network {name}", f"spatial_dims is {spatial_dims!r}", f"{known} is needed"))
     for key, value in (("in_channels", in_channels), ("out_channels", out_channels)):
@@ -142,7 +152,12 @@ def cost(
 
     from striate.networks.counting import count
 
-    size = tuple(input_size)
+    size = tuple(input_size) if isinstance(input_size, Sequence) and not isinstance(input_size, str) else ()
+    if not size or not all(isinstance(n, Integral) for n in size):
+        raise UsageError(
+            expected(f"network {name}", f"input_size is {input_size!r}", "voxels along each axis are needed",
+                     "Such as (64, 64).")
+        )  # fmt: skip
     with torch.device("meta"):
         network = create(
             name,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from numbers import Integral, Real
+from pathlib import Path
 from typing import Any, TypedDict
 
 from striate import networks
@@ -86,6 +88,7 @@ def checked(options: Options) -> Options:
     for key in options:
         if key not in known:
             raise UsageError(f"unknown option '{key}'. {did_you_mean(key, known)}")
+    _refuse_kinds(options)
     if options.get("budget") and options.get("steps"):
         raise UsageError(
             f"budget {options['budget']} and steps {options['steps']}: give one of them, both set the length."
@@ -114,6 +117,26 @@ def checked(options: Options) -> Options:
         least = f"at least {show_seconds(LEAST_BUDGET_S)} are needed to learn anything"
         raise TimeLimitError(expected("budget", show_seconds(seconds_of(budget)), least))
     return options
+
+
+def _refuse_kinds(options: Options) -> None:
+    """Refuse values of another kind, which only Python can give."""
+    for what, kinds, keys in (
+        ("a text", str, ("budget", "memory", "task", "fold", "network")),
+        ("a folder", (str, Path), ("encoder",)),
+        ("a whole number", Integral, ("steps", "dims", "seed")),
+        ("a number", Real, ("fraction", "adversarial")),
+        ("True or False", bool, ("frozen",)),
+        ("a list of texts", (list, tuple), ("regions", "holdout")),
+    ):
+        for key in keys:
+            value: Any = options.get(key)
+            if value is None or isinstance(value, kinds):
+                continue
+            listed = f"['{value}']" if kinds == (list, tuple) else ""
+            example = {"budget": "'10m'", "memory": "'6G'"}.get(key, listed)
+            hint = f", for instance {example}" if example else ""
+            raise UsageError(f"{key} {value!r}: {what} is needed{hint}.")
 
 
 def budget_of(options: Options, spent_s: float = 0.0) -> Budget:
