@@ -11,16 +11,20 @@ import torch
 from PIL import Image as Picture
 
 from striate import networks
+from striate.cli.main import run
 from striate.core.image import Image, LabelMap
 from striate.data.prepare import Preparation
 from striate.inference.anomaly import Calibration, deviation, difference, score
 from striate.inference.whole import predict_whole
-from striate.io.read import read_image
+from striate.io.read import read_image, read_label
 from striate.io.write import write_image, write_label
+from striate.measure.anomaly import anomaly_measures
+from striate.measure.reconstruction import ReconstructionEvaluation
 from striate.model.model import Model
 from striate.planning.plan import Inference, NetworkChoice, Plan, Task, Training
 from striate.reporting.anomaly_panel import FILE, read_anomaly_panel
 from striate.workflows.anomaly import GREYS_PER_Z
+from striate.workflows.evaluate import evaluate
 from striate.workflows.predict import predict
 from striate.workflows.report import report
 from striate.workflows.train import train
@@ -101,6 +105,33 @@ def test_the_most_unusual_slice_is_shown_with_the_label(scan, tmp_path):
     assert one.image.shape == one.made.shape == one.values.shape == one.mask.shape == SIZE
     page = report(tmp_path / "out").read_text(encoding="utf-8")
     assert "What is unusual" in page and "z-score" in page and "Reconstruction of image in a" in page
+
+
+def test_maps_are_compared_with_masks(scan, tmp_path, capsys):
+    model = model_of(tmp_path / "model", slices=True, facts={"anomaly": KNOWN})
+    predict(model, scan, tmp_path / "out")
+    found = evaluate(tmp_path / "out", scan)
+    values = read_image(tmp_path / "out" / "anomaly" / "a.nii.gz").array[0]
+    mask = read_label(scan / "labelsTr" / "a.nii.gz").array
+    assert found.anomaly == {"a": anomaly_measures(values, mask)} and found.anomaly["a"]["auroc"] is not None
+    assert found.anomaly_summary["auroc"].mean == found.anomaly["a"]["auroc"]
+    found.write(tmp_path / "out" / "evaluation.json")
+    assert ReconstructionEvaluation.read(tmp_path / "out") == found
+    assert "an upper bound" in report(tmp_path / "out").read_text(encoding="utf-8")
+    assert run(["evaluate", str(tmp_path / "out"), str(scan)]) == 0
+    told = capsys.readouterr().err
+    assert "only the masks are read" in told and "voxel AUROC" in told and "upper bound" in told
+
+
+def test_a_mask_on_another_grid_is_left_out(scan, tmp_path, capsys):
+    model = model_of(tmp_path / "model", slices=True, facts={"anomaly": KNOWN})
+    predict(model, scan, tmp_path / "out")
+    write_label(
+        scan / "labelsTr" / "a.nii.gz", LabelMap(np.ones((20, 36, 4), np.uint8), np.diag([-1.0, 1.0, 2.0, 1.0]))
+    )
+    assert run(["evaluate", str(tmp_path / "out"), str(scan)]) == 0
+    told = capsys.readouterr().err
+    assert "lies on another grid" in told and "is not read" in told
 
 
 def pictures(root):

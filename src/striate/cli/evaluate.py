@@ -12,6 +12,7 @@ from striate.cli.options import AsJson
 if TYPE_CHECKING:
     from striate.measure.classification import ClassEvaluation
     from striate.measure.evaluation import Evaluation
+    from striate.measure.reconstruction import ReconstructionEvaluation
 
 HEADS = {
     "dice": "Dice", "iou": "IoU", "hd95_mm": "HD95 mm", "assd_mm": "ASSD mm", "volume_error_ml": "volume error mL",
@@ -60,7 +61,35 @@ def command(
         _show_classes(found)
     else:
         show_reconstructions(found.to_dict()["summary"])
+        _show_anomaly(found)
     return 0
+
+
+def _show_anomaly(found: ReconstructionEvaluation) -> None:
+    """Print how well anomaly maps tell the masks, where there are masks."""
+    from striate.cli.screen import say, table
+
+    if not found.anomaly:
+        return
+    heads = {
+        "auroc": "voxel AUROC",
+        "average_precision": "average precision",
+        "best_dice": "best Dice",
+        "share": "share",
+    }
+    say()
+    rows = [[case, *(_cell(values.get(m)) for m in heads)] for case, values in found.anomaly.items()]
+    if len(rows) <= ROWS_SHOWN:
+        table(rows, ["anomaly map", *heads.values()])
+    of_all = [found.anomaly_summary[m] for m in heads]
+    table(
+        [["mean", *(_cell(s.mean) for s in of_all)], ["95 %", *(_interval(s.low, s.high) for s in of_all)]],
+        [f"{len(rows)} maps", *heads.values()],
+    )
+    say(
+        "best Dice: at the threshold that is best for each case, an upper bound; share: of voxels in the mask, the average"
+    )
+    say("precision of a map that knows nothing")
 
 
 def _show_classes(found: ClassEvaluation) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from scipy import ndimage
 
 from striate.core.errors import DataError, FormatError, GeometryError, expected
 from striate.core.files import read_json, write_json
+from striate.measure.anomaly import MEASURES as OF_MAPS
 from striate.measure.statistics import Summary, summarise
 
 KIND, VERSION = "striate-reconstruction-evaluation", 1
@@ -141,14 +143,35 @@ class ReconstructionEvaluation:
         One per examination.
     summary
         Channel → measure → mean, median, interval of the mean and n.
+    anomaly
+        Case → measure of its anomaly map against its mask (`striate.measure.anomaly`); of the cases that have one.
+    anomaly_summary
+        Measure → mean, median, interval of the mean and n.
     """
 
     cases: tuple[CaseReconstruction, ...]
     summary: Mapping[str, Mapping[str, Summary]] = field(default_factory=dict)
+    anomaly: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    anomaly_summary: Mapping[str, Summary] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, cases: Sequence[CaseReconstruction], *, seed: int = 0) -> ReconstructionEvaluation:
+    def of(
+        cls,
+        cases: Sequence[CaseReconstruction],
+        *,
+        seed: int = 0,
+        anomaly: Mapping[str, Mapping[str, float | None]] = MappingProxyType({}),
+    ) -> ReconstructionEvaluation:
         """Summarise `cases`; intervals over subjects, seeded.
+
+        Parameters
+        ----------
+        cases
+            Each once.
+        seed
+            Of the bootstrap.
+        anomaly
+            Case → measures of its anomaly map.
 
         Raises
         ------
@@ -167,14 +190,25 @@ class ReconstructionEvaluation:
             }
             for channel in dict.fromkeys(name for one in cases for name in one.channels)
         }
-        return cls(tuple(cases), summary)
+        subject = {one.case: one.subject for one in cases}
+        owners = [subject[name] for name in anomaly]
+        maps = {
+            measure: summarise([one.get(measure) for one in anomaly.values()], owners, seed=seed)
+            for measure in (OF_MAPS if anomaly else ())
+        }
+        return cls(tuple(cases), summary, dict(anomaly), maps)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON document."""
+        """Return the JSON document; ``anomaly`` only where maps were compared with masks."""
         summary = {channel: {m: s.to_dict() for m, s in rows.items()} for channel, rows in self.summary.items()}
         cases = [{"case": one.case, **{n: dict(values) for n, values in one.channels.items()}} for one in self.cases]
         subjects = {one.case: one.subject for one in self.cases}
-        return {"kind": KIND, "schema_version": VERSION, "subjects": subjects, "summary": summary, "cases": cases}
+        document = {"kind": KIND, "schema_version": VERSION, "subjects": subjects, "summary": summary, "cases": cases}
+        if self.anomaly:
+            maps = [{"case": case, **values} for case, values in self.anomaly.items()]
+            told = {name: found.to_dict() for name, found in self.anomaly_summary.items()}
+            document["anomaly"] = {"summary": told, "cases": maps}
+        return document
 
     def write(self, path: Path) -> None:
         """Write JSON to a file, or as ``evaluation.json`` into a folder; whole or not at all."""
@@ -200,7 +234,9 @@ class ReconstructionEvaluation:
                 for row in document["cases"]
             )
             summary = {n: {m: Summary(**s) for m, s in rows.items()} for n, rows in document["summary"].items()}
-            return cls(cases, summary)
+            maps = document.get("anomaly") or {"summary": {}, "cases": []}
+            anomaly = {row["case"]: {k: v for k, v in row.items() if k != "case"} for row in maps["cases"]}
+            return cls(cases, summary, anomaly, {name: Summary(**s) for name, s in maps["summary"].items()})
         except (KeyError, TypeError, AttributeError) as error:
             raise FormatError(
                 expected(path, f"not readable as an evaluation ({error!r})", f"schema version {VERSION} is needed"),

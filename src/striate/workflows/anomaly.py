@@ -25,6 +25,7 @@ from striate.inference.anomaly import SMOOTHING_VOXELS, Calibration, deviation, 
 from striate.inference.whole import WholePrediction, through
 from striate.io.read import read_label
 from striate.io.write import write_image
+from striate.measure.anomaly import TABLE
 from striate.model.model import Model
 from striate.planning.plan import Plan
 from striate.reporting.anomaly_panel import Shown, write_anomaly_panel
@@ -35,7 +36,7 @@ MOST = 256
 """Training images, spread evenly, from which it is learned what is usual."""
 GREYS_PER_Z = 10
 """In PNG files, which hold whole numbers: grey 10 is a z-score of 1, 255 one of 25.5 or more."""
-FOLDER, TABLE = "anomaly", "anomaly.csv"
+FOLDER = "anomaly"
 SAID = 5
 """Cases that are named at the end."""
 

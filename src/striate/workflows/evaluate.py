@@ -18,6 +18,7 @@ from striate.measure.finding import CaseFindings
 from striate.measure.findings import Findings
 from striate.measure.lesions import LesionOverlap, LesionRule
 from striate.measure.reconstruction import FILE, KIND, ReconstructionEvaluation
+from striate.workflows.evaluate_anomaly import evaluate_anomalies
 from striate.workflows.evaluate_classes import evaluate_classes, table_of
 
 
@@ -38,7 +39,7 @@ def evaluate(
     predicted
         A label map, a folder of them, or a cohort; or ``predictions.csv`` of a model of classes, or its folder; or
         ``evaluation.json`` of a model that reconstructs, or its folder: measured when it was written, against the images
-        that were read then, so that `truth` is not read.
+        that were read then, so that of `truth` only masks are read, for anomaly maps to be compared with.
     truth
         A label map, a folder of them, or a cohort in any layout; matched by case name unless both are files.
     regions
@@ -70,8 +71,10 @@ def evaluate(
     if table is not None:
         return evaluate_classes(table, Path(truth), seed, progress)
     if measured is not None:
-        progress.note(f"{measured}: measured when the images were reconstructed; {truth} is not read.")
-        return ReconstructionEvaluation.of(ReconstructionEvaluation.read(measured).cases, seed=seed)
+        anomaly = evaluate_anomalies(measured.parent, Path(truth), progress)
+        read = f"of {truth} only the masks are read" if anomaly else f"{truth} is not read"
+        progress.note(f"{measured}: measured when the images were reconstructed; {read}.")
+        return ReconstructionEvaluation.of(ReconstructionEvaluation.read(measured).cases, seed=seed, anomaly=anomaly)
     rule = LesionRule(minimal_overlap, minimal_lesion_ml)
     return evaluate_masks(Path(predicted), Path(truth), regions, rule, seed, progress)
 

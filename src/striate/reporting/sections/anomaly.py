@@ -8,10 +8,16 @@ from striate.core.errors import DataError
 from striate.reporting.anomaly_panel import FILE, read_anomaly_panel
 from striate.reporting.figures.overlay import colour_bar, full_colour, picture
 from striate.reporting.folder import Folder
-from striate.reporting.numbers import fixed
+from striate.reporting.numbers import fixed, interval
 from striate.reporting.section import Section
 
 TITLE = "What is unusual"
+MEASURES = {
+    "auroc": ("Voxel AUROC", 3),
+    "average_precision": ("Average precision", 3),
+    "share": ("Average precision of a map that knows nothing (share of voxels in the mask)", 4),
+    "best_dice": ("Dice at each case's best threshold, an upper bound", 3),
+}
 
 
 def make(folder: Folder) -> Section:
@@ -44,6 +50,23 @@ def make(folder: Folder) -> Section:
         "rows": rows,
         "hidden": total - len(rows),
         "bar": colour_bar(full, both=False, words="z-score"),
+        "measures": _measures(folder),
         "outlined": any(one.mask is not None for one in shown),
     }
     return Section("anomaly", TITLE, data)
+
+
+def _measures(folder: Folder) -> list[dict[str, str]]:
+    """Return how well the maps tell the masks, where `striate evaluate` compared them."""
+    found = folder.evaluation.get("anomaly")
+    summary = found.get("summary") if isinstance(found, dict) else None
+    return [
+        {
+            "name": name,
+            "mean": fixed(one.get("mean"), digits),
+            "interval": interval(one.get("low"), one.get("high"), digits),
+            "n": fixed(one.get("n"), 0),
+        }
+        for key, (name, digits) in MEASURES.items()
+        if (one := (summary or {}).get(key))
+    ]

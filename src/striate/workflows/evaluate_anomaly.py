@@ -1,0 +1,47 @@
+"""`evaluate` for anomaly maps: those that a prediction holds against the masks of a cohort."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from striate.core.errors import DataError
+from striate.core.progress import Progress, each
+from striate.data.cohort import Cohort
+from striate.io.read import read_image, read_label
+from striate.measure.anomaly import TABLE, anomaly_measures
+
+
+def evaluate_anomalies(folder: Path, truth: Path, progress: Progress) -> dict[str, dict[str, float | None]]:
+    """Measure the anomaly maps of `folder` on the cases of `truth` that have a mask; all its labels count as one.
+
+    Nothing where there are no maps, or no masks; a mask on another grid is left out, and that is said.
+
+    Returns
+    -------
+    dict
+        Case → `striate.measure.anomaly.anomaly_measures`.
+    """
+    masks = _masks(truth) if (folder / TABLE).is_file() else {}
+    if not masks:
+        return {}
+    with (folder / TABLE).open(encoding="utf-8", newline="") as stream:
+        maps = {row["case"]: folder / row["map"] for row in csv.DictReader(stream) if row["case"] in masks}
+    found = {}
+    for case, path in each(progress, "evaluate", list(maps.items()), len(maps)):
+        values, mask = read_image(path), read_label(masks[case])
+        if values.grid.matches(mask.grid):
+            found[case] = anomaly_measures(values.array[0], mask.array)
+        else:
+            progress.warn(
+                f"case {case}: the mask {masks[case].name} lies on another grid than the scan; it is left out."
+            )
+    return found
+
+
+def _masks(truth: Path) -> dict[str, Path]:
+    """Return case → label map; nothing where `truth` is no cohort."""
+    try:
+        return {case.name: case.label for case in Cohort.open(truth).labelled if case.label is not None}
+    except DataError:
+        return {}
