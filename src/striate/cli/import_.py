@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from shlex import quote
+from shlex import quote
 from typing import Annotated
 
 import typer

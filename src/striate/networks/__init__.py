@@ -152,7 +152,8 @@ def cost(
 
     from striate.networks.counting import count
 
-    size = tuple(input_size) if isinstance(input_size, Sequence) and not isinstance(input_size, str) else ()
+    given: Any = input_size
+    size = tuple(given) if isinstance(given, Sequence) else ()
     if not size or not all(isinstance(n, Integral) for n in size):
         raise UsageError(
             expected(f"network {name}", f"input_size is {input_size!r}", "voxels along each axis are needed",
