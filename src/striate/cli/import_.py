@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 from shlex import quote
-from shlex import quote
 from typing import Annotated
 
 import typer
@@ -41,10 +40,6 @@ def command(
     say(
         f"channels {', '.join(task.channels)}; predicts {', '.join(model.plan.targets.names)}; folds {', '.join(folds)}"
     )
-    if first is not None:
-        say(
-            f"cascade: sees the mask of {first.facts['source']}, {first.facts['parameters']:,} parameters, in previous/"
-        )
     if len(folds) > 1:
         say(f"Fold {folds[0]} predicts alone; --exact and --uncertainty ensemble average all.")
     say(f"Use it: striate predict {quote(str(out))} INPUT --out MASKS; with --exact the masks are those of nnU-Net")
