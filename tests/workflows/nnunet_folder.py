@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +12,35 @@ import numpy as np
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "nnunet_forward.json").read_text())
 """What dynamic_network_architectures 0.4.4, the package of nnU-Net's networks, answers; its names and shapes of tensors."""
+FIRST = ("encoder.stages.0.0.convs.0.conv.weight", "encoder.stem.convs.0.conv.weight")
+CASCADE = "3d_cascade_fullres"
 NAMES = {"unet": "PlainConvUNet", "residual": "ResidualEncoderUNet"}
 
 
-def weights(tag: str) -> dict[str, Any]:
-    """Return the weights that the golden answers were made with; some appear twice, as in nnU-Net's checkpoints."""
+def weights(tag: str, masks: int = 0) -> dict[str, Any]:
+    """Return the weights that the golden answers were made with.
+
+    With `masks` the first layer has as many input channels more: those of the second stage of a cascade.
+    """
+    shapes = dict(GOLDEN[tag]["names"])
+    for name in FIRST:
+        if name in shapes:
+            filters, channels, *kernel = shapes[name]
+            shapes[name] = [filters, channels + masks, *kernel]
+    return filled(shapes)
+
+
+def filled(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+    """Return tensors whose values follow from their names and shapes; some appear twice, as in nnU-Net's checkpoints."""
     import torch
 
     found = {}
-    for name, shape in GOLDEN[tag]["names"].items():
+    for name, shape in shapes.items():
         k = torch.arange(math.prod(shape), dtype=torch.float64)
         scale = math.prod(shape[1:]) ** 0.5 if len(shape) > 1 else 2
         base = 1.0 if len(shape) == 1 and name.endswith("weight") else 0.0
         values = torch.sin(k * k * 0.7 + sum(map(ord, name)) % 97) / scale + base
-        found[name] = values.reshape(shape).float()
+        found[name] = values.reshape(tuple(shape)).float()
         for part, number in ((".conv.", 0), (".norm.", 1)):
             if part in name:
                 found[name.replace(part, f".all_modules.{number}.")] = found[name]
@@ -88,9 +104,46 @@ def write_results(
     **changes: Any,
 ) -> Path:
     """Write the results folder and return it."""
+    name = "2d" if tag.endswith("2d") else "3d_fullres"
+    return _write(folder, tag, plans(tag, **changes), name, folds, labels, order)
+
+
+def write_cascade(
+    folder: Path,
+    tag: str = "unet_3d",
+    folds: tuple[str, ...] = ("0",),
+    labels: dict[str, Any] | None = None,
+    order: list[int] | None = None,
+    masks: int = 2,
+    low_mm: Sequence[float] = (3.1, 1.7, 2.2),
+    bias: float = -0.3,
+    **changes: Any,
+) -> Path:
+    """Write the results of both stages of a cascade side by side; return the folder of the second.
+
+    `masks` is how many labels there are; `bias` is added to the first logit of both, so that masks are of half the image.
+    """
+    document = plans(tag, **changes)
+    known = document["configurations"]
+    known["3d_lowres"] = {**known["3d_fullres"], "spacing": list(low_mm), "next_stage": CASCADE}
+    known[CASCADE] = {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"}
+    _write(folder, tag, document, "3d_lowres", folds, labels, order, 0, bias)
+    return _write(folder, tag, document, CASCADE, folds, labels, order, masks, bias)
+
+
+def _write(
+    folder: Path,
+    tag: str,
+    document: dict[str, Any],
+    name: str,
+    folds: tuple[str, ...],
+    labels: dict[str, Any] | None,
+    order: list[int] | None,
+    masks: int = 0,
+    bias: float = 0.0,
+) -> Path:
     import torch
 
-    name = "2d" if tag.endswith("2d") else "3d_fullres"
     results = folder / f"nnUNetTrainer__nnUNetPlans__{name}"
     results.mkdir(parents=True)
     dataset = {
@@ -99,10 +152,11 @@ def write_results(
         **({"regions_class_order": order} if order else {}),
     }  # fmt: skip
     (results / "dataset.json").write_text(json.dumps(dataset))
-    (results / "plans.json").write_text(json.dumps(plans(tag, **changes)))
+    (results / "plans.json").write_text(json.dumps(document))
     for index, fold in enumerate(folds):
         (results / f"fold_{fold}").mkdir()
-        given = weights(tag)
+        given = weights(tag, masks)
+        given["decoder.seg_layers.1.bias"][0] += bias
         if index:
             given = {n: t * (1 + 0.1 * index) for n, t in given.items()}
         mirrored = tuple(range(2 if name == "2d" else 3))

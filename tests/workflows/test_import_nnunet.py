@@ -61,6 +61,19 @@ def test_regions_keep_their_order(tmp_path: Path) -> None:
     assert model.facts["nnunet"]["regions_class_order"] == [1, 2, 3]
 
 
+def test_labels_in_lists_of_one_are_labels(tmp_path: Path) -> None:
+    model = import_nnunet(
+        write_results(tmp_path, labels={"background": 0, "edema": [1], "core": [2]}), tmp_path / "model"
+    )
+    assert model.plan.targets.exclusive
+    assert model.plan.task.label_names == {0: "background", 1: "edema", 2: "core"}
+
+
+def test_the_card_says_who_trained(tmp_path: Path) -> None:
+    card = (import_nnunet(write_results(tmp_path), tmp_path / "model").folder / "card.md").read_text()
+    assert "Trained by nnU-Net v2, nnUNetTrainer__nnUNetPlans__3d_fullres; imported by Striate" in card
+
+
 def test_plans_of_the_older_form(tmp_path: Path) -> None:
     results = write_results(tmp_path)
     document = json.loads((results / "plans.json").read_text())
@@ -122,7 +135,6 @@ def test_folders_that_cannot_be_read(tmp_path: Path) -> None:
     [
         ({"architecture": {"network_class_name": "x.SwinUNETR", "arch_kwargs": {}}}, "network SwinUNETR"),
         ({"normalization_schemes": ["Own", "Own"]}, "normalisation Own"),
-        ({"previous_stage": "3d_lowres"}, "cascade"),
         ({"preprocessor_name": "OwnPreprocessor"}, "OwnPreprocessor"),
         ({"resampling_fn_data": "resample_torch_fornnunet"}, "resample_torch_fornnunet"),
     ],

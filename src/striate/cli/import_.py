@@ -29,17 +29,22 @@ def command(
 
     lookup("kind", kind, KINDS)
     model = import_nnunet(results, out, fold=fold, progress=Screen(quiet=as_json))
-    folds, task = list(model.facts["folds"]), model.plan.task
+    folds, task, first = list(model.facts["folds"]), model.plan.task, model.previous
     if as_json:
         show_json({
             "out": out, "source": model.facts["source"], "folds": folds, "network": model.plan.network.name,
             "parameters": model.facts["parameters"], "channels": task.channels, "targets": model.plan.targets.names,
+            **({"first_stage": first.facts["source"]} if first else {}),
         })  # fmt: skip
         return 0
     say(f"{model.facts['source']}: {model.plan.network.name}, {model.facts['parameters']:,} parameters")
     say(
         f"channels {', '.join(task.channels)}; predicts {', '.join(model.plan.targets.names)}; folds {', '.join(folds)}"
     )
+    if first is not None:
+        say(
+            f"cascade: sees the mask of {first.facts['source']}, {first.facts['parameters']:,} parameters, in previous/"
+        )
     if len(folds) > 1:
         say(f"Fold {folds[0]} predicts alone; --exact and --uncertainty ensemble average all.")
     say(f"Use it: striate predict {quote(str(out))} INPUT --out MASKS; with --exact the masks are those of nnU-Net")

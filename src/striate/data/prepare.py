@@ -56,6 +56,9 @@ class Preparation(Config):
         True: to RAS+ first. False: the stored order of axes is kept (only with `rules` ``nnunet``).
     native_axis
         The axis that keeps its voxel size, across the slices of a 2D network (only with `rules` ``nnunet``).
+    axis_order
+        The axes in the order of nnU-Net's arrays: sums are rounded in it when images are resampled (only with `rules`
+        ``nnunet``).
     previous_labels
         Of the second stage of a cascade: the label values of the first stage's mask. Each is a channel more, behind those of
         the images: 1 where the mask has it, else 0 (only with `rules` ``nnunet``).
@@ -68,6 +71,7 @@ class Preparation(Config):
     rules: Literal["striate", "nnunet"] = "striate"
     turned: bool = True
     native_axis: int | None = Field(default=None, ge=0, le=2)
+    axis_order: tuple[int, ...] = (2, 1, 0)
     previous_labels: tuple[PositiveInt, ...] = ()
 
     @model_validator(mode="after")

@@ -5,13 +5,14 @@ voxels that are not 0 in some channel; normalised; resampled by splines of order
 ``round(n · spacing / wanted)`` voxels, without smoothing; where the longest edge of a voxel exceeds three times its
 shortest, and only one axis is that long, slices are resampled by themselves and then taken by the nearest neighbour.
 
-The second stage of a cascade also sees the mask of the first: cut and resampled likewise, a label where its share is half or
-more, the higher one where two are. Voxels of the mask count as inside for ``zscore_inside``.
+The second stage of a cascade also sees the mask of the first, cut likewise: each label's share is resampled linearly, and the
+largest wins (batchgenerators 0.25.5; what lies outside of the body is a label too). Voxels of the mask count as inside for
+``zscore_inside``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -25,7 +26,7 @@ from striate.data.prepare import Intensities, Preparation, Prepared, cut, finite
 from striate.data.resample import resample_classes
 
 ANISOTROPIC = 3.0
-LEAST_STD = 1e-8
+LEAST_STD, OUTSIDE = 1e-8, -1
 
 
 def prepare_as_nnunet(
@@ -59,13 +60,15 @@ def prepare_as_nnunet(
     for channel in channels:
         inside |= channel != 0
     box = bounding_box(inside) if preparation.crop else tuple(slice(0, n) for n in turned.shape)
-    before = None if previous is None else np.ascontiguousarray(reorientation.apply(previous.array)[box])
-    mask = None
-    if "zscore_inside" in preparation.normalisation:
+    mask = before = None
+    if "zscore_inside" in preparation.normalisation or previous is not None:
         from scipy.ndimage import binary_fill_holes
 
         mask = binary_fill_holes(inside)[box]
-        mask = mask if before is None else mask | (before != 0)
+    if mask is not None and previous is not None:
+        before = reorientation.apply(previous.array)[box].astype(np.int16)
+        before[(before == 0) & ~mask] = OUTSIDE
+        mask = before != OUTSIDE
     cropped = cut(turned, box)
     wanted = list(preparation.spacing_mm)
     if preparation.native_axis is not None:
@@ -75,9 +78,9 @@ def prepare_as_nnunet(
     pairs = zip(preparation.normalisation, preparation.intensities, strict=True)
     array = np.empty((len(channels) + len(preparation.previous_labels), *shape), dtype=np.float32)
     for index, (channel, (scheme, intensities)) in enumerate(zip(channels, pairs, strict=True)):
-        array[index] = zoom(_normal(channel[box], scheme, intensities, mask), shape, 3, coarse)
+        array[index] = zoom(_normal(channel[box], scheme, intensities, mask), shape, 3, coarse, preparation.axis_order)
     if before is not None and preparation.previous_labels:
-        resampled = zoom_labels(before, shape, coarse)
+        resampled = zoom_labels(before, shape, coarse, preparation.axis_order)
         for index, value in enumerate(preparation.previous_labels, start=len(channels)):
             array[index] = resampled == value
     grid, classes = scaled(cropped, shape), None
@@ -102,32 +105,67 @@ def apart(spacing_mm: Sequence[float], wanted_mm: Sequence[float]) -> int | None
     return None
 
 
-def zoom(array: NDArray[Any], shape: Sequence[int], order: Literal[1, 3], coarse: int | None) -> NDArray[np.float32]:
-    """Resample (*spatial) to `shape` by splines of `order`, within the range of the values, nearest along `coarse`."""
-    shape = tuple(shape)
-    if array.shape == shape:
+def zoom(
+    array: NDArray[Any],
+    shape: Sequence[int],
+    order: Literal[1, 3],
+    coarse: int | None,
+    axis_order: Sequence[int] = (2, 1, 0),
+) -> NDArray[np.float32]:
+    """Resample (*spatial) to `shape` by splines of `order`, within the range of the values, nearest along `coarse`.
+
+    Sums are rounded as nnU-Net rounds them, whose arrays have the axes in `axis_order`.
+    """
+    if array.shape == tuple(shape):
         return np.asarray(array, dtype=np.float32)
-    values = np.asarray(array, dtype=np.float64)
+
+    def spline(values: NDArray[Any], wanted: tuple[int, ...]) -> NDArray[Any]:
+        return _spline(np.asarray(values, dtype=np.float64), wanted, order)
+
+    return np.asarray(_resampled(array, shape, coarse, axis_order, spline), dtype=np.float32)
+
+
+def zoom_labels(
+    labels: NDArray[Any], shape: Sequence[int], coarse: int | None, axis_order: Sequence[int] = (2, 1, 0)
+) -> NDArray[Any]:
+    """Resample label values (*spatial) to `shape`: the value of the largest linear share wins.
+
+    Of values that are equal the nearest voxel's wins, where it is one of them, else the lowest.
+    """
+    return labels if labels.shape == tuple(shape) else _resampled(labels, shape, coarse, axis_order, _largest)
+
+
+def _resampled(
+    array: NDArray[Any],
+    shape: Sequence[int],
+    coarse: int | None,
+    axis_order: Sequence[int],
+    by: Callable[[NDArray[Any], tuple[int, ...]], NDArray[Any]],
+) -> NDArray[Any]:
+    """Resample `by` a function of values and wanted shape: whole, or where there is a `coarse` axis slice by slice."""
+    values, wanted = array.transpose(axis_order), tuple(shape[a] for a in axis_order)
     if coarse is None:
-        return _spline(values, shape, order).astype(np.float32)
-    across = shape[:coarse] + shape[coarse + 1 :]
-    slices = np.stack([_spline(part, across, order) for part in np.moveaxis(values, coarse, 0)], axis=coarse)
-    return np.asarray(_nearest(slices, shape[coarse], coarse), dtype=np.float32)
+        found = by(values, wanted)
+    else:
+        axis = list(axis_order).index(coarse)
+        across = wanted[:axis] + wanted[axis + 1 :]
+        slices = np.stack([by(part, across) for part in np.moveaxis(values, axis, 0)], axis=axis)
+        found = _nearest(slices, wanted[axis], axis)
+    return found.transpose(np.argsort(axis_order))
 
 
-def zoom_labels(labels: NDArray[Any], shape: Sequence[int], coarse: int | None) -> NDArray[Any]:
-    """Resample label values (*spatial) to `shape`: a value where its linear share is half or more, the highest of several."""
-    shape = tuple(shape)
-    if labels.shape == shape:
-        return labels
-    if coarse is not None:
-        across = shape[:coarse] + shape[coarse + 1 :]
-        slices = np.stack([zoom_labels(part, across, None) for part in np.moveaxis(labels, coarse, 0)], axis=coarse)
-        return _nearest(slices, shape[coarse], coarse)
-    found = np.zeros(shape, dtype=labels.dtype)
+def _largest(labels: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    from scipy import ndimage
+
+    factors = [float(after / before) for after, before in zip(shape, labels.shape, strict=True)]
+    nearest = ndimage.zoom(labels, factors, order=0, mode="nearest", grid_mode=True)
+    found, best, its = np.zeros(shape, dtype=labels.dtype), np.zeros(shape), np.zeros(shape)
     for value in np.unique(labels):
-        if value:
-            found[_spline((labels == value).astype(np.float64), shape, 1) >= 0.5] = value
+        share = _spline((labels == value).astype(np.float64), shape, 1)
+        found[share > best] = value
+        np.maximum(best, share, out=best)
+        np.copyto(its, share, where=nearest == value)
+    np.copyto(found, nearest, where=its == best)
     return found
 
 

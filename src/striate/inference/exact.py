@@ -182,7 +182,7 @@ def restored(plan: Plan, logits: Tensor, prepared: Prepared, order: Sequence[int
     def channel(k: int) -> NDArray[np.float16]:
         if before.shape == after.shape:
             return logits[k].numpy()
-        return zoom(logits[k].numpy(), after.shape, 1, coarse).astype(np.float16)
+        return zoom(logits[k].numpy(), after.shape, 1, coarse, plan.preparation.axis_order).astype(np.float16)
 
     found = np.zeros(after.shape, dtype=np.int64)
     if plan.targets.exclusive:

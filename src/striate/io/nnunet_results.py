@@ -86,6 +86,32 @@ class NnunetResults:
             )  # fmt: skip
         return cls(folder, plans, dataset, configuration, chosen)
 
+    def previous(self, fold: str = "all") -> NnunetResults | None:
+        """Open the first stage of a cascade, whose results lie beside these; None where this is no second stage.
+
+        Raises
+        ------
+        FormatError, UsageError
+            As of `open`; which folder is needed is said.
+        """
+        name = self.settings.get("previous_stage")
+        if not name:
+            return None
+        folder = self.folder.absolute().with_name("__".join([*self.folder.absolute().name.split("__")[:-1], str(name)]))
+        if not folder.is_dir():
+            raise FormatError(
+                expected(self.folder, f"configuration {self.configuration} also sees the masks of {name}, and {folder} is not"
+                         " there", "the results of both stages are needed, side by side as nnU-Net puts them",
+                         f"Copy {folder.name} beside it, or import 3d_fullres instead."), path=folder,
+            )  # fmt: skip
+        found = NnunetResults.open(folder, fold)
+        if found.settings.get("previous_stage"):
+            raise FormatError(
+                expected(folder, f"configuration {name} has a previous stage itself", "a cascade of two stages is needed"),
+                path=folder,
+            )  # fmt: skip
+        return found
+
     @property
     def settings(self) -> dict[str, Any]:
         """The configuration with what it inherits from others.

@@ -64,13 +64,19 @@ def write_card(plan: Plan, facts: Mapping[str, Any]) -> str:
 def _details(plan: Plan, facts: Mapping[str, Any]) -> list[str]:
     choice = plan.network
     parameters = facts.get("parameters") or plan.expected.parameters
-    return [
+    by = f"Striate {facts.get('striate_version', UNKNOWN)} on {facts.get('date', 'a date ' + UNKNOWN)}"
+    lines = [
         f"Network: {choice.name}, {choice.spatial_dims}D"
         + (f", {parameters:,} parameters." if parameters else f", parameters {UNKNOWN}."),
-        f"Trained by Striate {facts.get('striate_version', UNKNOWN)} on {facts.get('date', 'a date ' + UNKNOWN)},"
-        f" {facts.get('steps', UNKNOWN)} steps, seed {plan.training.seed}.",
+        f"Trained by {facts['source']}; imported by {by}." if "source" in facts else
+        f"Trained by {by}, {facts.get('steps', UNKNOWN)} steps, seed {plan.training.seed}.",
         f"Weights SHA-256: {facts.get('weights_sha256', UNKNOWN)}.",
-    ]
+    ]  # fmt: skip
+    if plan.preparation.previous_labels:
+        lines.append(
+            "Second stage of a cascade: it also sees the mask of the model in previous/, which has its own card."
+        )
+    return lines
 
 
 def _use(plan: Plan) -> list[str]:

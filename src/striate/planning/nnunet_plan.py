@@ -58,7 +58,7 @@ def nnunet_plan(results: NnunetResults, mirror_axes: Sequence[int] | None) -> Pl
     Raises
     ------
     PlanError
-        When the plans ask for something that Striate has not: another network, resampling or reader, or a cascade.
+        When the plans ask for something that Striate has not: another network, resampling or reader.
     FormatError
         When a key is missing or of another kind.
     """
@@ -97,7 +97,8 @@ def _plan(results: NnunetResults, mirror_axes: tuple[int, ...]) -> Plan:
         ),
         preparation=Preparation(
             spacing_mm=tuple(whole_spacing), normalisation=schemes, intensities=intensities, rules="nnunet",
-            turned=READERS[str(plans["image_reader_writer"])], native_axis=native,
+            turned=READERS[str(plans["image_reader_writer"])], native_axis=native, axis_order=axes,
+            previous_labels=tuple(v for v in labels if v) if settings.get("previous_stage") else (),
         ),
         network=_network(results, settings, dims, order),
         training=training,
@@ -115,18 +116,14 @@ def _plan(results: NnunetResults, mirror_axes: tuple[int, ...]) -> Plan:
 
 def _refuse(results: NnunetResults, settings: dict[str, Any]) -> None:
     """Refuse what would be predicted in another way than nnU-Net does."""
-    if settings.get("previous_stage") or results.configuration.endswith("cascade_fullres"):
-        raise _refused(
-            results, f"configuration {results.configuration} is the second stage of a cascade",
-            "a network that sees the image alone is needed", "Import its 3d_fullres or 3d_lowres instead.",
-        )  # fmt: skip
     reader = str(results.plans["image_reader_writer"])
     if reader not in READERS:
         raise _refused(results, f"images are read by {reader}", f"one of {', '.join(READERS)} is needed")
     preprocessor = settings.get("preprocessor_name", "DefaultPreprocessor")
     if preprocessor != "DefaultPreprocessor":
         raise _refused(results, f"images are prepared by {preprocessor}", "DefaultPreprocessor is needed")
-    for key, order in (("resampling_fn_data", 3), ("resampling_fn_probabilities", 1)):
+    used = {"resampling_fn_data": 3, "resampling_fn_probabilities": 1}
+    for key, order in (used | {"resampling_fn_seg": 1} if settings.get("previous_stage") else used).items():
         options = settings.get(f"{key}_kwargs", {})
         wanted = {"order": order, "order_z": 0, "force_separate_z": None}
         other = {k: v for k, v in options.items() if k in wanted and v != wanted[k]}
@@ -138,18 +135,18 @@ def _refuse(results: NnunetResults, settings: dict[str, Any]) -> None:
 
 def _targets(results: NnunetResults) -> tuple[dict[int, str], dict[str, tuple[int, ...]] | None]:
     """Return value → name of the labels, and the regions; the label ``ignore`` is never predicted."""
-    given = {str(name): value for name, value in results.dataset["labels"].items() if name != "ignore"}
+    named = {str(name): value for name, value in results.dataset["labels"].items() if name != "ignore"}
+    given = {n: tuple(int(x) for x in (v if isinstance(v, (list, tuple)) else [v])) for n, v in named.items()}
     foreground = {n: v for n, v in given.items() if n != "background"}
-    if not any(isinstance(v, (list, tuple)) for v in given.values()):
-        labels = {int(v): n for n, v in given.items()}
+    if all(len(values) == 1 for values in given.values()):
+        labels = {v: n for n, (v,) in given.items()}
         return dict(sorted(labels.items())), None
     order = [int(v) for v in results.dataset["regions_class_order"]]
     if len(order) != len(foreground):
         raise ValueError(f"regions_class_order has {len(order)} entries for {len(foreground)} regions")
-    regions = {n: tuple(int(x) for x in (v if isinstance(v, (list, tuple)) else [v])) for n, v in foreground.items()}
-    values = sorted({x for values in regions.values() for x in values})
-    single = {v[0]: n for n, v in regions.items() if len(v) == 1}
-    return {0: "background", **{v: single.get(v, f"label_{v}") for v in values}}, regions
+    values = sorted({x for values in foreground.values() for x in values})
+    single = {v[0]: n for n, v in foreground.items() if len(v) == 1}
+    return {0: "background", **{v: single.get(v, f"label_{v}") for v in values}}, foreground
 
 
 def _normalisation(

@@ -174,7 +174,7 @@ def _models(model: Model | Path | str, hardened: Model | Path | str | None) -> t
     Raises
     ------
     UsageError
-        When one draws no masks.
+        When one draws no masks, or is a cascade.
     ModelError
         When the hardened one is of another task.
     """
@@ -183,6 +183,10 @@ def _models(model: Model | Path | str, hardened: Model | Path | str | None) -> t
     for one in (first, *([other] if other else [])):
         if one.plan.task.kind != "segmentation":
             raise UsageError(f"audit: the model does {one.plan.task.kind}; a model that draws masks is needed.")
+        if one.plan.preparation.previous_labels:
+            raise UsageError(
+                f"audit: {one.folder} is a cascade, whose second stage also sees a mask; one that sees images alone is needed."
+            )
     if other is not None and (other.channels, other.plan.targets) != (first.channels, first.plan.targets):
         got = f"channels {', '.join(other.channels)}, labels {', '.join(other.plan.targets.names)}"
         raise ModelError(expected(f"--hardened {other.folder}", got, "a model of the same task is needed"))

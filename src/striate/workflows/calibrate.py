@@ -14,6 +14,7 @@ from striate.core.machine import peak_rss_bytes
 from striate.core.progress import Progress, Silent
 from striate.core.record import Record, Stopwatch
 from striate.data.cohort import Cohort
+from striate.inference.cascade import open_first
 from striate.inference.engines.uncertainty import made_by, open_uncertain, way_of
 from striate.measure.evaluation import Evaluation
 from striate.model.model import Model
@@ -101,7 +102,7 @@ def calibrate(
     with filling(out) as folder:
         (folder / "validation").mkdir()
         found = HeldOut.predict(
-            model, engine, cases, folder / "validation", progress,
+            model, engine, cases, folder / "validation", progress, first=open_first(model, way, others),
             title="Calibration", tta=way == "tta", crf=crf, panels=PANELS,
         )  # fmt: skip
         trust = Trust.fit(found.evidence, coverage=coverage, weights_sha256=sha, made_by=told, known=known)

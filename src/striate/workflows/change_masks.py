@@ -17,6 +17,7 @@ from striate.core.image import LabelMap
 from striate.core.progress import Progress
 from striate.core.record import Record
 from striate.core.targets import Targets
+from striate.inference.cascade import open_first
 from striate.inference.engines.uncertainty import made_by, open_uncertain
 from striate.io.read import is_image, read_header, read_label, stem
 from striate.measure.finding import CaseFindings
@@ -77,7 +78,7 @@ class DrawnMasks:
     def __init__(self, model: Model, progress: Progress, predictions: Path | None = None) -> None:
         self.model, self.targets, self.read = model, model.plan.targets, dict[str, str]()
         sha = str(model.facts.get("weights_sha256", ""))
-        self.engine = open_uncertain(model, "none")
+        self.engine, self.first = open_uncertain(model, "none"), open_first(model, "none")
         self.judge = Judge(model, made_by("none"), progress)
         self.limits = self.judge.limits
         self.stored = {} if predictions is None else _stored(predictions, sha)
@@ -92,7 +93,7 @@ class DrawnMasks:
         return self._held[case.name]
 
     def _drawn(self, case: Case) -> Masked:
-        prediction, evidence = examine(self.model, case, engine=self.engine)
+        prediction, evidence = examine(self.model, case, engine=self.engine, first=self.first)
         return Masked(
             prediction.label, self.judge.findings(prediction, evidence), beliefs(prediction, self.judge.trust)
         )

@@ -129,6 +129,11 @@ def _refuse(plan: Plan, ask: Ask) -> None:
     if kind not in ("segmentation", "classification"):
         want = "explain works for masks and for classes of images or slices, which give one number to explain"
         raise ModelError(expected("model", f"it does {kind}", want))
+    if plan.preparation.previous_labels:
+        raise ModelError(
+            expected("model", "it is a cascade, whose second stage also sees a mask",
+                     "a network that sees the images alone is needed", "Explain its first stage, the model in previous/.")
+        )  # fmt: skip
     if ask.whole and ask.lesion is not None:
         raise UsageError(f"--whole was given with --lesion {ask.lesion}; leave one of them away.")
     if kind == "classification" and (ask.whole or ask.lesion is not None):

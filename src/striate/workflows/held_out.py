@@ -55,12 +55,15 @@ class HeldOut:
         folder: Path,
         progress: Progress,
         *,
+        first: Engine | None = None,
         title: str = "Validation",
         tta: bool = False,
         crf: bool = False,
         panels: int | None = None,
     ) -> HeldOut:
         """Predict `cases` on their own grid; their masks, and panels of the first `panels` (None: all), go into `folder`.
+
+        `first` is the engine of a cascade's first stage.
 
         Raises
         ------
@@ -70,7 +73,7 @@ class HeldOut:
         plan, names, found = model.plan, model.plan.task.label_names, cls()
         for index, case in enumerate(each(progress, title, cases, len(cases))):
             truth = read_label(Path(str(case.label)))
-            prediction, seen = examine(model, case, engine=engine, truth=truth, tta=tta, crf=crf)
+            prediction, seen = examine(model, case, engine=engine, first=first, truth=truth, tta=tta, crf=crf)
             found.measured.append(CaseEvaluation.of(case.name, prediction.label, truth, plan.targets, case.subject))
             found.findings += Findings.of(case.name, prediction.label, plan.targets, prediction.warnings).cases
             found.evidence.append(seen)

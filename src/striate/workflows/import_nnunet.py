@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from striate.core.errors import ModelError, expected
 from striate.core.files import filling, hash_file
 from striate.core.progress import Progress, Silent
 from striate.io.nnunet_results import NnunetResults
-from striate.model.model import Model
+from striate.model.model import PREVIOUS, Model
 from striate.model.nnunet_weights import read_checkpoint, translate
 from striate.model.weights import SNAPSHOTS, load_weights, save_weights
 from striate.planning.nnunet_plan import axes_of, network_axes, nnunet_plan
+from striate.planning.plan import Plan
 
 
 def import_nnunet(
@@ -22,59 +25,79 @@ def import_nnunet(
     Parameters
     ----------
     results
-        Folder ``TRAINER__PLANS__CONFIGURATION``, or the dataset's folder where it holds only one of these.
+        Folder ``TRAINER__PLANS__CONFIGURATION``, or the dataset's folder where it holds only one of these. Beside the second
+        stage of a cascade, ``3d_cascade_fullres``, the results of the first are needed.
     out
         New folder of the model. Folds after the first become ``snapshots/fold_N.safetensors``: ``--exact`` and
-        ``--uncertainty ensemble`` average all of them, other predictions use the first alone.
+        ``--uncertainty ensemble`` average all of them, other predictions use the first alone. The first stage of a cascade
+        becomes the model in ``previous/``.
     fold
-        One fold, or ``all``.
+        One fold (of both stages of a cascade), or ``all``.
     progress
         Who listens; by default nobody.
 
     Raises
     ------
     FormatError
-        When the folder is none of nnU-Net v2.
+        When the folder is none of nnU-Net v2, or the first stage of a cascade is not beside it.
     UsageError
         When the fold is not there.
     ModelError
-        When the plans or weights cannot be followed exactly, or a checkpoint is broken or holds foreign classes.
+        When the plans or weights cannot be followed exactly, a checkpoint is broken or holds foreign classes, or the stages of
+        a cascade see or draw different things.
     """
     progress, found = progress or Silent(), NnunetResults.open(results, fold)
-    names = list(found.checkpoints)
-    mirrored: tuple[int, ...] | None = None
-    with filling(Path(out)) as beside, progress.bar("import", len(names)) as bar:
-        for done, (name, path) in enumerate(found.checkpoints.items()):
-            checkpoint = read_checkpoint(path)
-            trainer = str(checkpoint.get("trainer_name", "nnUNetTrainer"))
-            axes = _mirror_axes(checkpoint.get("inference_allowed_mirroring_axes"), path)
-            if not done:
-                mirrored, plan = axes, nnunet_plan(found, axes)
-            elif axes != mirrored:
-                raise ModelError(
-                    expected(path, f"it may be mirrored along axes {axes}", f"fold {names[0]} along {mirrored},"
-                             " so the folds are of different trainings", "Give one with --fold."), path=path,
-                )  # fmt: skip
-            weights = translate(checkpoint["network_weights"], plan.network.name, network_axes(found), path)
-            if not done:
-                facts = {
-                    "source": f"nnU-Net v2, {found.folder.name}", "folds": names,
-                    "nnunet": {
-                        "trainer": trainer, "configuration": found.configuration, "axes": axes_of(found),
-                        "dataset": str(found.plans.get("dataset_name", "")),
-                        "regions_class_order": found.dataset.get("regions_class_order") if plan.task.regions else None,
-                        "checkpoints_sha256": {n: hash_file(p) for n, p in found.checkpoints.items()},
-                    },
-                }  # fmt: skip
-                model = Model.save(beside, plan, weights, facts)
-                model.network()  # refuses what does not fit
-            else:
-                target = beside / SNAPSHOTS / f"fold_{name}.safetensors"
-                target.parent.mkdir(exist_ok=True)
-                save_weights(target, weights)
-                load_weights(target, model.network())
-            bar.update(done + 1, case=f"fold {name}")
+    first = found.previous(fold)
+    with (
+        filling(Path(out)) as beside,
+        progress.bar("import", len(found.checkpoints) + len(first.checkpoints if first else ())) as bar,
+    ):
+        _write(found, beside, lambda done, name: bar.update(done, case=name))
+        if first is not None:
+            before = len(found.checkpoints)
+            _write(first, beside / PREVIOUS, lambda done, name: bar.update(before + done, case=name))
+        Model.open(beside)  # refuses stages that do not belong together
     return Model.open(out)
+
+
+def _write(found: NnunetResults, folder: Path, tell: Callable[[int, str], None]) -> None:
+    """Write the model of one configuration into `folder`; `tell` gets how many folds are done, and which."""
+    names, model = list(found.checkpoints), None
+    mirrored: tuple[int, ...] | None = None
+    for done, (name, path) in enumerate(found.checkpoints.items(), start=1):
+        checkpoint = read_checkpoint(path)
+        axes = _mirror_axes(checkpoint.get("inference_allowed_mirroring_axes"), path)
+        if model is None:
+            mirrored, plan = axes, nnunet_plan(found, axes)
+        elif axes != mirrored:
+            raise ModelError(
+                expected(path, f"it may be mirrored along axes {axes}", f"fold {names[0]} along {mirrored},"
+                         " so the folds are of different trainings", "Give one with --fold."), path=path,
+            )  # fmt: skip
+        weights = translate(checkpoint["network_weights"], plan.network.name, network_axes(found), path)
+        if model is None:
+            trainer = str(checkpoint.get("trainer_name", "nnUNetTrainer"))
+            model = Model.save(folder, plan, weights, _facts(found, plan, trainer))
+            model.network()  # refuses what does not fit
+        else:
+            target = folder / SNAPSHOTS / f"fold_{name}.safetensors"
+            target.parent.mkdir(exist_ok=True)
+            save_weights(target, weights)
+            load_weights(target, model.network())
+        tell(done, f"{found.configuration}, fold {name}")
+
+
+def _facts(found: NnunetResults, plan: Plan, trainer: str) -> dict[str, Any]:
+    """Return what is kept of the training."""
+    return {
+        "source": f"nnU-Net v2, {found.folder.name}", "folds": list(found.checkpoints),
+        "nnunet": {
+            "trainer": trainer, "configuration": found.configuration, "axes": axes_of(found),
+            "dataset": str(found.plans.get("dataset_name", "")),
+            "regions_class_order": found.dataset.get("regions_class_order") if plan.task.regions else None,
+            "checkpoints_sha256": {n: hash_file(p) for n, p in found.checkpoints.items()},
+        },
+    }  # fmt: skip
 
 
 def _mirror_axes(value: object, path: Path) -> tuple[int, ...] | None:

@@ -46,7 +46,14 @@ def refuse_other_data(plan: Plan, path: Path, cohort: Cohort) -> None:
     ------
     DataError
         With the plan's and the cohort's.
+    PlanError
+        When it is of the second stage of a cascade.
     """
+    if plan.preparation.previous_labels:
+        raise PlanError(
+            expected(path, "the plan of a cascade's second stage, whose network also sees a mask of the first",
+                     "a plan for images alone is needed", f"Make one: striate plan {cohort.root} --out plan.yaml"), path=path,
+        )  # fmt: skip
     planned = len(plan.preparation.spacing_mm)
     dims = len(read_header(next(iter(cohort.cases[0].channels.values()))).grid.shape)
     if plan.task.channels != cohort.channels or planned != dims:
