@@ -73,7 +73,7 @@ def scan(tmp_path):
     return tmp_path / "scans"
 
 
-def test_a_map_lies_on_the_grid_of_its_scan(scan, tmp_path):
+def test_a_map_lies_on_the_grid_of_its_scan(scan, tmp_path, capsys):
     model = model_of(tmp_path / "model", slices=True, facts={"anomaly": KNOWN})
     (done,) = predict(model, scan, tmp_path / "out")
     found, source = (
@@ -92,6 +92,8 @@ def test_a_map_lies_on_the_grid_of_its_scan(scan, tmp_path):
         (row,) = csv.DictReader(stream)
     assert (row["case"], row["map"]) == ("a", "anomaly/a.nii.gz")
     assert float(row["score"]) == pytest.approx(score(z), rel=1e-5)
+    assert run(["predict", str(tmp_path / "model"), str(scan), "--out", str(tmp_path / "b"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["anomaly"] == {"a": float(row["score"])}
 
 
 def test_the_most_unusual_slice_is_shown_with_the_label(scan, tmp_path):

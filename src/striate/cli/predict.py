@@ -67,6 +67,7 @@ def _show_whole(out: Path, *, as_json: bool) -> None:
     from striate.cli.train import show_reconstructions
     from striate.core.files import read_json
     from striate.core.machine import show_bytes, show_seconds
+    from striate.measure.anomaly import scores_of
     from striate.measure.class_rows import joined
     from striate.measure.class_table import FILE, ClassTable
 
@@ -96,7 +97,7 @@ def _show_whole(out: Path, *, as_json: bool) -> None:
     else:
         summary = read_json(out / "evaluation.json")["summary"]
         if as_json:
-            show_json({**document, "summary": summary})
+            show_json({**document, "summary": summary, "anomaly": scores_of(out)})
             return
         show_reconstructions(summary)
     say(f"{show_seconds(record['duration_s'])}, peak memory {show_bytes(record['facts']['peak_rss_bytes'])}")

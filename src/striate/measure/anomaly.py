@@ -12,6 +12,8 @@ C. Baur et al., Medical Image Analysis 69:101952 (2021), judge such maps by the 
 
 from __future__ import annotations
 
+import csv
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,3 +64,16 @@ def anomaly_measures(values: NDArray[Any], mask: NDArray[Any]) -> dict[str, floa
         "best_dice": float((2 * right / (kept + there)).max()),
         "share": share,
     }
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    """Return the rows of `TABLE` in the folder of a prediction; none where it holds no maps."""
+    if not (folder / TABLE).is_file():
+        return []
+    with (folder / TABLE).open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def scores_of(folder: Path) -> dict[str, float]:
+    """Return case → its score, the most unusual first."""
+    return {row["case"]: float(row["score"]) for row in rows_of(folder)}

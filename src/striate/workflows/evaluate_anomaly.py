@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from striate.core.errors import DataError
 from striate.core.progress import Progress, each
 from striate.data.cohort import Cohort
 from striate.io.read import read_image, read_label
-from striate.measure.anomaly import TABLE, anomaly_measures
+from striate.measure.anomaly import anomaly_measures, rows_of
 
 
 def evaluate_anomalies(folder: Path, truth: Path, progress: Progress) -> dict[str, dict[str, float | None]]:
@@ -22,11 +21,11 @@ def evaluate_anomalies(folder: Path, truth: Path, progress: Progress) -> dict[st
     dict
         Case → `striate.measure.anomaly.anomaly_measures`.
     """
-    masks = _masks(truth) if (folder / TABLE).is_file() else {}
-    if not masks:
+    rows = rows_of(folder)
+    masks = _masks(truth) if rows else {}
+    maps = {row["case"]: folder / row["map"] for row in rows if row["case"] in masks}
+    if not maps:
         return {}
-    with (folder / TABLE).open(encoding="utf-8", newline="") as stream:
-        maps = {row["case"]: folder / row["map"] for row in csv.DictReader(stream) if row["case"] in masks}
     found = {}
     for case, path in each(progress, "evaluate", list(maps.items()), len(maps)):
         values, mask = read_image(path), read_label(masks[case])
