@@ -21,8 +21,10 @@ from striate.inference.exact import predict_exact
 from striate.inference.memory import needed_bytes
 from striate.inference.predict import predict_case
 from striate.io.read import read_channels
+from striate.io.write import write_label
 from striate.model.model import Model
 from striate.planning.cost import network_cost
+from striate.workflows.calibrate import calibrate
 from striate.workflows.import_nnunet import import_nnunet
 from striate.workflows.predict import predict
 
@@ -193,6 +195,21 @@ def test_the_command_imports_and_predicts(tmp_path: Path, capsys) -> None:
         assert len(list((tmp_path / out).glob("*.nii.gz"))) == 1
     record = json.loads((tmp_path / "exact" / "record.json").read_text())
     assert record["facts"]["first_stage"]["weights_sha256"] == Model.open(model).previous.facts["weights_sha256"]
+
+
+def test_calibration_keeps_both_stages_and_predicts_as_ever(cascade: Model, tmp_path: Path) -> None:
+    rows = ["case,subject,flair,ct,label"]
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        case = write_case(tmp_path / name)
+        drawn = predict_case(cascade, case).label
+        write_label(tmp_path / name / "mask.nii.gz", drawn)
+        rows.append(",".join([name, name, *map(str, case.channels.values()), str(tmp_path / name / "mask.nii.gz")]))
+    (tmp_path / "cohort.csv").write_text("\n".join(rows) + "\n")
+    done = calibrate(cascade, tmp_path / "cohort.csv", tmp_path / "out")
+    assert Model.open(tmp_path / "out").previous.facts["folds"] == ["0", "1"]
+    dice = [value for measures in done.evaluation.to_dict()["summary"].values() for value in [measures["dice"]["mean"]]]
+    assert dice == [1.0, 1.0]
 
 
 @pytest.mark.parametrize(

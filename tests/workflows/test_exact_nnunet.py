@@ -8,7 +8,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from nnunet_folder import write_results
+from nnunet_folder import write_cascade, write_results
 
 from striate import networks
 from striate.cli.main import run
@@ -23,14 +23,27 @@ from striate.workflows.predict import predict
 
 MASKS = json.loads((Path(__file__).parents[1] / "golden" / "nnunet_masks.json").read_text())
 SHAPE = (20, 12, 9)
+REGIONS = {
+    "labels": {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "enhancing": 3},
+    "order": [1, 2, 3],
+}
 RESULTS = {
     "unet_3d": {"folds": ("0", "1")},
-    "regions": {
-        "tag": "unet_3d",
-        "labels": {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "enhancing": 3},
-        "order": [1, 2, 3],
-    },
+    "residual_3d": {},
+    "unet_2d": {},
+    "residual_2d": {},
+    "regions": {"tag": "unet_3d", **REGIONS},
+    "cascade": {"tag": "unet_3d", "folds": ("0", "1"), "bias": -0.4},
+    "cascade_of_slices": {"tag": "residual_3d", "bias": -0.25, "low_mm": (7.0, 1.3, 1.7), "spacing": [5.0, 1.0, 1.5]},
+    "cascade_of_regions": {"tag": "unet_3d", **REGIONS, "masks": 3, "bias": 0.0},
 }
+"""Name → what `nnunet_folder` is told. Slices that are far apart are resampled by themselves."""
+
+
+def write_named(folder: Path, name: str) -> Path:
+    """Write the results that the golden masks of `name` were made from."""
+    given = {"tag": name, **RESULTS[name]}
+    return (write_cascade if name.startswith("cascade") else write_results)(folder, **given)
 
 
 def write_case(folder: Path) -> Case:
@@ -46,9 +59,9 @@ def write_case(folder: Path) -> Case:
     return Case("a", "a", paths)
 
 
-@pytest.mark.parametrize("name", list(MASKS))
+@pytest.mark.parametrize("name", list(RESULTS))
 def test_masks_are_those_of_nnunet(name: str, tmp_path: Path) -> None:
-    model = import_nnunet(write_results(tmp_path, **{"tag": name, **RESULTS.get(name, {})}), tmp_path / "model")
+    model = import_nnunet(write_named(tmp_path, name), tmp_path / "model")
     expected = np.array(list(MASKS[name]), dtype=int).reshape(SHAPE)
     found = predict_exact(model, write_case(tmp_path)).label.array
     assert len(np.unique(expected)) > 1
@@ -80,7 +93,7 @@ def test_the_command_gives_the_same_masks_with_findings_and_record(tmp_path: Pat
     assert int((found != expected).sum()) <= 2
     assert case["facts"]["engine"] == "torch, exact"
     assert case["facts"]["folds"] == 2
-    assert set(case["facts"]["seconds"]) == {"prepare", "network"}
+    assert set(case["facts"]["seconds"]) == {"prepare", "facts", "network", "judge", "write"}
     assert case["labels"]["edema"]["volume_ml"]["value"] == pytest.approx(int((found == 1).sum()) * 1.2 * 1.6 / 1000)
     record = json.loads((out / "record.json").read_text())
     assert record["options"]["exact"] is True
@@ -123,6 +136,7 @@ def test_memory_counts_whole_logits(tmp_path: Path) -> None:
     grid = Grid((512, 512, 400), np.diag([1.5, 1.0, 2.0, 1.0]))
     usual, exact = (needed_bytes(model.plan, grid, 2, model.facts, exact=exact) for exact in (False, True))
     assert exact["logits"] >= 2 * 3 * 512 * 512 * 400
-    assert {name: size for name, size in exact.items() if name != "logits"} == {
-        n: s for n, s in usual.items() if n != "rows"
+    assert exact["network"] >= usual["network"]  # a window in single precision, whatever the processor prefers
+    assert {name: size for name, size in exact.items() if name not in ("logits", "network")} == {
+        n: s for n, s in usual.items() if n not in ("rows", "network")
     }

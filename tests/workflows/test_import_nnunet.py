@@ -144,6 +144,19 @@ def test_plans_that_cannot_be_followed(changes: dict, wanted: str, tmp_path: Pat
         import_nnunet(write_results(tmp_path, **changes), tmp_path / "model")
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("label_manager", "OwnManager"), ("image_reader_writer", "Tiff3DIO"), ("transpose_forward", [0, 0, 1])],
+)
+def test_plans_that_say_so_for_all_configurations(key: str, value: object, tmp_path: Path) -> None:
+    results = write_results(tmp_path)
+    document = json.loads((results / "plans.json").read_text())
+    document[key] = value
+    (results / "plans.json").write_text(json.dumps(document))
+    with pytest.raises(PlanError, match=value if isinstance(value, str) else key):
+        import_nnunet(results, tmp_path / "model")
+
+
 def test_a_missing_key_is_named(tmp_path: Path) -> None:
     results = write_results(tmp_path)
     document = json.loads((results / "dataset.json").read_text())

@@ -122,6 +122,9 @@ def _refuse(results: NnunetResults, settings: dict[str, Any]) -> None:
     preprocessor = settings.get("preprocessor_name", "DefaultPreprocessor")
     if preprocessor != "DefaultPreprocessor":
         raise _refused(results, f"images are prepared by {preprocessor}", "DefaultPreprocessor is needed")
+    labels = results.plans.get("label_manager", "LabelManager")
+    if labels != "LabelManager":
+        raise _refused(results, f"labels are handled by {labels}", "LabelManager is needed")
     used = {"resampling_fn_data": 3, "resampling_fn_probabilities": 1}
     for key, order in (used | {"resampling_fn_seg": 1} if settings.get("previous_stage") else used).items():
         options = settings.get(f"{key}_kwargs", {})
