@@ -327,6 +327,8 @@ def test_memory_stays_below_two_gigabytes_and_imports_stay_lean(tmp_path):
     measured, loaded = done.stdout.splitlines()[-2:]
     assert measured.split()[0] == "0", done.stderr
     assert int(measured.split()[1]) < 2.0e9
+    facts = json.loads((tmp_path / "out" / "record.json").read_text())["facts"]
+    assert facts["peak_rss_bytes"] < facts["memory"]["announced_bytes"] < 1.5 * facts["peak_rss_bytes"]
     assert (read_label(tmp_path / "out" / "a.nii").array == 2).all()
     assert loaded == "lean"
 

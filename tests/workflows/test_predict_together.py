@@ -14,8 +14,12 @@ from striate import networks
 from striate.core.errors import DataError
 from striate.core.files import hash_file, read_json
 from striate.core.image import Image
+from striate.core.machine import show_bytes
 from striate.core.progress import Silent
 from striate.data.prepare import Preparation
+from striate.inference import memory
+from striate.inference.inputs import check_headers, gather
+from striate.inference.memory import needed_bytes, peak_bytes
 from striate.io.write import write_image
 from striate.model.model import Model
 from striate.planning.plan import Inference, NetworkChoice, Plan, Task, Training
@@ -122,3 +126,34 @@ def test_an_interruption_leaves_nothing_and_no_thread(model, scans, tmp_path, mo
         predict(model, scans, tmp_path / "out", engine="torch")
     assert [p.name for p in tmp_path.iterdir()] == ["in"]
     assert threading.active_count() == threads
+
+
+def test_where_memory_does_not_suffice_one_is_done_after_the_other(model, scans, tmp_path, monkeypatch):
+    told, seen = _Told(), list[bool]()
+    whole = predict_masks.pipelined
+    monkeypatch.setattr(
+        predict_masks, "pipelined", lambda *steps, together: seen.append(together) or whole(*steps, together=together)
+    )
+    predict(model, scans, tmp_path / "roomy", engine="torch", progress=told)
+    grids = [check_headers(case, 3) for case in gather([scans], ("flair",))]
+    parts = [needed_bytes(Model.open(model).plan, *grid, Model.open(model).facts) for grid in grids]
+    alone, three = (peak_bytes(parts, together=together) for together in (False, True))
+    assert alone < three
+    for place in (predict_masks, memory):
+        monkeypatch.setattr(place, "memory_available_bytes", lambda: (alone + three) // 2)
+    predict(model, scans, tmp_path / "tight", engine="torch", progress=told)
+    assert seen == [True, False]
+    roomy, tight = (read_json(tmp_path / name / "record.json")["facts"]["memory"] for name in ("roomy", "tight"))
+    assert roomy["neighbours_together"] and not tight["neighbours_together"]
+    assert "one is done after the other" not in told.notes[0]
+    assert f"would need {show_bytes(three)}, so that one is done after the other" in " ".join(told.notes[1:])
+    assert hash_file(tmp_path / "roomy" / "case3.nii.gz") == hash_file(tmp_path / "tight" / "case3.nii.gz")
+
+
+class _Told(Silent):
+    def __init__(self):
+        super().__init__()
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)

@@ -38,6 +38,13 @@ def memory_available_bytes() -> int:
     return free
 
 
+def resident_bytes() -> int:
+    """Resident memory of this process now, in bytes."""
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
+
+
 def peak_rss_bytes() -> int:
     """Largest resident memory of this process so far, in bytes."""
     if sys.platform == "win32":

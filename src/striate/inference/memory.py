@@ -3,31 +3,59 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from striate.core.errors import MemoryLimitError, expected
 from striate.core.image import Grid, to_ras
-from striate.core.machine import memory_available_bytes, show_bytes
+from striate.core.machine import memory_available_bytes, native_precision, show_bytes
 from striate.data.resample import new_shape
+from striate.inference.restore import ROWS_BYTES
+from striate.inference.sliding_window import HALF_ABOVE_BYTES
 from striate.inference.tiling import Tiling
 from striate.planning.plan import Plan
 
+Parts = Mapping[str, int]
+"""Stage of a prediction → bytes, see `needed_bytes`."""
+
 ACTIVATIONS_PER_VOXEL = 200.0
 """Numbers that a network keeps per voxel of a patch, where the model does not say (the 3D U-Net with 32 features)."""
-ALIVE = 1.3
-"""Memory of a window in shares of all activations: skips, the layer at work and its copies in other layouts (measured:
-1.26 for the 3D U-Net at 96³ in single precision, 0.65 in bf16)."""
+ALIVE = {("torch", "fp32"): 1.15, ("torch", "bf16"): 0.6, ("openvino", "fp32"): 0.7, ("openvino", "bf16"): 0.4}
+"""Engine and precision → memory of a window in shares of all activations in single precision: skips, the layer at work and
+its copies in other layouts. Measured as resident memory at its peak less that before, less what libraries and probabilities
+take, of 3D U-Nets of 31 million parameters, windows of 96³ and 160 × 160 × 96: 1.0, 0.4 to 0.5, 0.63 and 0.36. Others are taken
+as PyTorch in single precision."""
+READ_BYTES, FOUND_BYTES = 8, 2
+"""While a case is prepared, per voxel of the files: of each channel as read and as prepared; and what is background."""
+GATE_BYTES = 24
+"""Of the facts of the images, per voxel that the network sees, one channel at a time (measured with `tracemalloc`)."""
+MASK_BYTES, MAP_BYTES = 8, 1
+"""Of the mask while it is made, per voxel of the files, and of what is observed, of each region."""
+RESTORED = 5
+"""Portions of restored rows that are held at a time."""
+JUDGED_BYTES, SHOWN_BYTES = 28, 5
+"""While a case is judged and written, per voxel of the files: lesions of a mask that fills the image (measured with
+`tracemalloc`), and of each channel in the panel."""
 CRF_BYTES = 100
 """Of the CRF, per voxel of the prepared image; all voxels may be in doubt (`striate.inference.crf`)."""
 EXACT_BYTES = 32
 """Of nnU-Net's way, per voxel of the files: one class at a time is resampled in double precision and compared."""
+SHARE_BYTES = 32
+"""Of the mask of a cascade's first stage, per voxel before and after: one label at a time is resampled in double precision."""
 LIBRARIES_BYTES = 150_000_000
 """What the libraries take once they compute (measured: 120 MB)."""
 
 
 def needed_bytes(
-    plan: Plan, grid: Grid, channels: int, facts: Mapping[str, Any], *, crf: bool = False, exact: bool = False
+    plan: Plan,
+    grid: Grid,
+    channels: int,
+    facts: Mapping[str, Any],
+    *,
+    engine: str = "torch",
+    precision: str | None = None,
+    crf: bool = False,
+    exact: bool = False,
 ) -> dict[str, int]:
     """Return the memory of each stage of a prediction, an upper estimate.
 
@@ -40,7 +68,9 @@ def needed_bytes(
     channels
         Input channels.
     facts
-        Of the model; ``activations_per_voxel`` is used where it is there.
+        Of the model; ``activations_per_voxel`` and ``parameters`` are used where they are there.
+    engine, precision
+        What computes the network; None is the precision that suits this processor.
     crf
         Whether the fully connected CRF follows.
     exact
@@ -49,26 +79,90 @@ def needed_bytes(
     Returns
     -------
     dict
-        ``images`` (as read and as prepared), ``rows`` (unfinished rows of probabilities; with `exact` ``logits`` instead:
-        all of them twice, as folds are averaged), ``network`` (one window), ``mask``, and with `crf` ``crf`` (all
-        probabilities before and after it, and its own). They are held together while the network, or the CRF, runs.
+        ``images`` (while a case is read and prepared), ``prepared`` (what stays of it), ``gate`` (facts of the images),
+        ``rows`` (unfinished rows of probabilities; with `exact` ``logits`` instead: all of them twice, as folds are averaged),
+        ``network`` (one window), ``mask``, ``findings`` (while a case is judged and written), ``first`` (the mask of a
+        cascade's first stage as the second sees it), and with `crf` ``crf`` (all probabilities before and after it, and its
+        own). Which of them are held together: `peak_bytes`.
     """
     _, turned = to_ras(grid)
     voxels = math.prod(grid.shape)
     shape = new_shape(turned.shape, turned.spacing_mm, plan.preparation.spacing_mm)
+    seen, resampled = math.prod(shape), shape != turned.shape
     tiling = Tiling.of(shape, plan.inference.patch, plan.inference.overlap)
     axis, classes = tiling.rolling_axis, plan.targets.out_channels
     height = min(tiling.patch[axis], shape[axis])
-    rows = classes * height * math.prod(n for a, n in enumerate(shape) if a != axis)
-    per_voxel = float(facts.get("activations_per_voxel") or ACTIVATIONS_PER_VOXEL)
-    held = {"logits": 4 * classes * math.prod(shape) + EXACT_BYTES * voxels} if exact else {"rows": 4 * rows}
+    rows = 4 * classes * height * math.prod(n for a, n in enumerate(shape) if a != axis)
+    regions = 1 if plan.targets.exclusive else len(plan.targets.sets)
+    earlier = len(plan.preparation.previous_labels)
+    logits = {"logits": 4 * classes * seen + EXACT_BYTES * voxels}
+    portion = min(ROWS_BYTES, 4 * regions * voxels * height // shape[axis])
     return {
-        "images": 4 * channels * (2 * voxels + 3 * math.prod(shape)),
-        **held,
-        "network": LIBRARIES_BYTES + int(4 * math.prod(plan.inference.patch) * (ALIVE * per_voxel + 3 * classes)),
-        "mask": 4 * voxels,
-        **({"crf": (8 * classes + CRF_BYTES) * math.prod(shape)} if crf else {}),
+        "images": (READ_BYTES * channels + FOUND_BYTES) * voxels + 4 * channels * _resampling(turned.shape, shape),
+        "prepared": 4 * (channels + earlier) * seen,
+        "gate": GATE_BYTES * seen,
+        **(logits if exact else {"rows": (1 + resampled) * (rows if rows <= HALF_ABOVE_BYTES else rows // 2)}),
+        "network": _network_bytes(plan, facts, "torch" if exact else engine, "fp32" if exact else precision),
+        "mask": (MASK_BYTES + MAP_BYTES * (regions - 1)) * voxels + RESTORED * portion,
+        "findings": max(JUDGED_BYTES + MAP_BYTES * (regions - 1), SHOWN_BYTES * (channels + 1)) * voxels,
+        **({"first": SHARE_BYTES * (voxels + seen)} if earlier else {}),
+        **({"crf": (8 * classes + CRF_BYTES) * seen} if crf else {}),
     }
+
+
+def _network_bytes(plan: Plan, facts: Mapping[str, Any], engine: str, precision: str | None) -> int:
+    """Return the memory of one window, of the libraries, and of weights in another precision or order."""
+    per_voxel = float(facts.get("activations_per_voxel") or ACTIVATIONS_PER_VOXEL)
+    alive = ALIVE.get((engine, precision or native_precision()), ALIVE["torch", "fp32"])
+    window = 4 * math.prod(plan.inference.patch) * (alive * per_voxel + 3 * plan.targets.out_channels)
+    return LIBRARIES_BYTES + int(window) + 2 * int(facts.get("parameters") or 0)
+
+
+def _resampling(before: Sequence[int], after: Sequence[int]) -> int:
+    """Return the voxels beyond the prepared array that resampling holds, one axis after the other, coarser ones first."""
+    held, most = list(before), 0
+    for ratio, axis in sorted((m / n, a) for a, (n, m) in enumerate(zip(before, after, strict=True))):
+        if ratio != 1:
+            given = math.prod(held)
+            held[axis] = after[axis]
+            copies = (
+                given + math.prod(held) if axis + 1 == len(held) else 0
+            )  # the last axis is turned to the front and back
+            most = max(most, given + math.prod(held) + copies - math.prod(before))
+    return most
+
+
+def peak_bytes(cases: Sequence[Parts], *, together: bool) -> int:
+    """Return the most that is held at one time while `cases` are predicted in this order.
+
+    Parameters
+    ----------
+    cases
+        What each needs.
+    together
+        Whether the next case is read, and the one before is judged and written, while one is computed.
+    """
+    network = max(parts["network"] for parts in cases)  # its memory stays with the engine
+
+    def stage(index: int, *names: str) -> int:
+        return sum(cases[index].get(name, 0) for name in names) if 0 <= index < len(cases) else 0
+
+    computed = ("prepared", "rows", "logits", "mask", "crf")
+    most = 0
+    for i in range(len(cases)):
+        if together:
+            now = stage(i, *computed, "gate") + stage(i + 1, "images", "first") + stage(i - 1, "findings")
+            now = max(now, stage(i, "images", "first"), stage(i, "findings"))
+        else:
+            alone = (
+                stage(i, "images", "first"),
+                stage(i, "prepared", "gate"),
+                stage(i, *computed),
+                stage(i, "findings"),
+            )
+            now = max(alone)
+        most = max(most, now)
+    return network + most
 
 
 def check_memory(
@@ -79,18 +173,20 @@ def check_memory(
     where: str,
     plan_file: object,
     *,
+    engine: str = "torch",
+    precision: str | None = None,
     crf: bool = False,
     exact: bool = False,
-) -> int:
-    """Refuse what would not fit into the memory that is free; return the bytes that are needed.
+) -> dict[str, int]:
+    """Refuse a case that by itself would not fit into the memory that is free; return what its stages need.
 
     Raises
     ------
     MemoryLimitError
         With what is needed, what there is, and the line of the plan to change.
     """
-    parts = needed_bytes(plan, grid, channels, facts, crf=crf, exact=exact)
-    needed, free = sum(parts.values()), memory_available_bytes()
+    parts = needed_bytes(plan, grid, channels, facts, engine=engine, precision=precision, crf=crf, exact=exact)
+    needed, free = peak_bytes([parts], together=False), memory_available_bytes()
     if needed > free:
         worst = max(parts, key=lambda name: parts[name])
         advice = {
@@ -103,4 +199,4 @@ def check_memory(
                      f" ({', '.join(f'{k} {show_bytes(v)}' for k, v in parts.items())})",
                      f"{show_bytes(free)} of memory are free", advice)
         )  # fmt: skip
-    return needed
+    return parts

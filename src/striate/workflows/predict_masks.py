@@ -15,8 +15,8 @@ from typing import Any
 from striate.core.case import Case
 from striate.core.errors import DataError, UsageError
 from striate.core.files import filling, hash_file
-from striate.core.image import Image, LabelMap
-from striate.core.machine import memory_available_bytes, peak_rss_bytes, show_bytes
+from striate.core.image import Grid, Image, LabelMap
+from striate.core.machine import memory_available_bytes, peak_rss_bytes, resident_bytes, show_bytes
 from striate.core.pipeline import pipelined
 from striate.core.progress import Progress
 from striate.core.record import Record, Stopwatch
@@ -26,7 +26,7 @@ from striate.inference.engines import Engine
 from striate.inference.engines.choose import AUTO, Chosen, choose, macs_of
 from striate.inference.engines.uncertainty import check_way, made_by, open_uncertain
 from striate.inference.inputs import check_headers
-from striate.inference.memory import check_memory
+from striate.inference.memory import Parts, check_memory, peak_bytes
 from striate.inference.predict import timed
 from striate.inference.prediction import Prediction
 from striate.inference.probabilities import ProbabilityWriter
@@ -52,19 +52,23 @@ def predict_masks(
 ) -> list[Prediction]:
     """Predict the masks of all cases and write them with their findings."""
     way, crf, exact = str(options["uncertainty"]), bool(options["crf"]), bool(options["exact"])
-    _announce(model, cases, progress, tta=way == "tta" or exact, crf=crf, exact=exact)
+    grids = [check_headers(case, len(model.plan.preparation.spacing_mm)) for case in cases]
+    name = str(options["engine"])
+    sparing = "torch" if exact or way not in ("none", "tta") else "openvino" if name in (AUTO, "int8") else name
+    _needs(model, cases, grids, sparing, crf=crf, exact=exact)  # refuses before anything is computed
     found, findings = list[Prediction](), list[CaseFindings]()
     with filling(out) as folder, progress.bar("predict", len(cases)) as bar:
         others = [Model.open(path) for path in options["ensemble"]]
-        chosen = None if exact else _engine(model, cases, way, others, str(options["engine"]), progress)
-        first = None if exact else _first(model, cases, way, others, str(options["engine"]), progress)
+        chosen = None if exact else _engine(model, cases, way, others, name, progress)
+        first = None if exact else _first(model, cases, way, others, name, progress)
         judge = Judge(model, {"exact": True} if exact else made_by(way, crf=crf, others=others), progress)
         order = {case.name: index for index, case in enumerate(cases)}
         steps = _Steps(
             model, options, folder, out, judge, chosen.engine if chosen else None, first.engine if first else None,
             {c.name for c in cases[:PANELS]}, lambda case, done: bar.update(order[case] + done, case=case),
         )  # fmt: skip
-        together = model.previous is None  # else reading a case computes too
+        needs = _needs(model, cases, grids, chosen.engine if chosen else "torch", crf=crf, exact=exact)
+        together, announced = _announce(model, needs, progress, tta=way == "tta" or exact)
         work = pipelined(cases, steps.read, steps.look, steps.compute, steps.write, together=together)
         with contextlib.closing(work) as results:
             for prediction, judged in results:
@@ -73,7 +77,8 @@ def predict_masks(
                 findings.append(judged)
                 found.append(prediction)
         Findings(tuple(findings)).write(folder)
-        _record(options, model, found, folder, watch, judge.limits, chosen, first).write(folder / "record.json")
+        memory = {"announced_bytes": announced, "neighbours_together": together}
+        _record(options, model, found, folder, watch, judge.limits, chosen, first, memory).write(folder / "record.json")
     return found
 
 
@@ -202,21 +207,43 @@ def _first(
     return _engine(stage, cases, "none", [], name, progress)
 
 
-def _announce(model: Model, cases: list[Case], progress: Progress, *, tta: bool, crf: bool, exact: bool) -> None:
-    """Check all headers and the memory before anything is computed, and say what is about to happen."""
-    plan, needed = model.plan, 0
-    stages = (model,) if model.previous is None else (model.previous, model)
-    for case in cases:
-        grid, channels = check_headers(case, len(plan.preparation.spacing_mm))
-        for stage in stages:
-            where, name = stage.folder / PLAN, f"case {case.name}"
-            some = check_memory(stage.plan, grid, channels, stage.facts, name, where, crf=crf, exact=exact)
-            needed = max(needed, some)
+def _needs(
+    model: Model,
+    cases: list[Case],
+    grids: Sequence[tuple[Grid, int]],
+    engine: Engine | str,
+    *,
+    crf: bool,
+    exact: bool,
+) -> list[list[Parts]]:
+    """Return what each case needs, of a cascade in each stage; refuse what by itself does not fit."""
+    name, precision = (engine, None) if isinstance(engine, str) else (engine.name, engine.precision)
+    return [
+        [
+            check_memory(
+                stage.plan, grid, channels, stage.facts, f"case {case.name}", stage.folder / PLAN,
+                engine=name, precision=precision, crf=crf, exact=exact,
+            )
+            for case, (grid, channels) in zip(cases, grids, strict=True)
+        ]
+        for stage in ((model,) if model.previous is None else (model.previous, model))
+    ]  # fmt: skip
+
+
+def _announce(model: Model, needs: Sequence[Sequence[Parts]], progress: Progress, *, tta: bool) -> tuple[bool, int]:
+    """Say what is about to happen; return whether neighbouring cases are worked on at one time, and the memory in all."""
+    plan, count, free = model.plan, len(needs[0]), memory_available_bytes()
+    alone, most = (max(peak_bytes(stage, together=b) for stage in needs) for b in (False, True))
+    together = model.previous is None and most <= free  # reading a case of a cascade computes too
+    announced = resident_bytes() + (most if together else alone)
     copies = f", {2 ** len(plan.inference.mirror_axes)} mirrored copies" if tta and plan.inference.mirror_axes else ""
+    short = f"; neighbouring cases at one time would need {show_bytes(most)}, so that one is done after the other"
+    short = short if count > 1 and most > free else ""
     progress.note(
-        f"{len(cases)} case{'s' if len(cases) > 1 else ''}, labels {', '.join(plan.targets.names)}{copies};"
-        f" memory: about {show_bytes(needed)} needed, {show_bytes(memory_available_bytes())} free"
+        f"{count} case{'s' if count > 1 else ''}, labels {', '.join(plan.targets.names)}{copies};"
+        f" memory: up to about {show_bytes(announced)} in all, {show_bytes(free)} free{short}"
     )
+    return together, announced
 
 
 def _record(
@@ -228,11 +255,12 @@ def _record(
     limits: Sequence[str],
     chosen: Chosen | None,
     first: Chosen | None,
+    memory: Mapping[str, Any],
 ) -> Record:
     read = {f"{p.case.name}/{name}": hash_file(path) for p in found for name, path in p.case.channels.items()}
     written = {str(p.relative_to(folder)): hash_file(p) for p in sorted(folder.rglob("*")) if p.is_file()}
     facts = {
-        "peak_rss_bytes": peak_rss_bytes(), "weights_sha256": model.facts.get("weights_sha256"),
+        "peak_rss_bytes": peak_rss_bytes(), "memory": memory, "weights_sha256": model.facts.get("weights_sha256"),
         "limits": list(limits),
         **({"engine": chosen.to_dict()} if chosen else {}),
         **_of_first(model, first),
