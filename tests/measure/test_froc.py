@@ -89,3 +89,15 @@ def test_subjects_are_drawn() -> None:
 def test_what_cannot_be_measured_is_refused(arguments: tuple, message: str) -> None:
     with pytest.raises(DataError, match=message):
         froc(*arguments)
+
+
+def test_all_that_is_found_at_any_number_of_false_alarms() -> None:
+    """Thresholds that no draw can reach are not looked at; what lies beyond them counts at infinity all the same."""
+    rng = np.random.default_rng(2)
+    scores = np.concatenate([rng.random(400), -rng.random(3)])  # the three true ones come after 400 false ones
+    cases = [*(str(n % 4) for n in range(400)), "0", "1", "2"]
+    hits = [*[-1] * 400, 0, 0, 0]
+    found = froc(scores, cases, hits, {str(n): 1 for n in range(4)}, at=(1, 8, np.inf), draws=100)
+    assert [e.value for e in found.at.values()] == [0, 0, 0.75]
+    assert found.sensitivity_at(100) == 0.75 and found.sensitivity_at(99) == 0
+    assert found.at[np.inf].low < 0.75 <= found.at[np.inf].high

@@ -115,20 +115,25 @@ def froc(
     per_lesion = np.bincount(owner, weights=[lesions[n] for n in names], minlength=count)
     wanted = tuple(dict.fromkeys([*map(float, at), *CPM_POINTS]))
     whose = owner[case]
+    found_at_all = np.bincount(whose, weights=true, minlength=count)
+    near = last[: _reached(false, whose, per_case, last, max(n for n in wanted if np.isfinite(n)))]
+    few = slice(0, near[-1] + 1 if len(near) else 0)
 
     def statistic(weights: Weights) -> NDArray[np.float64]:
         drawn = weights.astype(np.float64)
-        here = drawn[:, whose]
-        alarms = divided(np.cumsum(here * false, axis=1)[:, last], (drawn @ per_case)[:, None])
-        share = divided(np.cumsum(here * true, axis=1)[:, last], (drawn @ per_lesion)[:, None])
-        columns = _best(alarms, share, wanted)
+        here, lesions_drawn = drawn[:, whose[few]], (drawn @ per_lesion)[:, None]
+        alarms = divided(np.cumsum(here * false[few], axis=1)[:, near], (drawn @ per_case)[:, None])
+        share = divided(np.cumsum(here * true[few], axis=1)[:, near], lesions_drawn)
+        everything = divided((drawn @ found_at_all)[:, None], lesions_drawn)
+        alarms = np.concatenate([alarms, np.full((len(drawn), 1), np.inf)], axis=1)
+        columns = _best(alarms, np.concatenate([share, everything], axis=1), wanted)
         columns[drawn @ per_lesion == 0] = np.nan
         cpm = columns[:, [wanted.index(n) for n in CPM_POINTS]].mean(axis=1, keepdims=True)
         return np.concatenate([columns, cpm], axis=1)
 
     total = int(per_lesion.sum())
     sizes = [total] * (len(wanted) + 1)
-    resampled = resample(statistic, count, samples=len(values) + 1, seed=seed, draws=draws)
+    resampled = resample(statistic, count, samples=few.stop + 1, seed=seed, draws=draws)
     results = resampled.estimates(sizes, level, percentile=True)
     return Froc(
         cases=len(names),
@@ -149,6 +154,20 @@ def _first_hits(case: NDArray[np.intp], hits: NDArray[np.intp]) -> NDArray[np.bo
     _, first = np.unique(np.stack([case[hitting], hits[hitting]], axis=1), axis=0, return_index=True)
     true[hitting[first]] = True
     return true
+
+
+def _reached(
+    false: NDArray[np.bool_],
+    whose: NDArray[np.intp],
+    per_case: NDArray[np.float64],
+    last: NDArray[np.intp],
+    most: float,
+) -> int:
+    """Number of thresholds that have at most `most` alarms per case in some draw: in none but those of some one subject."""
+    lowest = np.full(len(last), np.inf)
+    for subject in range(len(per_case)):
+        lowest = np.minimum(lowest, np.cumsum(false & (whose == subject))[last] / per_case[subject])
+    return int(np.searchsorted(lowest, most + _ROUNDING, side="right"))
 
 
 def _best(alarms: NDArray[np.float64], share: NDArray[np.float64], most: Sequence[float]) -> NDArray[np.float64]:
