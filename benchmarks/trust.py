@@ -24,6 +24,7 @@ import numpy as np
 
 from striate.core.case import Case
 from striate.data.cohort import Cohort
+from striate.data.prepare import Prepared
 from striate.inference.engines import Engine
 from striate.inference.engines.uncertainty import open_uncertain
 from striate.inference.predict import engine_of, predict_case
@@ -40,9 +41,10 @@ from striate.trust.evidence import CaseEvidence
 from striate.trust.examine import examine
 from striate.trust.risk_coverage import RiskCoverage
 from striate.trust.trust import Trust
-from striate.workflows import predict as verb
+from striate.workflows import predict_masks as verb
 from striate.workflows.calibrate import calibrate
 from striate.workflows.phantom import phantom
+from striate.workflows.predict import predict
 from striate.workflows.train import train
 
 LEARN, CALIBRATE, TEST = 80, 120, 200
@@ -245,11 +247,11 @@ def overhead(work: Path, pairs: int = 11) -> dict[str, object]:
         for _ in range(pairs):
             with tempfile.TemporaryDirectory() as place, bare():
                 begin = time.process_time()
-                verb.predict(model, scan, Path(place) / "out")
+                predict(model, scan, Path(place) / "out")
                 without = time.process_time() - begin
             with tempfile.TemporaryDirectory() as place:
                 begin = time.process_time()
-                (told,) = verb.predict(model, scan, Path(place) / "out")
+                (told,) = predict(model, scan, Path(place) / "out")
                 ratios.append((time.process_time() - begin) / without)
             bare_s.append(without)
         found[name] = {
@@ -264,15 +266,18 @@ def overhead(work: Path, pairs: int = 11) -> dict[str, object]:
 def bare() -> Iterator[None]:
     """Let predict make masks and volumes alone, as a model without limits and without an input gate would."""
 
-    def alone(model: Model, case: Case, *, engine: Engine, **options: object) -> tuple[Prediction, None]:
-        return predict_case(model, case, network=engine, **options), None
+    def alone(model: Model, case: Case, prepared: Prepared, *, engine: Engine, **options: object) -> Prediction:
+        return predict_case(
+            model, case, network=engine, prepared=prepared, **{k: v for k, v in options.items() if k != "exact"}
+        )
 
-    kept_examine, kept_read = verb.examine, verb.Trust.read
-    verb.examine, verb.Trust.read = alone, classmethod(lambda *_: None)
+    kept = verb.answer, verb.image_facts, verb.weigh, Trust.read
+    verb.answer, verb.image_facts, verb.weigh = alone, lambda *_: {}, lambda *_: None
+    Trust.read = classmethod(lambda *_: None)
     try:
         yield
     finally:
-        verb.examine, verb.Trust.read = kept_examine, kept_read
+        verb.answer, verb.image_facts, verb.weigh, Trust.read = kept
 
 
 def fine(work: Path) -> Path:

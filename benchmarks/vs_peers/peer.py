@@ -106,6 +106,10 @@ class Peer:
         given.mkdir(parents=True)
         for index, path in enumerate(images):
             (given / f"case_{index:04d}.nii.gz").symlink_to(path.resolve())
+        return self.predict_all(given, out, mirror=mirror, fold=fold)
+
+    def predict_all(self, given: Path, out: Path, *, mirror: bool = True, fold: int = 0) -> Cost:
+        """Predict all cases in the folder `given`, named as nnU-Net names them, in one call: ``out/CASE.nii.gz``."""
         arguments = ["-i", given, "-o", out, "-d", self.dataset.name, "-c", CONFIGURATION, "-tr", TRAINER, "-f", fold,
                      "-npp", 1, "-nps", 1, "-device", "cpu", *([] if mirror else ["--disable_tta"])]  # fmt: skip
         return measured(self.command("nnUNetv2_predict", *arguments), self.environment())

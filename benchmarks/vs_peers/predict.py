@@ -1,12 +1,14 @@
 """Measures ``striate predict`` against ``nnUNetv2_predict``: the same weights, windows and overlap, nothing mirrored.
 
-    python benchmarks/vs_peers/predict.py WORK DATASET [pairs network cases] [--pairs 5] [--cases 1 4 20]
+    python benchmarks/vs_peers/predict.py WORK DATASET [pairs network cases cohort] [--pairs 5] [--cases 20] [--cut 160 160 96]
 
 WORK and DATASET as in peer.py, which sets up what is missing. Both are whole programs on the cores that this process may use.
 
     pairs     one case, from the start of the process to its exit, alternating; ratios of times pair by pair
     network   one window: seconds, and the share of the greatest bf16 rate of matrix products measured in the same minute
     cases     Striate alone: several cases in one call, seconds and the most memory held at one time
+    cohort    as many cases as the last of --cases in one call, both programs, alternating; of each the middle of --cut voxels,
+              because nnU-Net takes an hour for 20 whole ones; pairs are kept in WORK, and what is missing of --pairs is measured
 
 What Striate converts once per model is made before and timed by itself. Prints one JSON document per word.
 """
@@ -28,13 +30,16 @@ from exact import imported
 from peer import Peer, add_arguments, cores, measured
 
 from striate.core.case import Case
+from striate.core.image import Image
 from striate.core.machine import describe
+from striate.data.prepare import cut as cut_grid
 from striate.inference.engines.choose import choose
-from striate.io.read import read_label
+from striate.io.read import read_image, read_label
+from striate.io.write import write_image
 from striate.measure.overlap import dice
 from striate.model.model import Model
 
-WORDS = ("pairs", "network", "cases")
+WORDS = ("pairs", "network", "cases", "cohort")
 STRIATE = str(Path(sys.executable).with_name("striate"))
 FOLD = 1
 """Whose masks are mostly empty: of noise, hundreds of thousands of lesions would be listed."""
@@ -129,12 +134,54 @@ def cases(peer: Peer, model: Model, counts: list[int]) -> list[dict[str, object]
     return found
 
 
+def given_cases(peer: Peer, place: Path, count: int, cut: tuple[int, ...]) -> Path:
+    """Return a folder of `count` cases, the middle of `cut` voxels of those of the dataset, which are repeated."""
+    names = sorted(p.name.removesuffix("_0000.nii.gz") for p in peer.dataset.glob("imagesTr/*_0000.nii.gz"))
+    given = place / "in"
+    given.mkdir()
+    for i in range(count):
+        for path in sorted(peer.dataset.glob(f"imagesTr/{names[i % len(names)]}_????.nii.gz")):
+            if i < len(names):
+                image = read_image(path)
+                box = tuple(
+                    slice((n - c) // 2, (n - c) // 2 + min(c, n)) for n, c in zip(image.grid.shape, cut, strict=True)
+                )
+                part = np.ascontiguousarray(image.array[(slice(None), *box)])
+                write_image(place / path.name, Image(part, cut_grid(image.grid, box).affine))
+            (given / f"case{i:03d}{path.name[-12:]}").symlink_to(place / path.name)
+    return given
+
+
+def cohort(peer: Peer, model: Model, count: int, pairs: int, cut: tuple[int, ...]) -> dict[str, object]:
+    """Measure both programs on `count` cases in one call each, in turns, until there are `pairs` in WORK."""
+    log = peer.work / f"cohort-{count}-{'x'.join(map(str, cut))}.jsonl"
+    rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    while len(rows) < pairs:
+        with tempfile.TemporaryDirectory(prefix="striate-cohort-") as name:
+            place = Path(name)
+            given = given_cases(peer, place, count, cut)
+            ours = measured([STRIATE, "predict", str(model.folder), str(given), "--out", str(place / "ours")])
+            theirs = peer.predict_all(given, place / "theirs", mirror=False, fold=FOLD)
+        rows.append({"striate": ours.document(), "nnunet": theirs.document()})
+        with log.open("a") as stream:
+            stream.write(json.dumps(rows[-1]) + "\n")
+        print(f"pair {len(rows)}: {rows[-1]}", file=sys.stderr, flush=True)
+    ratios = sorted(row["nnunet"]["seconds"] / row["striate"]["seconds"] for row in rows)
+    return {
+        "cases": count, "cut": cut, "pairs": len(rows),
+        "ratio": round(statistics.median(ratios), 2), "ratios": [round(r, 2) for r in ratios],
+        **{f"{who}_s": statistics.median(row[who]["seconds"] for row in rows) for who in ("striate", "nnunet")},
+        **{f"{who}_peak_gb": max(row[who]["peak_gb"] for row in rows) for who in ("striate", "nnunet")},
+    }  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser)
     parser.add_argument("words", nargs="*", default=list(WORDS), help=f"of {', '.join(WORDS)}")
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--cases", type=int, nargs="*", default=[1, 4, 20])
+    parser.add_argument("--cut", type=int, nargs=3, default=[160, 160, 96])
     given = parser.parse_args()
     peer = Peer(given.work.resolve(), given.dataset.resolve())
     peer.set_up()
@@ -151,6 +198,8 @@ def main() -> None:
             found: object = pairs(peer, model, images, given.pairs)
         elif word == "network":
             found = network(model, images)
+        elif word == "cohort":
+            found = cohort(peer, model, given.cases[-1], given.pairs, tuple(given.cut))
         else:
             found = cases(peer, model, given.cases)
         print(json.dumps({word: found}), flush=True)
