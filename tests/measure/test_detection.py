@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from striate.cli.train import show_detection
 from striate.core.image import LabelMap
 from striate.core.targets import Targets
 from striate.measure.detection import CURVE, Detection, scores_of
@@ -109,3 +110,14 @@ def test_scores_come_from_findings_by_the_size_of_lesions():
     assert "no probability" in scores_of(overlaps, "lesion", findings_of(mask, [0.3, None, 0.1]))
     assert "not those of its findings" in scores_of(overlaps, "lesion", findings_of(line(0, 10), [0.3, 0.2]))
     assert "No findings lie beside the mask of case a" in scores_of(overlaps, "lesion", {})
+
+
+def test_what_a_training_says_of_lesions(capsys):
+    show_detection({"lesion": Detection.of(two_cases(), [[0.9, 0.5, 0.7, 0.1], [0.6]], SUBJECTS)})
+    show_detection({"core": Detection.of(two_cases(), "Why.", SUBJECTS)})
+    show_detection({"none": Detection.of({"a": overlap((0,), ())}, [[0.5]], SUBJECTS)})
+    told = capsys.readouterr().err.splitlines()
+    assert told == [
+        "Lesions lesion: 2 of 3 found with 1.5 false positives per scan; mean sensitivity at 1/8 to 8: 0.524",
+        "Lesions core: 2 of 3 found with 1.5 false positives per scan",
+    ]

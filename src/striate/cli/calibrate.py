@@ -45,6 +45,7 @@ def command(
 
 def _show(found: Calibrated) -> None:
     from striate.cli.screen import say, table
+    from striate.cli.train import show_detection
 
     trust, summary = found.trust, found.evaluation.to_dict()["summary"]
     rows = []
@@ -66,6 +67,7 @@ def _show(found: Calibrated) -> None:
     say(f"{n} subject{'s' if n != 1 else ''}; each was left out of the fit of what judged it. – : too few to measure.")
     if "int8" in found.model.facts:
         say(f"int8: {found.model.facts['int8']['reason']}")
+    show_detection(found.evaluation.detection)
     say(f"Model:  {found.model.folder}")
     say(f"Report: {found.folder / 'report.html'}")
     say(f"Next:   striate predict {quote(str(found.folder))} IMAGE --out DIR")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +12,7 @@ import typer
 from striate.cli import options
 
 if TYPE_CHECKING:
+    from striate.measure.detection import Detection
     from striate.workflows.finish import Finished
 
 
@@ -54,6 +56,7 @@ def command(
 def show_finished(finished: Finished, *, as_json: bool) -> None:
     """Print what a run ended with."""
     from striate.cli.screen import say, show_json
+    from striate.measure.evaluation import Evaluation
 
     evaluation = finished.evaluation
     if as_json:
@@ -84,9 +87,25 @@ def show_finished(finished: Finished, *, as_json: bool) -> None:
         interval = f" (95 % {dice['low']:.3f} … {dice['high']:.3f})" if dice["low"] is not None else ""
         shown = "not measurable" if dice["mean"] is None else f"{dice['mean']:.3f}"
         say(f"Dice {label}: {shown}{interval}, {dice['n']} validation cases")
+    if isinstance(evaluation, Evaluation):
+        show_detection(evaluation.detection)
     say(f"Model:  {finished.folder / 'model'}")
     say(f"Report: {finished.report}")
     say(f"Next:   striate predict {quote(str(finished.folder))} IMAGE --out DIR")
+
+
+def show_detection(detection: Mapping[str, Detection]) -> None:
+    """Print how many lesions the masks find, and the mean sensitivity of LUNA16 where lesions have probabilities."""
+    from striate.cli.screen import say
+
+    for label, found in detection.items():
+        if found.lesions:
+            mean = found.mean_sensitivity
+            ranked = "" if mean is None or mean.value is None else f"; mean sensitivity at 1/8 to 8: {mean.value:.3f}"
+            say(
+                f"Lesions {label}: {found.found} of {found.lesions} found with {found.false_positives_per_scan:.3g} false"
+                f" positives per scan{ranked}"
+            )
 
 
 def show_overall(measures: dict[str, Any]) -> None:
