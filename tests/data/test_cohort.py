@@ -1,5 +1,7 @@
 """`Cohort`: valid once made, written and read back."""
 
+from pathlib import Path
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -55,6 +57,12 @@ def test_pickled(cohort):
     import pickle
 
     assert pickle.loads(pickle.dumps(cohort)) == cohort
+
+
+def test_of_many_names_a_few_are_told():
+    many = Cohort("x", tuple(Case(f"c{n:03}", f"s{n}", {"flair": Path("x.nii.gz")}) for n in range(200)))
+    with pytest.raises(UsageError, match=r"Did you mean 'c\d01'\? Known: c000, .* c039 … \(200 in all\)\.$"):
+        many.case("c01")
 
 
 def test_impossible_cohorts(cohort, tmp_path):

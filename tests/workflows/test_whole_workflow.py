@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -288,6 +289,16 @@ def test_tasks_on_slices_are_planned(tiny_cohort, asked, kind, network):
     assert task.kind == kind and task.unit == "slice" and len(task.classes) == 2
     assert task.classes == (f"no {task.contains}", task.contains) and task.regions == {task.contains: (1,)}
     assert network in networks.names(kind)
+
+
+def test_a_cohort_that_lost_a_case_is_told(folders, tmp_path):
+    cohort = tmp_path / "pictures"
+    shutil.copytree(folders, cohort)
+    done = follow(plan_of(network="mlp", options={"hidden": [4]}, steps=1), cohort, tmp_path, holdout=["p0", "p1"])
+    gone = next(path for path in sorted(cohort.rglob("*.png")) if path.stem != "p0")
+    gone.unlink()
+    with pytest.raises(DataError, match=rf"case {gone.stem} is not in it any more; the run .* began with 12 cases"):
+        train(resume=done.folder, steps=2)
 
 
 @pytest.mark.parametrize(("classes", "message"), [

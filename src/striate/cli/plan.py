@@ -59,6 +59,7 @@ def show_plan(facts: Fingerprint, made: Plan) -> None:
     from striate.planning.rules.network import subjects
 
     task, training, told = made.task, made.training, made.expected
+    mirrored = training.augmentation.mirror_axes
     length = (
         f"{training.steps} steps"
         if training.steps
@@ -74,7 +75,7 @@ def show_plan(facts: Fingerprint, made: Plan) -> None:
         ("network", f"{made.network.name} {made.network.spatial_dims}D", "network.name"),
         ("patch" if task.kind == "segmentation" else "image", f"{_times(training.patch)} voxels", "training.patch"),
         ("batch", f"{training.batch} {task.samples}", "training.batch"),
-        ("mirroring", f"axes {list(training.augmentation.mirror_axes)}", "training.augmentation.mirror_axes"),
+        ("mirroring", f"axes {list(mirrored)}" if mirrored else "none", "training.augmentation.mirror_axes"),
         ("precision", training.precision, "training.precision"),
         *(
             [("hardening", f"ε {training.adversarial.epsilon:g}", "training.adversarial")]

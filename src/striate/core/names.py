@@ -11,6 +11,9 @@ from striate.core.errors import UsageError
 
 T = TypeVar("T")
 
+MOST_NAMES = 40
+"""Known names that a message lists; a cohort may have thousands."""
+
 
 def natural_order(name: str) -> tuple[list[tuple[int, int, str]], str]:
     """Sort key that puts ``P2`` before ``P10``."""
@@ -31,7 +34,8 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     known = sorted(names)
     best = nearest(name, known)
     start = f"Did you mean '{best}'? " if best else ""
-    return f"{start}Known: {', '.join(known) or 'none'}."
+    more = f" … ({len(known)} in all)" if len(known) > MOST_NAMES else ""
+    return f"{start}Known: {', '.join(known[:MOST_NAMES]) or 'none'}{more}."
 
 
 def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:

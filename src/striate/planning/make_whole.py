@@ -133,7 +133,7 @@ def _mirror(facts: Fingerprint, task: Task) -> tuple[tuple[int, ...], str]:
     """Return the axes along which mirroring keeps a class true."""
     sided = [name for name in (*task.classes, *(task.regions or {})) if names_side(name)]
     if facts.spatial_dims == 2:
-        return (), "none: what a picture shows may depend on its orientation"
+        return (), "what a picture shows may depend on its orientation"
     if sided:
-        return (), f"none: the classes name a side ({', '.join(sided[:4])})"
+        return (), f"the classes name a side ({', '.join(sided[:4])})"
     return (0,), "left-right: no class names a side; heads and feet are not exchanged"

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
-from striate.core.errors import DataError, Interrupted, StriateError, UsageError
+from striate.core.errors import DataError, Interrupted, StriateError, UsageError, expected
 from striate.core.machine import seconds_of, show_seconds
 from striate.core.progress import Progress, Silent, hearing_warnings
 from striate.core.record import Stopwatch
@@ -202,6 +202,7 @@ def _prepare(run: Run, progress: Progress, began: float) -> None:
     if not (run / "split.json").exists():
         split_of(cohort, options, truth_for(task)).write(run / "split.json")
     split = Split.read(run / "split.json")
+    _refuse_missing(run, split, cohort)
     if not (run / "plan.yaml").exists():
         encoder = options.get("encoder") if given is None else given.training.encoder
         if encoder:
@@ -221,6 +222,19 @@ def _prepare(run: Run, progress: Progress, began: float) -> None:
                 made = made.changed(training=made.training.changed(budget_s=whole_s).model_dump())
         facts.write(run / "fingerprint.json")
         made.write(run / "plan.yaml")
+
+
+def _refuse_missing(run: Run, split: Split, cohort: Cohort) -> None:
+    """Stop where the cohort has lost cases since the run began."""
+    known = {case.name for case in cohort.cases}
+    lost = [name for name in (*split.train, *split.validation) if name not in known]
+    if lost:
+        more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+        raise DataError(
+            expected(f"cohort {cohort.name}", f"case {lost[0]}{more} is not in it any more",
+                     f"the run {run.folder} began with {len(split.train) + len(split.validation)} cases and needs all of them",
+                     "Bring back what is missing, or begin another run.")
+        )  # fmt: skip
 
 
 def _refuse_errors(result: CheckResult, progress: Progress) -> None:
