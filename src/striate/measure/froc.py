@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from striate.core.errors import DataError, expected
 from striate.measure.confusion import divided
-from striate.measure.resample import DRAWS, Estimate, Weights, numbered, resample
+from striate.measure.resample import DRAWS, Estimate, Statistic, Weights, numbered, resample
 from striate.measure.statistics import LEVEL
 
 CPM_POINTS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
@@ -112,29 +112,14 @@ def froc(
     false = found == FALSE_POSITIVE
     last = np.append(np.flatnonzero(np.diff(values)), len(values) - 1) if len(values) else np.zeros(0, dtype=np.intp)
     per_case = np.bincount(owner, minlength=count).astype(np.float64)
-    per_lesion = np.bincount(owner, weights=[lesions[n] for n in names], minlength=count)
+    per_lesion = np.bincount(owner, weights=[lesions[n] for n in names], minlength=count).astype(np.float64)
     wanted = tuple(dict.fromkeys([*map(float, at), *CPM_POINTS]))
     whose = owner[case]
-    found_at_all = np.bincount(whose, weights=true, minlength=count)
     near = last[: _reached(false, whose, per_case, last, max(n for n in wanted if np.isfinite(n)))]
-    few = slice(0, near[-1] + 1 if len(near) else 0)
-
-    def statistic(weights: Weights) -> NDArray[np.float64]:
-        drawn = weights.astype(np.float64)
-        here, lesions_drawn = drawn[:, whose[few]], (drawn @ per_lesion)[:, None]
-        alarms = divided(np.cumsum(here * false[few], axis=1)[:, near], (drawn @ per_case)[:, None])
-        share = divided(np.cumsum(here * true[few], axis=1)[:, near], lesions_drawn)
-        everything = divided((drawn @ found_at_all)[:, None], lesions_drawn)
-        alarms = np.concatenate([alarms, np.full((len(drawn), 1), np.inf)], axis=1)
-        columns = _best(alarms, np.concatenate([share, everything], axis=1), wanted)
-        columns[drawn @ per_lesion == 0] = np.nan
-        cpm = columns[:, [wanted.index(n) for n in CPM_POINTS]].mean(axis=1, keepdims=True)
-        return np.concatenate([columns, cpm], axis=1)
-
+    statistic = _statistic(true, false, whose, near, per_case, per_lesion, wanted)
     total = int(per_lesion.sum())
-    sizes = [total] * (len(wanted) + 1)
-    resampled = resample(statistic, count, samples=few.stop + 1, seed=seed, draws=draws)
-    results = resampled.estimates(sizes, level, percentile=True)
+    resampled = resample(statistic, count, samples=int(near.max(initial=0)) + 1, seed=seed, draws=draws)
+    results = resampled.estimates([total] * (len(wanted) + 1), level, percentile=True)
     return Froc(
         cases=len(names),
         lesions=total,
@@ -145,6 +130,38 @@ def froc(
         at={float(n): results[wanted.index(float(n))] for n in at},
         cpm=results[-1],
     )
+
+
+def _statistic(
+    true: NDArray[np.bool_],
+    false: NDArray[np.bool_],
+    whose: NDArray[np.intp],
+    near: NDArray[np.intp],
+    per_case: NDArray[np.float64],
+    per_lesion: NDArray[np.float64],
+    wanted: tuple[float, ...],
+) -> Statistic:
+    """Return the statistic of weighted subjects: sensitivities at the `wanted` alarms per case, and the mean of the seven.
+
+    Candidates stand in the order of falling scores; `near` are the thresholds that are looked at, `per_case` and `per_lesion`
+    the cases and true lesions of each subject.
+    """
+    few = slice(0, int(near.max(initial=-1)) + 1)
+    found = np.bincount(whose, weights=true, minlength=len(per_case))
+
+    def statistic(weights: Weights) -> NDArray[np.float64]:
+        drawn = weights.astype(np.float64)
+        here, lesions = drawn[:, whose[few]], (drawn @ per_lesion)[:, None]
+        alarms = divided(np.cumsum(here * false[few], axis=1)[:, near], (drawn @ per_case)[:, None])
+        share = divided(np.cumsum(here * true[few], axis=1)[:, near], lesions)
+        everything = divided((drawn @ found)[:, None], lesions)
+        alarms = np.concatenate([alarms, np.full((len(drawn), 1), np.inf)], axis=1)
+        columns = _best(alarms, np.concatenate([share, everything], axis=1), wanted)
+        columns[lesions[:, 0] == 0] = np.nan
+        cpm = columns[:, [wanted.index(n) for n in CPM_POINTS]].mean(axis=1, keepdims=True)
+        return np.concatenate([columns, cpm], axis=1)
+
+    return statistic
 
 
 def _first_hits(case: NDArray[np.intp], hits: NDArray[np.intp]) -> NDArray[np.bool_]:

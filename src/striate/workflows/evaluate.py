@@ -100,7 +100,7 @@ def evaluate_masks(
     for note in (*pairs.notes, *notes):
         progress.warn(note)
     cases = [_measure(pair, targets, rule) for pair in each(progress, "evaluate", pairs.pairs, len(pairs.pairs))]
-    findings = _findings(pairs.pairs)
+    findings = _findings(pairs.pairs, progress)
     notes = (*notes, *_flattering(findings, pairs.pairs, progress))
 
     def scores(label: str, overlaps: Mapping[str, LesionOverlap]) -> Scores | str:
@@ -114,14 +114,15 @@ def _measure(pair: MaskPair, targets: Targets, rule: LesionRule) -> CaseEvaluati
     return CaseEvaluation.of(pair.case, predicted, truth, targets, pair.subject, rule=rule)
 
 
-def _findings(pairs: Sequence[MaskPair]) -> dict[str, CaseFindings]:
+def _findings(pairs: Sequence[MaskPair], progress: Progress) -> dict[str, CaseFindings]:
     """Return the findings that lie beside the predicted masks, by the name of the case in the truth."""
-    beside = {pair.predicted.parent for pair in pairs}
-    known = {
-        folder: {found.case: found for found in Findings.read(folder).cases}
-        for folder in beside
-        if (folder / "findings.json").is_file()
-    }
+    known = dict[Path, dict[str, CaseFindings]]()
+    for folder in {pair.predicted.parent for pair in pairs}:
+        try:
+            there = (folder / "findings.json").is_file()
+            known[folder] = {found.case: found for found in Findings.read(folder).cases} if there else {}
+        except FormatError as error:
+            progress.warn(f"{error} Lesions are not ranked.")
     found = {pair.case: known.get(pair.predicted.parent, {}).get(stem(pair.predicted)) for pair in pairs}
     return {case: one for case, one in found.items() if one is not None}
 
