@@ -16,6 +16,9 @@ STEPS = 40
 APART = 1.025
 """Factor by which the points of networks lie beside each other, so that their strokes can be told apart."""
 
+OF_ANY_LAW = 2
+"""Points that every power law of two numbers goes through; that it explains them says nothing."""
+
 
 def make(folder: Comparison) -> Section:
     """Return the plots, the laws and the sentences."""
@@ -90,5 +93,6 @@ def _law(name: str, found: dict[str, Any]) -> list[str]:
     law, exponent = found["law"], found.get("exponent")
     formula = f"{law['a']:.3g} · n^({-law['b']:.3g})" + (f" + {law['c']:.3g}" if law["c"] > 0 else "")
     interval = NONE if exponent is None else f"{exponent[0]:.2g} to {exponent[1]:.2g}"
-    explained = NONE if law["explained"] is None else f"{int(100 * max(0.0, law['explained']))} %"
+    fits_anyway = len(found["points"]) <= OF_ANY_LAW
+    explained = NONE if fits_anyway or law["explained"] is None else f"{int(100 * max(0.0, law['explained']))} %"
     return [name, *(text.replace("-", "−") for text in (formula, f"{law['b']:.2g}", interval)), explained]
