@@ -76,6 +76,14 @@ def test_impossible_cohorts(cohort, tmp_path):
         LayoutError, match=r"case c: channels flair; the cohort's channels flair, t1 are needed in every case"
     ):
         Cohort("x", (a, other))
+    with pytest.raises(LayoutError, match=r"in every case\. Save all pictures in grey, or all in colour\."):
+        Cohort(
+            "x",
+            (
+                Case("c", "S", dict.fromkeys(("red", "green", "blue"), Path("c.png"))),
+                Case("d", "T", {"image": Path("d.png")}),
+            ),
+        )
     clash = Cohort("x", (Case("c", "S2", {"flair": b.channels["flair"]}, metadata={"label": "no"}),))
     with pytest.raises(DataError, match=r"two columns named 'label'"):
         clash.write_csv(tmp_path / "y.csv")

@@ -14,6 +14,9 @@ from striate.core.files import write_json, write_text
 from striate.core.names import did_you_mean, natural_order
 from striate.io.layouts import recognise
 
+COLOURS = {"red", "green", "blue"}
+MIXED = "Save all pictures in grey, or all in colour."
+
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
@@ -64,7 +67,8 @@ class Cohort:
             if tuple(case.channels) != self.channels:
                 raise LayoutError(
                     expected(f"case {case.name}", f"channels {', '.join(case.channels)}",
-                             f"the cohort's channels {', '.join(self.channels)} are needed in every case"), case=case.name,
+                             f"the cohort's channels {', '.join(self.channels)} are needed in every case",
+                             MIXED if COLOURS in (set(case.channels), set(self.channels)) else ""), case=case.name,
                 )  # fmt: skip
 
     @classmethod
