@@ -54,7 +54,7 @@ def prepare_as_nnunet(
     source = images[0].grid
     unturned = Reorientation(tuple(range(len(source.shape))), ())
     reorientation, turned = to_ras(source) if preparation.turned else (unturned, source)
-    found = [finite_of(reorientation.apply(c).astype(np.float32)) for image in images for c in image.array]
+    found = [finite_of(reorientation.apply(c).astype(np.float32, order="F")) for image in images for c in image.array]
     channels, wrong = [channel for channel, _ in found], sum(count for _, count in found)
     inside = np.zeros(turned.shape, dtype=bool)
     for channel in channels:
@@ -78,7 +78,8 @@ def prepare_as_nnunet(
     pairs = zip(preparation.normalisation, preparation.intensities, strict=True)
     array = np.empty((len(channels) + len(preparation.previous_labels), *shape), dtype=np.float32)
     for index, (channel, (scheme, intensities)) in enumerate(zip(channels, pairs, strict=True)):
-        array[index] = zoom(_normal(channel[box], scheme, intensities, mask), shape, 3, coarse, preparation.axis_order)
+        normal = _normal(channel[box], scheme, intensities, mask, preparation.axis_order)
+        array[index] = zoom(normal, shape, 3, coarse, preparation.axis_order)
     if before is not None and preparation.previous_labels:
         resampled = zoom_labels(before, shape, coarse, preparation.axis_order)
         for index, value in enumerate(preparation.previous_labels, start=len(channels)):
@@ -188,15 +189,20 @@ def _spline(values: NDArray[np.float64], shape: tuple[int, ...], order: Literal[
 
 
 def _normal(
-    channel: NDArray[np.float32], scheme: str, intensities: Intensities | None, mask: NDArray[np.bool_] | None
+    channel: NDArray[np.float32],
+    scheme: str,
+    intensities: Intensities | None,
+    mask: NDArray[np.bool_] | None,
+    axis_order: Sequence[int],
 ) -> NDArray[np.float32]:
-    """Return one channel normalised."""
+    """Return one channel normalised; sums are in single precision and in nnU-Net's order."""
     if scheme not in ("zscore", "zscore_inside"):
         return normalise(channel, scheme, intensities)
-    result = np.array(channel)
-    where = mask if scheme == "zscore_inside" and mask is not None else np.ones(channel.shape, dtype=bool)
-    values = result[where]
+    if scheme == "zscore":
+        return np.asarray((channel - channel.mean()) / np.float32(max(channel.std(), LEAST_STD)))
+    turned = np.array(channel.transpose(axis_order))
+    where = np.ones(turned.shape, dtype=bool) if mask is None else mask.transpose(axis_order)
+    values = turned[where]
     if values.size:
-        mean, std = values.mean(dtype=np.float64), values.std(dtype=np.float64)
-        result[where] = (values - np.float32(mean)) / np.float32(max(std, LEAST_STD))
-    return result
+        turned[where] = (values - values.mean()) / np.float32(max(values.std(), LEAST_STD))
+    return turned.transpose(np.argsort(axis_order))
