@@ -184,7 +184,7 @@ def test_memory_of_the_network_goes_by_engine_and_precision(plan_of):
 
     assert network("openvino", "bf16") < network("torch", "bf16") < network("torch", "fp32")
     assert network("openvino", "bf16") < network("openvino", "fp32") < network("torch", "fp32")
-    assert network("another", "fp32") == network("another", "int8") == network("torch", "fp32")
+    assert network("another", "fp32") == network("torch", "fp32") - 2 * facts["parameters"]  # which hold copies in bf16
     measured = {("torch", "bf16"): 1.339e9, ("openvino", "bf16"): 0.867e9, ("openvino", "fp32"): 1.457e9}
     for (engine, precision), used in measured.items():  # resident memory of one window, nnU-Net's network
         assert used < network(engine, precision) < 1.5 * used
