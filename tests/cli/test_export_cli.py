@@ -83,13 +83,49 @@ def test_onnx_gives_the_probabilities_of_the_network(model, tmp_path, capsys):
     out = tmp_path / "onnx"
     assert run(["export", str(model.folder), "--out", str(out), "--format", "onnx", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["largest_difference"] < 1e-4
-    assert sorted(p.name for p in out.iterdir()) == ["card.md", "model.json", "network.onnx", "plan.yaml"]
+    assert sorted(p.name for p in out.iterdir()) == [
+        "card.md",
+        "model.json",
+        "network.onnx",
+        "parity.json",
+        "plan.yaml",
+    ]
     tile = np.random.default_rng(1).normal(size=(1, 1, 16, 16, 16)).astype(np.float32)
     session = onnxruntime.InferenceSession(str(out / "network.onnx"), providers=["CPUExecutionProvider"])
     found = session.run(["probabilities"], {"image": tile})[0]
     with torch.no_grad():
         wanted = model.network()(torch.from_numpy(tile)).softmax(1).numpy()
     np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_onnx_predicts_without_torch(model, scan, tmp_path, capsys):
+    out = tmp_path / "onnx"
+    assert run(["export", str(model.folder), "--out", str(out), "--format", "onnx", "--image", str(scan)]) == 0
+    assert "network.onnx differs from PyTorch by at most" in capsys.readouterr().err
+    assert run(["predict", str(model.folder), str(scan), "--out", str(tmp_path / "first"), "--engine", "torch"]) == 0
+    place = tmp_path / "second"
+    command = [sys.executable, "-c", WITHOUT_TORCH, "predict", str(out), str(scan), "--out", str(place)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    first, second = (read_label(tmp_path / name / "scan.nii.gz") for name in ("first", "second"))
+    assert (first.array == second.array).mean() > 0.97
+    engine = json.loads((place / "record.json").read_text())["facts"]["engine"]
+    assert (engine["name"], engine["precision"]) == ("onnx", "fp32")
+    assert run(["predict", str(out), str(scan), "--out", str(tmp_path / "m"), "--engine", "openvino"]) == 2
+    assert "was exported for ONNX Runtime and holds no weights" in capsys.readouterr().err
+    assert run(["explain", str(out), str(scan), "--out", str(tmp_path / "e")]) == 4
+    assert "it was exported for ONNX Runtime" in capsys.readouterr().err
+
+
+def test_the_engine_onnx_is_made_once_for_a_model(model, scan, tmp_path):
+    for name in ("one", "two"):
+        place = tmp_path / name
+        assert run(["predict", str(model.folder), str(scan), "--out", str(place), "--engine", "onnx"]) == 0
+        record = json.loads((place / "record.json").read_text())
+        assert (
+            record["facts"]["engine"]["name"] == "onnx" and "as fast as PyTorch" in record["facts"]["engine"]["reason"]
+        )
+    assert len(list(model.folder.glob("onnx/*/network.onnx"))) == 1 and not (model.folder / "openvino").exists()
 
 
 def test_what_cannot_be_exported_is_refused_and_leaves_nothing(model, tmp_path, capsys, monkeypatch):
@@ -100,7 +136,7 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(model, tmp_path, 
     assert run(["export", str(model.folder), *out, "--image", str(tmp_path / "none.nii.gz")]) == 3
     far = {"openvino": 0.3, "torch": 0.001, "same_decision": 0.5}
 
-    def differs(_model, into: Path, _channels):
+    def differs(_model, into: Path, _channels, _form):
         (into / "parity.json").write_text(json.dumps({"tiles": {"middle": far}, "seconds": {}}))
 
     monkeypatch.setattr("striate.workflows.export.convert", differs)

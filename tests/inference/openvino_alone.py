@@ -8,18 +8,21 @@ import shutil
 import subprocess
 
 import numpy as np
+import openvino
 import pytest
 import torch
 
+from striate import networks
 from striate.core.case import Case
 from striate.core.errors import Interrupted, ModelError, UsageError
 from striate.core.image import Image
 from striate.core.machine import native_precision
 from striate.inference.engines import choose as choosing
-from striate.inference.engines.choose import FOLDER, choose
-from striate.inference.engines.convert import compare, convert, probes
+from striate.inference.engines.choose import choose
+from striate.inference.engines.convert import compare, convert, converted, probes
 from striate.inference.engines.openvino import NETWORK, PARITY, OpenVINOEngine
 from striate.inference.engines.pytorch import TorchEngine
+from striate.inference.engines.separate import separate
 from striate.inference.features import first_layer, pooling
 from striate.inference.predict import predict_case
 from striate.io.write import write_image
@@ -89,9 +92,24 @@ def test_probes_are_windows_of_the_patch_whatever_the_size(plan_of):
 def test_both_engines_are_compared(plan_of, network_of, tmp_path, tiles):
     network = network_of(plan_of()).eval()
     convert(network, True, torch.from_numpy(tiles[:1]), tmp_path / NETWORK)
-    found = compare(network, True, OpenVINOEngine(tmp_path / NETWORK, native_precision()), {"middle": tiles[:1]})
+    engines = {"openvino": OpenVINOEngine(tmp_path / NETWORK, native_precision())}
+    found = compare(network, True, engines, {"middle": tiles[:1]})
     assert found["tiles"]["middle"]["openvino"] < 0.01 and found["tiles"]["middle"]["same_decision"] > 0.98
     assert min(found["seconds"].values()) > 0
+
+
+def test_convolutions_of_skips_are_taken_apart_with_the_same_answers(tiles):
+    torch.manual_seed(0)
+    network = networks.create("unet", spatial_dims=3, in_channels=2, out_channels=3, features=(32, 64, 64)).eval()
+    model = converted(network, True, torch.from_numpy(tiles[:1]))
+    whole = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(tiles[:1])[0]
+    assert separate(model) == 2 and separate(model) == 0
+    apart = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(tiles[:1])[0]
+    assert np.abs(apart - whole).max() < 1e-4
+
+
+def test_parts_of_few_channels_stay_together(plan_of, network_of, tiles):
+    assert separate(converted(network_of(plan_of()).eval(), True, torch.from_numpy(tiles[:1]))) == 0
 
 
 def test_it_is_made_once_and_predicts_what_pytorch_predicts(model_of, case):
@@ -112,12 +130,12 @@ def test_small_work_does_not_begin_it(model_of, case):
     model = model_of()
     found = choose(model, case, macs=lambda: 1.0)
     assert found.engine.name == "torch" and "too small" in found.reason
-    assert not (model.folder / FOLDER).exists()
+    assert not (model.folder / "openvino").exists()
 
 
 def given(model, parity):
     """Let the parity of a model be what is given."""
-    folder = model.folder / FOLDER / choosing._key(model)
+    folder = model.folder / "openvino" / choosing._key(model, "openvino")
     folder.mkdir(parents=True)
     (folder / PARITY).write_text(json.dumps({"precision": "bf16", "processor": "", **parity}))
 
@@ -186,7 +204,7 @@ def test_without_openvino_there_is_pytorch(model_of, case, monkeypatch):
 
 def test_a_model_folder_that_cannot_be_written(model_of, case, monkeypatch):
     model = model_of()
-    (model.folder / FOLDER).write_text("a file where the folder should be")
+    (model.folder / "openvino").write_text("a file where the folder should be")
     with pytest.raises(UsageError, match="--engine openvino: "):
         choose(model, case, "openvino")
     assert choose(model, case, macs=lambda: 1e15).engine.name == "torch"
@@ -195,8 +213,10 @@ def test_a_model_folder_that_cannot_be_written(model_of, case, monkeypatch):
 def test_a_broken_network_file_is_a_sentence(model_of, case):
     model = model_of()
     choose(model, case, "openvino")
-    network = next(model.folder.glob(f"{FOLDER}/*/{NETWORK}"))
+    network = next(model.folder.glob(f"openvino/*/{NETWORK}"))
     network.write_text("<net")
+    parity = json.loads((network.parent / PARITY).read_text())
+    (network.parent / PARITY).write_text(json.dumps({**parity, "seconds": {"openvino": 0.1, "torch": 0.5}}))
     shutil.rmtree(network.parent / "compiled", ignore_errors=True)
     with pytest.raises(ModelError, match="Remove the folder"):
         OpenVINOEngine(network, native_precision())

@@ -1,4 +1,4 @@
-"""``striate export MODEL --out FOLDER``: a model for machines without torch, or its network for other programs."""
+"""``striate export MODEL --out FOLDER``: a model for machines without torch; as ONNX also its network for other programs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def command(
     model: ModelFolder,
     out: Annotated[Path, typer.Option(help="New folder.")],
     kind: Annotated[
-        str, typer.Option("--format", help="openvino: striate predict runs it without torch; onnx: the network alone.")
+        str, typer.Option("--format", help="openvino or onnx: what striate predict runs it by, without torch.")
     ] = "openvino",
     image: Annotated[
         list[Path] | None,
@@ -32,11 +32,11 @@ def command(
     parity = export(model, out, kind=kind, images=image or (), progress=Screen(quiet=as_json))
     if as_json:
         show_json({"out": out, "format": kind, **parity})
-    elif kind == "onnx":
-        say(f"network.onnx differs from PyTorch by at most {parity['largest_difference']:.1g} in probabilities")
     else:
         seconds, near = parity["seconds"], parity["tiles"]["middle"]
-        say(f"{seconds['torch'] / seconds['openvino']:.1f} times as fast as PyTorch here, in {parity['precision']}")
+        if kind == "onnx":
+            say(f"network.onnx differs from PyTorch by at most {parity['largest_difference']:.1g} in probabilities")
+        say(f"{seconds['torch'] / seconds[kind]:.1f} times as fast as PyTorch here, in {parity['precision']}")
         say(
             f"the same label as PyTorch in single precision in {100 * near['same_decision']:.2f} % of the voxels of a window"
         )

@@ -27,7 +27,7 @@ VERBS = {
     "calibrate": "Measure on cases with masks how far a model can be trusted.",
     "audit": "One report of a model's weaknesses, measured; exit 1 when a required limit is broken.",
     "change": "Compare two examinations of a subject: what is new, enlarged, shrunken, vanished.",
-    "export": "Write a model for machines without torch, or its network as ONNX.",
+    "export": "Write a model for machines without torch.",
     "compare": "Train several networks within one budget and compare what they reach and cost.",
     "report": "Write one self-contained HTML page about a run or a prediction.",
     "phantom": "Make a cohort of FLAIR-like scans with known lesions.",

@@ -30,7 +30,8 @@ def command(
         bool, typer.Option("--exact", help="For a model imported from nnU-Net: the very masks that nnU-Net gives.")
     ] = False,
     engine: Annotated[
-        str, typer.Option(help="What computes: auto (the faster that agrees, as measured), torch or openvino.")
+        str,
+        typer.Option(help="What computes: auto (the fastest that agrees, as measured), torch, openvino, int8, onnx."),
     ] = "auto",
     save_probabilities: Annotated[
         bool, typer.Option("--save-probabilities", help="Also write a probability map per label or region.")

@@ -114,7 +114,7 @@ class Window:
         first: int,
     ) -> None:
         """Add the weighted predictions of some windows to the rows kept (K, *axes; row 0 is row `first` of the array)."""
-        tiles = [_cut(array, self.tiling, where) for where in group]
+        tiles = [cut_window(array, self.tiling, where) for where in group]
         seen = [not _blank(tile) for tile in tiles]
         self.skipped[0] += seen.count(False)
         found = (
@@ -158,7 +158,7 @@ class Window:
         return total / 2 ** len(self.mirror_axes) if total is not None and self.mirror_axes else found
 
 
-def _cut(array: NDArray[np.float32], tiling: Tiling, where: tuple[int, ...]) -> NDArray[np.float32]:
+def cut_window(array: NDArray[np.float32], tiling: Tiling, where: tuple[int, ...]) -> NDArray[np.float32]:
     """Return the (C, *patch) part of `array` under a window; zeros (background) outside of the array."""
     starts = [tiling.starts[a][w] for a, w in enumerate(where)]
     inside = tuple(slice(max(s, 0), min(s + p, n)) for s, p, n in zip(starts, tiling.patch, tiling.size, strict=True))

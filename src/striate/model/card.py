@@ -167,6 +167,8 @@ def _limits(facts: Mapping[str, Any]) -> list[str]:
     gate = known.get("gate") or {}
     if gate:
         lines.append(f"The input gate warns of {gate['cases']} of {gate['of']} training scans when each is left out.")
+    if "int8" in facts:
+        lines.append(f"In whole numbers of 8 bits: {facts['int8']['reason']}.")
     return [*lines, *known.get("limits", [])]
 
 

@@ -4,7 +4,7 @@ A model folder holds ``plan.yaml`` (for people to read), ``weights.safetensors``
 no code), ``model.json`` (label names, reference ranges of the training data, validation measures, hash of the weights)
 and ``card.md``; of networks that draw masks also ``trust.json``, what is known of their limits (`striate.trust.trust`).
 `Model.open` reads no weights and needs no torch; `Model.network` does. A model that was exported (`striate.workflows.export`) has
-its network in `EXPORTED` and no weights. The second stage of a cascade holds the model of the first in `PREVIOUS`.
+its network in `EXPORTED` or `ONNX` and no weights. The second stage of a cascade holds the model of the first in `PREVIOUS`.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ KIND, VERSION = "striate-model", 1
 PLAN, WEIGHTS, FACTS, CARD = "plan.yaml", "weights.safetensors", "model.json", "card.md"
 EXPORTED = Path("openvino", "exported")
 """Folder of a network that was converted to run without its weights."""
+ONNX = "network.onnx"
+"""The same as a file for ONNX Runtime."""
 PREVIOUS = "previous"
 """Folder of the model whose mask this one also sees: the previous stage of a cascade."""
 
@@ -115,7 +117,7 @@ class Model:
             facts = read_json(folder / FACTS, KIND, VERSION)
         except FormatError as error:
             raise ModelError(str(error), path=folder / FACTS) from error
-        if not (folder / EXPORTED).is_dir():
+        if not _exported(folder):
             check_weights(folder / WEIGHTS)
         known = {k: v for k, v in facts.items() if k not in ("kind", "schema_version")}
         return cls(folder, plan, known)
@@ -171,8 +173,9 @@ class Model:
             When the weights are broken or belong to another network than the plan says.
         """
         if self.exported:
+            engine = "ONNX Runtime" if (self.folder / ONNX).is_file() else "OpenVINO"
             raise ModelError(
-                expected(self.folder, f"{WEIGHTS} is not there: it was exported for OpenVINO", "the weights are needed",
+                expected(self.folder, f"{WEIGHTS} is not there: it was exported for {engine}", "the weights are needed",
                          "It serves striate predict alone; for everything else use the model that it was exported from."),
                 path=self.folder,
             )  # fmt: skip
@@ -200,6 +203,10 @@ def _cost(plan: Plan) -> dict[str, float]:
     }
 
 
+def _exported(folder: Path) -> bool:
+    return (folder / EXPORTED).is_dir() or (folder / ONNX).is_file()
+
+
 def _find(path: Path) -> Path:
     """Return the model folder that `path` is or holds."""
     train = "Train one: striate train COHORT --out RUN"
@@ -210,7 +217,7 @@ def _find(path: Path) -> Path:
             expected(path, "it is a file", "a model or run folder is needed", f"Give its folder, {path.parent}.")
         )
     folder = path / "model" if not (path / FACTS).exists() and (path / "model").is_dir() else path
-    needed = (PLAN, FACTS) if (folder / EXPORTED).is_dir() else (PLAN, WEIGHTS, FACTS)
+    needed = (PLAN, FACTS) if _exported(folder) else (PLAN, WEIGHTS, FACTS)
     missing = [name for name in needed if not (folder / name).is_file()]
     if missing:
         found = ", ".join(sorted(p.name for p in folder.iterdir())[:6]) or "nothing"

@@ -15,12 +15,14 @@ from striate.core.progress import Progress, Silent
 from striate.core.record import Record, Stopwatch
 from striate.data.cohort import Cohort
 from striate.inference.cascade import open_first
+from striate.inference.engines.int8 import Int8
 from striate.inference.engines.uncertainty import made_by, open_uncertain, way_of
 from striate.measure.evaluation import Evaluation
 from striate.model.model import Model
 from striate.trust.intervals import COVERAGE, Intervals
 from striate.trust.trust import Trust
 from striate.workflows.held_out import HeldOut
+from striate.workflows.int8 import check_int8, measure_int8, settle
 from striate.workflows.predict_masks import PANELS
 from striate.workflows.unseen import check_cases, check_labels, unseen
 
@@ -56,6 +58,7 @@ def calibrate(
     ensemble: Sequence[Path | str] = (),
     crf: bool = False,
     coverage: float = COVERAGE,
+    int8: bool = False,
     progress: Progress | None = None,
 ) -> Calibrated:
     """Measure a model's limits on all cases of `cohort` that have a mask and that it did not learn from.
@@ -72,6 +75,8 @@ def calibrate(
         How masks are made, as for `predict`; what is measured holds for masks made in this way.
     coverage
         Of the intervals.
+    int8
+        Also bring the network to int8, where Dice does not fall (`striate.inference.engines.int8`).
     progress
         Who listens; by default nobody.
 
@@ -87,14 +92,12 @@ def calibrate(
     """
     progress, watch, out = progress or Silent(), Stopwatch(), Path(out)
     model = model if isinstance(model, Model) else Model.open(model)
-    if model.plan.task.kind != "segmentation":
-        raise UsageError(f"calibrate: the model does {model.plan.task.kind}; a model that draws masks is needed.")
     way = way_of(uncertainty, ensemble)
+    _refuse(model, way, coverage, int8)
     others = [Model.open(path) for path in ensemble]
-    Intervals.fit((), {}, coverage)  # refuses a coverage that cannot be, before hours of work
     engine, told = open_uncertain(model, way, others), made_by(way, crf=crf, others=others)
-    opened = Cohort.open(Path(cohort))
-    sha = str(model.facts.get("weights_sha256", ""))
+    made = {"tta": way == "tta", "crf": crf}
+    opened, sha = Cohort.open(Path(cohort)), str(model.facts.get("weights_sha256", ""))
     known = _known(model, sha, progress)
     check_labels(model, opened, progress)
     cases, read = unseen(model, opened, progress, others)
@@ -103,22 +106,22 @@ def calibrate(
         (folder / "validation").mkdir()
         found = HeldOut.predict(
             model, engine, cases, folder / "validation", progress, first=open_first(model, way, others),
-            title="Calibration", tta=way == "tta", crf=crf, panels=PANELS,
+            title="Calibration", panels=PANELS, **made,
         )  # fmt: skip
         trust = Trust.fit(found.evidence, coverage=coverage, weights_sha256=sha, made_by=told, known=known)
         for sentence in trust.limits:
             progress.note(sentence)
         evaluation = found.write(folder / "validation", trust)
+        rounded = measure_int8(model, cases, found.measured, folder, progress, **made) if int8 else None
         facts = {
-            **model.facts, "trust": trust.summary(), "validation": evaluation.to_dict()["summary"],
-            "validation_cases": len(cases), "calibration_cohort": opened.name,
-            "validation_is_unseen": all("training_images" in m.facts for m in (model, *others)),
+            **_facts([model, *others], trust, evaluation), "validation_cases": len(cases), "calibration_cohort": opened.name,
+            **({"int8": rounded.summary()} if rounded else {}),
         }  # fmt: skip
-        trust = _save(model, folder / "model", facts, trust)
+        trust = _save(model, folder / "model", facts, trust, rounded)
         model.plan.write(folder / "plan.yaml")
         options = {
             "model": model.folder, "cohort": cohort, "out": out, "uncertainty": way, "crf": crf,
-            "ensemble": [m.folder for m in others], "coverage": coverage,
+            "ensemble": [m.folder for m in others], "coverage": coverage, "int8": int8,
         }  # fmt: skip
         record = _record(folder, model, trust, options, read, found, progress.warnings)
         replace(record, **watch.fields()).write(folder / "record.json")
@@ -126,6 +129,23 @@ def calibrate(
 
     report(out)
     return Calibrated(out, Model.open(out), trust, evaluation)
+
+
+def _refuse(model: Model, way: str, coverage: float, int8: bool) -> None:
+    """Refuse what cannot be, before hours of work."""
+    if model.plan.task.kind != "segmentation":
+        raise UsageError(f"calibrate: the model does {model.plan.task.kind}; a model that draws masks is needed.")
+    Intervals.fit((), {}, coverage)
+    if int8:
+        check_int8(model, way)
+
+
+def _facts(models: Sequence[Model], trust: Trust, evaluation: Evaluation) -> dict[str, Any]:
+    """Return what is known of the first of `models`, with what was measured now."""
+    return {
+        **models[0].facts, "trust": trust.summary(), "validation": evaluation.to_dict()["summary"],
+        "validation_is_unseen": all("training_images" in m.facts for m in models),
+    }  # fmt: skip
 
 
 def _record(
@@ -156,7 +176,7 @@ def _known(model: Model, sha: str, progress: Progress) -> Trust | None:
         return None
 
 
-def _save(model: Model, folder: Path, facts: dict[str, Any], trust: Trust) -> Trust:
+def _save(model: Model, folder: Path, facts: dict[str, Any], trust: Trust, int8: Int8 | None) -> Trust:
     """Write the model with its new limits, and whatever else lay beside its weights; return the limits as written."""
     saved = Model.save(folder, model.plan, model.network().state_dict(), facts)
     trust = replace(trust, weights_sha256=str(saved.facts["weights_sha256"]))  # another version may write other bytes
@@ -169,4 +189,6 @@ def _save(model: Model, folder: Path, facts: dict[str, Any], trust: Trust) -> Tr
             shutil.copytree(path, target)
         else:
             shutil.copyfile(path, target)
+    if int8 is not None:
+        settle(int8, folder, trust.weights_sha256)
     return trust

@@ -1,4 +1,4 @@
-"""`export`: a model → a folder that predicts without torch (OpenVINO), or its network for other programs (ONNX)."""
+"""`export`: a model → a folder that predicts without torch, by OpenVINO or ONNX Runtime; other programs read ONNX too."""
 
 from __future__ import annotations
 
@@ -7,21 +7,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from striate.core.case import Case
 from striate.core.errors import ModelError, UsageError, expected
 from striate.core.files import filling, read_json, write_json
 from striate.core.names import lookup
+from striate.core.optional import require
 from striate.core.progress import Progress, Silent
 from striate.inference.engines.choose import convert, doubt_of
+from striate.inference.engines.int8 import FOLDER as INT8
+from striate.inference.engines.int8 import int8_of
 from striate.inference.engines.openvino import PARITY, runtime
 from striate.inference.inputs import gather
-from striate.model.model import CARD, EXPORTED, FACTS, PLAN, Model
+from striate.model.model import CARD, EXPORTED, FACTS, PLAN, PREVIOUS, Model
 from striate.trust.trust import FILE
 
 FORMATS: dict[str, str] = {
     "openvino": "a whole model that `striate predict` runs without torch",
-    "onnx": "the network alone, for other programs",
+    "onnx": "the same with ONNX Runtime, its network a file that other programs read too",
 }
-ONNX, LARGEST = "network.onnx", 1e-3
+LARGEST = 1e-3
 """Probabilities of ONNX Runtime may differ from PyTorch's by this much, both in single precision."""
 
 
@@ -41,7 +45,8 @@ def export(
         One that draws masks, or the folder of one or of a run.
     out
         Gets ``plan.yaml``, ``model.json``, ``card.md``, ``trust.json`` where there is one, and the network:
-        ``openvino/exported/`` or ``network.onnx``.
+        ``openvino/exported/``, with ``int8/`` where that may be used, or ``network.onnx``. Of a cascade also ``previous/`` with
+        the same of the first stage.
     kind
         One of `FORMATS`.
     images
@@ -52,7 +57,8 @@ def export(
     Returns
     -------
     dict
-        For ``openvino`` what `striate.inference.engines.convert.compare` measured; for ``onnx`` ``largest_difference``.
+        What `striate.inference.engines.convert.compare` measured; for ``onnx`` also ``largest_difference``. Of a cascade it is
+        of the second stage.
 
     Raises
     ------
@@ -70,38 +76,37 @@ def export(
         )
     if kind == "openvino":
         runtime()
+    else:
+        require("onnx", "export", "writing ONNX")
+        require("onnxruntime", "export", "comparing ONNX with PyTorch")
     cases = gather([Path(p) for p in images], model.channels) if images else []
     with filling(Path(out)) as folder:
-        for name in (PLAN, CARD, FILE):
-            if (model.folder / name).is_file():
-                shutil.copyfile(model.folder / name, folder / name)
-        progress.note(f"converting {model.plan.network.name} and comparing it with PyTorch")
-        if kind == "onnx":
-            parity = _onnx(model, folder)
-        else:
-            (folder / EXPORTED).mkdir(parents=True)
-            convert(model, folder / EXPORTED, cases[0].channels if cases else {})
-            parity = read_json(folder / EXPORTED / PARITY)
-            if doubt := doubt_of(parity):
-                raise ModelError(
-                    expected(
-                        model.folder, doubt, "the same answers are needed", "Use it as it is: PyTorch computes it."
-                    )
-                )
-        write_json(folder / FACTS, {**read_json(model.folder / FACTS), "exported": {"format": kind, **parity}})
-    return parity
+        if (first := model.previous) is not None:
+            _write(first, kind, cases, folder / PREVIOUS, progress)
+        return _write(model, kind, cases, folder, progress)
 
 
-def _onnx(model: Model, folder: Path) -> dict[str, Any]:
-    from striate.inference.engines.convert import drawn, probes
-    from striate.inference.engines.onnx_file import write_onnx
-
-    tile = probes(model.plan, drawn(model.plan))["middle"]
-    apart = write_onnx(model.network(), model.plan.targets.exclusive, tile, folder / ONNX)
-    if not apart <= LARGEST:
+def _write(model: Model, kind: str, cases: Sequence[Case], folder: Path, progress: Progress) -> dict[str, Any]:
+    """Write one model into `folder`; return how near its answers are."""
+    folder.mkdir(exist_ok=True)
+    for name in (PLAN, CARD, FILE):
+        if (model.folder / name).is_file():
+            shutil.copyfile(model.folder / name, folder / name)
+    progress.note(f"converting {model.plan.network.name} and comparing it with PyTorch")
+    into = folder / (EXPORTED if kind == "openvino" else "")
+    into.mkdir(parents=True, exist_ok=True)
+    convert(model, into, cases[0].channels if cases else {}, kind)
+    parity = read_json(into / PARITY)
+    doubt = doubt_of(parity, kind)
+    if kind == "onnx" and not doubt:
+        parity["largest_difference"] = parity["tiles"]["middle"]["largest"]
+        if not parity["largest_difference"] <= LARGEST:
+            doubt = f"ONNX Runtime's probabilities differ by {parity['largest_difference']:.2g}, more than {LARGEST:g}"
+    if doubt:
         raise ModelError(
-            expected(
-                model.folder, f"ONNX Runtime's probabilities differ by {apart:.2g}", f"at most {LARGEST:g} is needed"
-            )
+            expected(model.folder, doubt, "the same answers are needed", "Use it as it is: PyTorch computes it.")
         )
-    return {"largest_difference": apart}
+    if kind == "openvino" and (int8 := int8_of(model)) is not None and int8.allowed:
+        shutil.copytree(int8.folder, folder / INT8)
+    write_json(folder / FACTS, {**read_json(model.folder / FACTS), "exported": {"format": kind, **parity}})
+    return parity

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 ENGINES: dict[str, str] = {
     "torch": "PyTorch, on every machine",
     "openvino": "OpenVINO on the processor: most often several times faster; converted once per model",
+    "int8": "OpenVINO in whole numbers of 8 bits, where striate calibrate --int8 found that Dice does not fall",
+    "onnx": "ONNX Runtime on the processor, for machines that OpenVINO does not serve; converted once per model",
 }
 
 __all__ = ["ENGINES", "Engine", "network_in", "open_engine"]
@@ -24,7 +26,7 @@ __all__ = ["ENGINES", "Engine", "network_in", "open_engine"]
 
 @runtime_checkable
 class Engine(Protocol):
-    """What every engine offers; `precision` is ``fp32`` or ``bf16`` and goes into the record."""
+    """What every engine offers; `precision` is ``fp32``, ``bf16`` or ``int8`` and goes into the record."""
 
     name: str
     precision: str

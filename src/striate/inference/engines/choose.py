@@ -2,7 +2,8 @@
 
 What OpenVINO needs is made once per model and processor and lies in the model's folder, ``openvino/``: the converted
 network, what was compiled of it, and ``parity.json``: how fast it is, and how far its probabilities and PyTorch's lie from
-those in single precision. Making it takes as long as some predictions, so that small work does not begin it.
+those in single precision; likewise for ONNX Runtime, where it is asked for or OpenVINO is not installed, in ``onnx/``. Making it
+takes as long as some predictions, so that small work does not begin it.
 """
 
 from __future__ import annotations
@@ -13,8 +14,6 @@ import importlib.metadata
 import json
 import math
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -28,14 +27,20 @@ from striate.core.image import Grid, to_ras
 from striate.core.machine import native_precision, processor
 from striate.core.names import lookup
 from striate.data.resample import new_shape
-from striate.inference.engines import ENGINES, Engine, open_engine
+from striate.inference.engines import ENGINES, Engine, child, open_engine
+from striate.inference.engines.int8 import Int8, int8_of
+from striate.inference.engines.onnx import OnnxEngine
 from striate.inference.engines.openvino import COMPILED, NETWORK, PARITY, OpenVINOEngine
 from striate.inference.tiling import Tiling
-from striate.model.model import EXPORTED, Model
-from striate.planning.cost import network_cost
+from striate.model.model import EXPORTED, ONNX, Model
+from striate.planning.cost import window_cost
 
-FOLDER = "openvino"
 AUTO = "auto"
+PACKAGES = {"openvino": "openvino", "onnx": "onnxruntime"}
+"""Form of a converted network, also the name of its folder → the package that computes it; the first that is there is taken."""
+TITLES = {"openvino": "OpenVINO", "int8": "int8", "onnx": "ONNX Runtime"}
+MADE = 2
+"""Version of how networks are converted; those of another version are made again."""
 WORTH_MACS = 3e12
 """Multiply-accumulates of a call from which on converting the network pays within that call: that and comparing took 67 s
 for 30.8 million parameters, and PyTorch does 6e10 to 9e10 of it in a second on two cores."""
@@ -43,6 +48,8 @@ NEAR, LEAST = 2.0, 0.01
 """In the mean over a window, probabilities of a converted network may lie `LEAST` from those in single precision, or `NEAR` times
 as far as PyTorch's in the same precision do. In bf16 it is 0.0003 to 0.007 (measured,
 network of nnU-Net with weights drawn at random)."""
+LEAST_INT8 = 0.05
+"""The same for int8, of which Dice was measured on held-out cases: a network that went wrong lies further away."""
 FASTER = 1.1
 """How many times faster than PyTorch OpenVINO must be to be taken."""
 SECONDS = 900
@@ -107,25 +114,24 @@ def choose(
         return _exported(model, name)
     if name == "torch":
         return _torch(model, "it was asked for")
-    try:
-        importlib.metadata.version("openvino")
-    except importlib.metadata.PackageNotFoundError:
-        return _else_torch(model, name, "OpenVINO is not installed")
-    folder, parity = model.folder / FOLDER / _key(model), dict[str, Any]()
+    if name == "int8" and (problem := _without_int8(int8_of(model))):
+        return _else_torch(model, name, problem)
+    form = _form(name)
+    if not form:
+        return _else_torch(model, name, f"{TITLES.get(name, TITLES['openvino'])} is not installed")
+    folder, parity = model.folder / form / _key(model, form), dict[str, Any]()
     try:
         parity = _read(folder)
         if not parity:
             if name == AUTO and macs() < WORTH_MACS:
                 return _torch(model, "the work is too small for preparing another engine")
-            tell("preparing OpenVINO for this model, once: converting the network and comparing it with PyTorch")
-            folder, parity = _make(model, case, folder)
-        problem = doubt_of(parity)
-        if not problem:
-            times = parity["seconds"]["torch"] / parity["seconds"]["openvino"]
-            if name == AUTO and times < FASTER:
-                return _torch(model, f"OpenVINO was measured {times:.1f} times as fast here", parity)
-            engine = OpenVINOEngine(folder / NETWORK, parity["precision"], folder / COMPILED)
-            return Chosen(engine, f"measured {times:.1f} times as fast as PyTorch here; {_told(parity)}", parity)
+            tell(f"preparing {TITLES[form]} for this model, once: converting the network and comparing it with PyTorch")
+            folder, parity = _make(model, case, folder, form)
+        found, problem = _fastest(parity, name)
+        if found:
+            times = parity["seconds"]["torch"] / parity["seconds"][found]
+            reason = f"measured {times:.1f} times as fast as PyTorch here; {_told(model, parity, found)}"
+            return Chosen(_opened(model, found, folder, parity["precision"]), reason, parity)
     except Interrupted:
         raise
     except StriateError as error:
@@ -133,13 +139,57 @@ def choose(
     return _else_torch(model, name, problem, parity)
 
 
+def _form(name: str) -> str:
+    """Return the form of network that the engine `name` computes; empty where its package is not installed."""
+    forms = {AUTO: list(PACKAGES), "int8": ["openvino"]}.get(name, [name])
+    return next((form for form in forms if _version(form)), "")
+
+
+def _version(form: str) -> str:
+    try:
+        return importlib.metadata.version(PACKAGES[form])
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _fastest(parity: dict[str, Any], name: str) -> tuple[str, str]:
+    """Return which engine of those that were measured is to be taken, or why none is."""
+    if "failed" in parity:
+        return "", doubt_of(parity, name)
+    seconds, problem = parity["seconds"], ""
+    engines = [one for one in sorted(seconds, key=seconds.__getitem__) if one != "torch"]
+    for one in engines if name == AUTO else [name]:
+        problem = doubt_of(parity, one)
+        times = seconds["torch"] / seconds[one]
+        if not problem and name == AUTO and times < FASTER:
+            problem = f"{TITLES[one]} was measured {times:.1f} times as fast here"
+        if not problem:
+            return one, ""
+    return "", problem
+
+
+def _opened(model: Model, name: str, folder: Path, precision: str, compiled: str = COMPILED) -> Engine:
+    """Return the engine `name` of a network that was converted into `folder`."""
+    if name == "onnx":
+        return OnnxEngine(folder / ONNX)
+    if name == "int8" and (int8 := int8_of(model)) is not None:
+        return OpenVINOEngine(int8.network, "int8", folder / compiled)
+    return OpenVINOEngine(folder / NETWORK, precision, folder / compiled)
+
+
+def _without_int8(int8: Int8 | None) -> str:
+    """Return why a model's network is not to be computed in int8; empty where it may be."""
+    if int8 is None:
+        return "the model has no network in int8; striate calibrate MODEL COHORT --out NEW --int8 makes one"
+    return "" if int8.allowed else int8.reason
+
+
 def macs_of(model: Model, grids: Iterable[Grid]) -> float:
     """Return the multiply-accumulates of predicting images on these grids; an upper estimate, as if nothing were cut away."""
     plan = model.plan
     per_voxel = model.facts.get("macs_per_voxel")
     if per_voxel is None:
-        cost = network_cost(plan.task, plan.network, plan.inference.patch)
-        per_voxel = cost.macs / math.prod(plan.inference.patch)
+        per_voxel = window_cost(plan).macs / math.prod(plan.inference.patch)
     voxels = 0
     for grid in grids:
         turned = to_ras(grid)[1]
@@ -150,15 +200,21 @@ def macs_of(model: Model, grids: Iterable[Grid]) -> float:
 
 def _exported(model: Model, name: str) -> Chosen:
     """Return the engine of a model that holds no weights; it was compared with PyTorch where it was exported."""
-    if name == "torch":
+    form = "onnx" if (model.folder / ONNX).is_file() else "openvino"
+    if name not in (AUTO, form) and not (name == "int8" and form == "openvino"):
         raise UsageError(
-            f"--engine torch: {model.folder} was exported for OpenVINO and holds no weights; leave it away."
+            f"--engine {name}: {model.folder} was exported for {TITLES[form]} and holds no weights; leave it away."
         )
-    folder = model.folder / EXPORTED
-    compiled = folder / f"{COMPILED}-{hashlib.sha256(processor().encode()).hexdigest()[:8]}"
-    parity = read_json(folder / PARITY)
-    reason = f"the model was exported for it; there, {_told(parity)}"
-    return Chosen(OpenVINOEngine(folder / NETWORK, native_precision(), compiled), reason, parity)
+    folder, found = (model.folder, form) if form == "onnx" else (model.folder / EXPORTED, form)
+    parity, problem = read_json(folder / PARITY), _without_int8(int8_of(model))
+    if name == "int8" and problem:
+        raise UsageError(f"--engine int8: {problem}.")
+    faster = parity["processor"] == processor() and _fastest(parity, AUTO)[0] == "int8"  # it was measured there
+    if name == "int8" or (name == AUTO and faster and not problem):
+        found = "int8"
+    compiled = f"{COMPILED}-{hashlib.sha256(processor().encode()).hexdigest()[:8]}"
+    engine = _opened(model, found, folder, native_precision(), compiled)
+    return Chosen(engine, f"the model was exported for it; there, {_told(model, parity, found)}", parity)
 
 
 def _torch(model: Model, reason: str, parity: dict[str, Any] | None = None) -> Chosen:
@@ -172,11 +228,12 @@ def _else_torch(model: Model, name: str, problem: str, parity: dict[str, Any] | 
     return _torch(model, problem, parity)
 
 
-def _key(model: Model) -> str:
+def _key(model: Model, form: str) -> str:
     """Return the name of the folder for these weights and windows on this processor."""
+    int8 = int8_of(model)
     parts = [
-        model.facts.get("weights_sha256"), model.plan.inference.patch, processor(), native_precision(),
-        importlib.metadata.version("openvino"),
+        model.facts.get("weights_sha256"), model.plan.inference.patch, processor(), native_precision(), _version(form), MADE,
+        int8.network_sha256 if int8 is not None and int8.allowed else None,
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
@@ -186,25 +243,25 @@ def _read(folder: Path) -> dict[str, Any]:
     return read_json(folder / PARITY) if (folder / PARITY).is_file() else {}
 
 
-def _make(model: Model, case: Case, folder: Path) -> tuple[Path, dict[str, Any]]:
+def _make(model: Model, case: Case, folder: Path, form: str) -> tuple[Path, dict[str, Any]]:
     """Convert and compare; where the model's folder takes nothing more, in one that goes with this process."""
     for old in folder.parent.glob("*"):  # of other windows or versions
         if _read(old).get("processor") == processor():
             shutil.rmtree(old, ignore_errors=True)
     try:
         with filling(folder) as beside:
-            convert(model, beside, case.channels)
+            convert(model, beside, case.channels, form)
     except ResourceError:
-        folder = Path(tempfile.mkdtemp(prefix="striate-openvino-"))
+        folder = Path(tempfile.mkdtemp(prefix=f"striate-{form}-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        convert(model, folder, case.channels)
+        convert(model, folder, case.channels, form)
     except DataError:
         if not _read(folder):  # else another process was quicker
             raise
     return folder, _read(folder)
 
 
-def convert(model: Model, into: Path, channels: Mapping[str, Path]) -> None:
+def convert(model: Model, into: Path, channels: Mapping[str, Path], form: str) -> None:
     """Fill the folder `into` by a process of its own; that it failed is written there too.
 
     Parameters
@@ -212,9 +269,11 @@ def convert(model: Model, into: Path, channels: Mapping[str, Path]) -> None:
     model
         With its weights.
     into
-        Gets `NETWORK` and `PARITY`.
+        Gets `NETWORK` or `ONNX`, and `PARITY`.
     channels
         Name → image of one case, in whose middle engines are compared; where empty, in an image drawn at random.
+    form
+        One of `PACKAGES`.
 
     Raises
     ------
@@ -222,40 +281,30 @@ def convert(model: Model, into: Path, channels: Mapping[str, Path]) -> None:
         When an image cannot be read.
     """
     asked = {
-        "model": str(model.folder.absolute()), "into": str(into.absolute()),
+        "model": str(model.folder.absolute()), "into": str(into.absolute()), "form": form,
         "channels": {name: str(path.absolute()) for name, path in channels.items()},
     }  # fmt: skip
-    command = [sys.executable, "-m", "striate.inference.engines.convert"]
-    try:
-        done = subprocess.run(
-            command, input=json.dumps(asked), capture_output=True, text=True, timeout=SECONDS, check=False
-        )
-        failed = None
-        if done.returncode == DataError.exit_code:  # of the images, not of the network: another case may serve
-            raise DataError(done.stderr.strip())
-        if done.returncode:
-            last = done.stderr.strip().splitlines()[-1:] or [f"the process ended with {done.returncode}"]
-            failed = last[0][:300] if done.returncode > 0 else f"the process was ended by signal {-done.returncode}"
-    except subprocess.TimeoutExpired:
-        failed = f"it took more than {SECONDS} s"
-    if failed:
-        write_json(into / PARITY, {"failed": failed, "processor": processor()})
+    if failed := child.run("convert", asked, SECONDS):
+        write_json(into / PARITY, {"failed": failed, "form": form, "processor": processor()})
 
 
-def doubt_of(parity: dict[str, Any]) -> str:
-    """Return why the converted network is not to be used; empty where it may be."""
+def doubt_of(parity: dict[str, Any], name: str) -> str:
+    """Return why the engine `name` is not to compute the converted network; empty where it may."""
     if "failed" in parity:
-        return f"the network could not be converted for OpenVINO ({parity['failed']})"
-    for name, apart in parity["tiles"].items():
-        if not apart["openvino"] <= max(NEAR * apart["torch"], LEAST):
+        return f"the network could not be converted for {TITLES[parity['form']]} ({parity['failed']})"
+    least = LEAST_INT8 if name == "int8" else LEAST
+    for window, apart in parity["tiles"].items():
+        if not apart[name] <= max(NEAR * apart["torch"], least):
             return (
-                f"OpenVINO's probabilities differ from those in single precision by {apart['openvino']:.2g} in the mean"
-                f" (window '{name}'), PyTorch's by {apart['torch']:.2g}"
+                f"{TITLES[name]}'s probabilities differ from those in single precision by {apart[name]:.2g} in the mean"
+                f" (window '{window}'), PyTorch's by {apart['torch']:.2g}"
             )
     return ""
 
 
-def _told(parity: dict[str, Any]) -> str:
-    """Say how near the answers are."""
+def _told(model: Model, parity: dict[str, Any], name: str) -> str:
+    """Say how near the answers of the engine `name` are."""
+    if name == "int8" and (int8 := int8_of(model)) is not None:
+        return int8.reason
     same = next(iter(parity["tiles"].values()))["same_decision"]
     return f"the same label as single precision in {100 * same:.2f} % of the voxels of a window"

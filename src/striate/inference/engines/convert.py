@@ -1,4 +1,4 @@
-"""A model's network → OpenVINO's file, and how far its answers lie from PyTorch's; run as a process of its own.
+"""A model's network → the file of another engine, and how far its answers lie from PyTorch's; run as a process of its own.
 
 Two reasons for the process: what converts and compares needs several times the memory of a prediction, and OpenVINO's
 compiler has been seen to crash (version 2026.4, a network in fp32 on a processor with AMX). A crash of a child is a sentence.
@@ -15,6 +15,7 @@ import json
 import sys
 import time
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,70 +31,62 @@ from striate.core.files import write_json
 from striate.core.machine import native_precision, processor
 from striate.data.prepare import prepare
 from striate.inference.engines import Engine
+from striate.inference.engines.answering import Answering
+from striate.inference.engines.int8 import int8_of
 from striate.inference.engines.openvino import NETWORK, PARITY, OpenVINOEngine, runtime
 from striate.inference.engines.pytorch import TorchEngine
-from striate.inference.features import first_layer, statistics
-from striate.model.model import Model
+from striate.inference.engines.separate import separate
+from striate.model.model import ONNX, Model
 from striate.planning.cost import seen_patch
 from striate.planning.plan import Plan
 
 
-class Answering(nn.Module):
-    """The network as prediction uses it: probabilities (B, K, *patch), and statistics (B, 2 F) of its first layer."""
-
-    def __init__(self, network: nn.Module, exclusive: bool, tile: Tensor) -> None:
-        super().__init__()
-        self.network, self.exclusive = network, exclusive
-        self._kept: list[Tensor] = []
-        first_layer(network, tile).register_forward_hook(lambda _m, _i, out: self._kept.append(statistics(out)))
-
-    def forward(self, tile: Tensor) -> tuple[Tensor, Tensor]:
-        """Return both."""
-        logits = self.network(tile)
-        return logits.softmax(1) if self.exclusive else logits.sigmoid(), self._kept.pop()
-
-
 def convert(network: nn.Module, exclusive: bool, tile: Tensor, path: Path) -> None:
     """Write `network` for windows of the shape of `tile` (1, C, *patch) to `path`; weights in half precision for bf16."""
+    made = converted(network, exclusive, tile)
+    separate(made)
+    runtime().save_model(made, path, compress_to_fp16=native_precision() == "bf16")
+
+
+def converted(network: nn.Module, exclusive: bool, tile: Tensor) -> Any:
+    """Return `network` as an ``openvino.Model`` for windows of the shape of `tile` (1, C, *patch)."""
     ov = runtime()
-    for module in network.modules():
-        if hasattr(module, "inplace"):
-            module.inplace = False  # type: ignore[assignment]  # operations in place are not converted
-    network.requires_grad_(False)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of the tracer: sizes are fixed, and meant to be
-        traced = torch.jit.trace(Answering(network, exclusive, tile).eval(), tile, check_trace=False)  # type: ignore[no-untyped-call]
-        made = ov.convert_model(traced, input=[tuple(tile.shape)])
-    ov.save_model(made, path, compress_to_fp16=native_precision() == "bf16")
+        traced = torch.jit.trace(Answering(network, exclusive, tile), tile, check_trace=False)  # type: ignore[no-untyped-call]
+        return ov.convert_model(traced, input=[tuple(tile.shape)])
 
 
 def compare(
-    network: nn.Module, exclusive: bool, engine: OpenVINOEngine, tiles: dict[str, NDArray[np.float32]]
+    network: nn.Module, exclusive: bool, engines: Mapping[str, Engine], tiles: Mapping[str, NDArray[np.float32]]
 ) -> dict[str, Any]:
-    """Return the least seconds per window of both engines, and per tile the mean difference from PyTorch in fp32 of both.
+    """Return the least seconds per window of all engines, and per tile how far they lie from PyTorch in single precision.
+
+    That is the mean difference of probabilities of each engine, and of the first also the largest and the share of voxels with
+    the same decision.
 
     Parameters
     ----------
     network, exclusive
         As for `TorchEngine`.
-    engine
-        The converted one.
+    engines
+        Name → a converted network; PyTorch, as it would be used here, is measured beside them.
     tiles
         Name → (1, C, *patch); two at least, for the first also warms up.
     """
-    exact, native = TorchEngine(network, exclusive, "fp32"), TorchEngine(network, exclusive, engine.precision)
-    found: dict[str, Any] = {}
-    seconds: dict[str, list[float]] = {"openvino": [], "torch": []}
+    first = next(iter(engines))
+    exact = TorchEngine(network, exclusive, "fp32")
+    every = {**engines, "torch": TorchEngine(network, exclusive)}
+    seconds: dict[str, list[float]] = {name: [] for name in every}
+    found = dict[str, Any]()
     for name, tile in tiles.items():
         truth = exact(tile)
-        ours, theirs = _timed(engine, tile, seconds["openvino"]), _timed(native, tile, seconds["torch"])
-        found[name] = {
-            "openvino": float(np.abs(ours - truth).mean()),
-            "torch": float(np.abs(theirs - truth).mean()),
-            "same_decision": _same(ours, truth, exclusive),
-        }
+        answers = {e: _timed(engine, tile, seconds[e]) for e, engine in every.items()}
+        apart = {e: float(np.abs(answer - truth).mean()) for e, answer in answers.items()}
+        largest = float(np.abs(answers[first] - truth).max())
+        found[name] = {**apart, "largest": largest, "same_decision": _same(answers[first], truth, exclusive)}
     least = {name: round(min(taken), 5) for name, taken in seconds.items()}
-    return {"precision": engine.precision, "tiles": found, "seconds": least}
+    return {"precision": engines[first].precision, "tiles": found, "seconds": least}
 
 
 def probes(plan: Plan, array: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
@@ -153,10 +146,27 @@ def main() -> None:
         sys.stderr.write(f"{error}\n")
         sys.exit(error.exit_code)
     tiles, exclusive = probes(model.plan, array), model.plan.targets.exclusive
-    convert(model.network(), exclusive, torch.from_numpy(tiles["middle"]), into / NETWORK)
-    engine = OpenVINOEngine(into / NETWORK, native_precision())
-    found = compare(model.network(), exclusive, engine, tiles)
+    made = (_onnx if asked["form"] == "onnx" else _openvino)(model, tiles["middle"], into)
+    found = compare(model.network(), exclusive, made, tiles)
     write_json(into / PARITY, {"processor": processor(), **found})
+
+
+def _openvino(model: Model, tile: NDArray[np.float32], into: Path) -> dict[str, Engine]:
+    """Convert for OpenVINO; return what computes it, and the network in int8 where there is one that may be used."""
+    convert(model.network(), model.plan.targets.exclusive, torch.from_numpy(tile), into / NETWORK)
+    engines: dict[str, Engine] = {"openvino": OpenVINOEngine(into / NETWORK, native_precision())}
+    if (int8 := int8_of(model)) is not None and int8.allowed:
+        engines["int8"] = OpenVINOEngine(int8.network, "int8")
+    return engines
+
+
+def _onnx(model: Model, tile: NDArray[np.float32], into: Path) -> dict[str, Engine]:
+    """Write ONNX; return what computes it."""
+    from striate.inference.engines.onnx import OnnxEngine
+    from striate.inference.engines.onnx_file import write_onnx
+
+    write_onnx(model.network(), model.plan.targets.exclusive, tile, into / ONNX)
+    return {"onnx": OnnxEngine(into / ONNX)}
 
 
 if __name__ == "__main__":

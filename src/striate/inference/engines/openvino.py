@@ -20,13 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from striate.core.errors import ModelError, UsageError, expected
-from striate.core.machine import cores
+from striate.core.machine import cores, native_precision
 from striate.inference.pooled import Pooled, content
 
 NETWORK, PARITY, COMPILED = "network.xml", "parity.json", "compiled"
 """What lies in the folder of a converted network."""
-HINTS = {"bf16": "bf16", "fp32": "f32"}
-"""Precision → what OpenVINO calls it."""
+HINTS = {"bf16": "bf16", "fp32": "f32", "int8": "bf16" if native_precision() == "bf16" else "f32"}
+"""Precision → what OpenVINO calls it; of a network in int8, that of what is not computed in int8."""
 
 
 def runtime() -> ModuleType:
@@ -54,7 +54,7 @@ class OpenVINOEngine:
     network
         ``network.xml``, its weights beside it.
     precision
-        ``bf16`` or ``fp32``.
+        ``bf16``, ``fp32``, or ``int8`` for a network that was quantised.
     compiled
         Folder for what was compiled, so that the next start is quick; not used where it cannot be written.
 
@@ -99,9 +99,9 @@ class OpenVINOEngine:
 def _core() -> Any:
     """Return the one core of this process, which lives as long as it.
 
-    On Linux each core sets up a stack for signal handlers and, when it goes, puts back the one that it found. Of two that go in the
-    order in which they came, the second puts back the stack of the first, which is gone, and the next signal that Python handles ends
-    the process (seen with OpenVINO 2026.4).
+    On Linux each core sets up a stack for signal handlers and, when it goes, puts back the one that it found. Of two that go in
+    the order in which they came, the second puts back the stack of the first, which is gone, and the next signal that Python
+    handles ends the process (seen with OpenVINO 2026.4).
     """
     return runtime().Core()
 

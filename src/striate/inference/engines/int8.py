@@ -1,0 +1,110 @@
+"""`Int8`: a model's network in whole numbers of 8 bits, and whether it may be used: what it costs in Dice.
+
+It lies in the model's folder, ``int8/``: ``network.xml`` and ``network.bin`` (OpenVINO's form) and ``verdict.json``. It is used
+where Dice of no label falls by more than `MOST_FALL` in the mean over cases with masks that the model never saw, and where it was
+measured to be faster (`striate.inference.engines.choose`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from striate.core.errors import FormatError
+from striate.core.files import hash_file, read_json, write_json
+from striate.inference.engines.openvino import NETWORK
+from striate.measure.evaluation import CaseEvaluation
+from striate.measure.statistics import Summary, summarise
+from striate.model.model import Model
+
+KIND, VERSION = "striate-int8", 1
+FOLDER, VERDICT = "int8", "verdict.json"
+MOST_FALL = 0.002
+
+
+@dataclass(frozen=True, slots=True)
+class Int8:
+    """What was measured of a network in int8.
+
+    Attributes
+    ----------
+    folder
+        Where it lies.
+    cases
+        Of each case ``case``, ``subject`` and ``dice``: label → before, after.
+    weights_sha256
+        Of the weights that it was made of.
+    network_sha256
+        Of its own numbers.
+    """
+
+    folder: Path
+    cases: tuple[Mapping[str, Any], ...]
+    weights_sha256: str
+    network_sha256: str
+
+    @classmethod
+    def measured(
+        cls, folder: Path, before: Sequence[CaseEvaluation], after: Sequence[CaseEvaluation], weights_sha256: str
+    ) -> Int8:
+        """Compare the same cases, predicted by the model's network and by that in `folder`."""
+        rows = [
+            {"case": one.case, "subject": one.subject,
+             "dice": {label: [one.labels[label]["dice"], other.labels[label]["dice"]] for label in one.labels}}
+            for one, other in zip(before, after, strict=True)
+        ]  # fmt: skip
+        return cls(folder, tuple(rows), weights_sha256, hash_file((folder / NETWORK).with_suffix(".bin")))
+
+    @property
+    def network(self) -> Path:
+        """The file."""
+        return self.folder / NETWORK
+
+    @property
+    def falls(self) -> dict[str, Summary]:
+        """Label → by how much Dice falls, over the cases."""
+        subjects = [row["subject"] for row in self.cases]
+        labels = self.cases[0]["dice"] if self.cases else ()
+        pairs = {label: [row["dice"][label] for row in self.cases] for label in labels}
+        return {label: summarise([b - a for b, a in found], subjects) for label, found in pairs.items()}
+
+    @property
+    def allowed(self) -> bool:
+        """Whether no label's Dice falls by more than `MOST_FALL` in the mean."""
+        means = [fall.mean for fall in self.falls.values()]
+        return bool(means) and all(mean is not None and mean <= MOST_FALL for mean in means)
+
+    @property
+    def reason(self) -> str:
+        """One sentence."""
+        subjects = len({row["subject"] for row in self.cases})
+        label, fall = max(self.falls.items(), key=lambda item: item[1].mean or 0.0)
+        interval = f" (95 % interval {fall.low:.4f} to {fall.high:.4f})" if fall.low is not None else ""
+        verdict = "it may be used" if self.allowed else f"more than {MOST_FALL}, so that it is not used"
+        return (
+            f"in int8 Dice falls most for {label}, by {fall.mean:.4f}{interval} in the mean over {subjects} held-out"
+            f" subject{'' if subjects == 1 else 's'}: {verdict}"
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """Return what the facts and the card of a model say of it."""
+        falls = {label: fall.to_dict() for label, fall in self.falls.items()}
+        return {"allowed": self.allowed, "reason": self.reason, "most_fall": MOST_FALL, "falls": falls}
+
+    def write(self) -> None:
+        """Write ``verdict.json``."""
+        made = {"weights_sha256": self.weights_sha256, "network_sha256": self.network_sha256, "cases": list(self.cases)}
+        write_json(self.folder / VERDICT, {"kind": KIND, "schema_version": VERSION, **self.summary(), **made})
+
+
+def int8_of(model: Model) -> Int8 | None:
+    """Return what is known of a model's network in int8; None where there is none, or one of other weights."""
+    folder = model.folder / FOLDER
+    try:
+        known = read_json(folder / VERDICT, KIND, VERSION)
+        found = Int8(folder, tuple(known["cases"]), known["weights_sha256"], known["network_sha256"])
+    except (FormatError, KeyError):
+        return None
+    return found if found.weights_sha256 == model.facts.get("weights_sha256") else None
