@@ -85,7 +85,9 @@ def fp32(plan: Plan, network):
 
 def model(plan: Plan, network):
     """Return what attacks and artefacts need of a model."""
-    return SimpleNamespace(plan=plan, folder="model", network=lambda: network, facts={}, channels=plan.task.channels)
+    return SimpleNamespace(
+        plan=plan, folder="model", network=lambda: network, facts={}, channels=plan.task.channels, previous=None
+    )
 
 
 def truth(case):

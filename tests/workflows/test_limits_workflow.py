@@ -126,7 +126,9 @@ def test_calibration_leaves_out_who_was_learned_from(calibrated, trained):
     assert {c.case for c in striate.Findings.read(done.folder / "validation").cases} == {"s1", "s4", "s5"}
     (detection,) = done.evaluation.detection.values()
     assert (detection.cases, detection.subjects) == (3, 3) and detection.lesions > 0
-    assert detection.why is not None and "10 of each are needed" in detection.why  # three cases hold too few for a curve
+    assert (
+        detection.why is not None and "10 of each are needed" in detection.why
+    )  # three cases hold too few for a curve
     assert (done.folder / "report.html").exists()
     record = Record.read(done.folder / "record.json")
     assert record.verb == "calibrate" and len(record.inputs) == 3

@@ -120,12 +120,6 @@ def test_a_plan_edited_by_hand_is_followed(tiny_cohort, planned, tmp_path):
     assert float(read_rows(done.folder / "metrics.csv")[-1]["learning_rate"]) < 0.003
 
 
-def test_length_and_seed_may_be_given_beside_a_plan(tiny_cohort, planned, tmp_path):
-    done = train(tiny_cohort, out=tmp_path / "run", plan=planned(steps=4), steps=2, seed=9)
-    assert done.steps == 2 and done.model.plan.training.seed == 9
-    changed = with_options(Plan.read(planned()), planned(), {"budget": "2m"})
-    assert changed.training.budget_s == 120 and changed.training.steps is None
-
 def test_a_network_of_unpadded_convolutions_draws_whole_masks(tiny_cohort, tiny_plan, tmp_path):
     """It learns from the inner part of its patches, and answers for every voxel of a scan."""
     made = tiny_plan(steps=2)
@@ -138,6 +132,12 @@ def test_a_network_of_unpadded_convolutions_draws_whole_masks(tiny_cohort, tiny_
     mask = read_label(done.folder / "validation" / "s1.nii.gz")
     assert mask.grid.matches(read_image(Path(tiny_cohort) / "s1_flair.nii.gz").grid)
 
+
+def test_length_and_seed_may_be_given_beside_a_plan(tiny_cohort, planned, tmp_path):
+    done = train(tiny_cohort, out=tmp_path / "run", plan=planned(steps=4), steps=2, seed=9)
+    assert done.steps == 2 and done.model.plan.training.seed == 9
+    changed = with_options(Plan.read(planned()), planned(), {"budget": "2m"})
+    assert changed.training.budget_s == 120 and changed.training.steps is None
 
 
 @pytest.mark.parametrize("option", [{"regions": ["a=1"]}, {"network": "unet"}, {"dims": 3}])
