@@ -100,6 +100,14 @@ class Peer:
                 script = HERE / "random_weights.py"
                 self._run(self.command("python", script, self.dataset.name, CONFIGURATION, TRAINER, PLANS, fold, bias))
 
+    def preprocess(self) -> None:
+        """Prepare the images that nnU-Net learns from, where that is not done yet; after `set_up`."""
+        ready = self.work / "preprocessed" / self.dataset.name / f".{PLANS}_{CONFIGURATION}"
+        if not ready.exists():
+            number = self.dataset.name.removeprefix("Dataset").split("_")[0]
+            self._run(self.command("nnUNetv2_preprocess", "-d", number, "-c", CONFIGURATION, "-np", 1))
+            ready.touch()
+
     def predict(self, images: Iterable[Path], out: Path, *, mirror: bool = True, fold: int = 0) -> Cost:
         """Predict one case, its channels in order, with ``nnUNetv2_predict`` on the processor: ``out/case.nii.gz``."""
         given = out.with_name(f"{out.name}-input")
