@@ -33,7 +33,7 @@ from peer import CONFIGURATION, CONSTRAINTS, PLANS, TRAINER, Peer, add_arguments
 from striate.core.machine import describe
 
 HERE = Path(__file__).parent
-NAME, MONAI = "Dataset915_Tumour", "1.5.2"
+NAME, MONAI = "Dataset915_Tumour", "1.6.1"
 
 
 def joined(dataset: Path, into: Path) -> Path:
@@ -120,7 +120,7 @@ def main() -> None:
     peer = Peer(work, joined(given.dataset.resolve(), work / "joined"))
     peer.set_up()
     peer.preprocess()
-    install = peer.command("pip", "install", "--quiet", "-c", CONSTRAINTS, f"monai[nibabel]=={MONAI}")
+    install = peer.command("pip", "install", "--quiet", "-c", CONSTRAINTS, f"monai=={MONAI}")
     subprocess.run(install, check=True, stdout=sys.stderr)
     print(json.dumps({"machine": describe(), "monai": MONAI, "crop": given.crop}), flush=True)
     for minutes in given.minutes:

@@ -9,6 +9,7 @@ Writes ``checkpoint_final.pth`` of fold 0 and prints the number of updates.
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import sys
 import time
@@ -37,7 +38,9 @@ def main(dataset: str, configuration: str, name: str, plans: str, seconds: float
         steps += 1
     trainer.save_checkpoint(str(Path(trainer.output_folder) / "checkpoint_final.pth"))
     print(json.dumps({"steps": steps, "loss": round(loss, 4)}), file=out, flush=True)
-    os._exit(0)  # the processes that draw patches would be waited for
+    for drawing in multiprocessing.active_children():  # they would be waited for
+        drawing.kill()
+    os._exit(0)
 
 
 if __name__ == "__main__":
