@@ -25,6 +25,7 @@ from striate.io.write import write_label
 from striate.model.model import Model
 from striate.planning.cost import network_cost
 from striate.workflows.calibrate import calibrate
+from striate.workflows.export import export
 from striate.workflows.import_nnunet import import_nnunet
 from striate.workflows.predict import predict
 
@@ -241,3 +242,19 @@ def test_memory_and_cost_count_the_mask(cascade: Model, tmp_path: Path) -> None:
     assert sum(with_mask.values()) >= sum(without.values()) + 2 * 4 * 16 * 12 * 7  # two labels, float32
     macs = network_cost(alone.task, alone.network, alone.inference.patch).macs / np.prod(alone.inference.patch)
     assert cascade.facts["macs_per_voxel"] > macs
+
+
+def test_an_exported_cascade_predicts_both_stages_without_weights(cascade: Model, tmp_path: Path) -> None:
+    """In single precision, as ONNX Runtime computes, so that few voxels of noise may fall otherwise."""
+    case = write_case(tmp_path)
+    export(cascade, tmp_path / "out", kind="onnx")
+    exported = Model.open(tmp_path / "out")
+    assert exported.exported and exported.previous is not None and exported.previous.exported
+    images = list(case.channels.values())
+    masks = [
+        predict(model, images, tmp_path / name, engine=engine)[0].label.array
+        for model, name, engine in ((exported, "a", "auto"), (cascade, "b", "torch"))
+    ]
+    assert (masks[0] == masks[1]).mean() > 0.9 and masks[0].any()
+    first = json.loads((tmp_path / "a" / "record.json").read_text())["facts"]["first_stage"]
+    assert first["engine"]["name"] == "onnx"
