@@ -90,6 +90,29 @@ def test_every_parameter_gets_a_gradient(form: Form, built: Any) -> None:
     assert without == []
 
 
+@FORM
+@pytest.mark.parametrize("half", [False, True])
+def test_training_reads_no_memory_that_was_never_written(form: Form, built: Any, half: bool) -> None:
+    """Such memory is filled with NaN here, which the loop saves itself."""
+    network, _ = built(form)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    before, torch.utils.deterministic.fill_uninitialized_memory = (
+        torch.utils.deterministic.fill_uninitialized_memory,
+        True,
+    )
+    try:
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            outputs = network.train()(form.input(2))
+        outputs = outputs if isinstance(outputs, list) else [outputs]
+        sum(o.float().pow(2).mean() for o in outputs).backward()
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.utils.deterministic.fill_uninitialized_memory = before
+    broken = [n for n, p in network.named_parameters() if p.grad is not None and not torch.isfinite(p.grad).all()]
+    network.zero_grad()
+    assert all(torch.isfinite(o).all() for o in outputs) and broken == []
+
+
 @SEGMENTS
 def test_training_outputs_have_the_promised_strides(form: Form) -> None:
     has = "deep_supervision" in networks.load(form.name).config_type.model_fields

@@ -16,7 +16,7 @@ from striate.training import clock as clock_module
 from striate.training import laps as laps_module
 from striate.training.clock import Clock
 from striate.training.laps import PARTS
-from striate.training.log import read_rows, recorded_fractions
+from striate.training.log import TrainingLog, read_rows, recorded_fractions
 from striate.training.loop import learn
 
 
@@ -217,6 +217,14 @@ def test_validations_and_checkpoints_are_no_part_of_a_step(plan, tmp_path, monke
     def wait():
         now.s += 2
 
+    def write(log, row):
+        now.s += 5
+        plain(log, row)
+
+    plain = TrainingLog.step
+    monkeypatch.setattr(TrainingLog, "step", write)
     train(plan, tmp_path / "run", at=dict.fromkeys(range(20), wait), validate=validate)
     rows = read_rows(tmp_path / "run" / "metrics.csv")
-    assert {(row["data_wait_s"], row["step_s"]) for row in rows} == {("2.0", "2.0")} and now.s == 20 * 2 + 11 * 100
+    found = [tuple(float(row[c]) for c in ("data_wait_s", "rest_s", "step_s")) for row in rows]
+    assert found == [(2, 0, 2), (2, 5, 7)] * 10  # a validation every other step; writing a row down counts to the next
+    assert now.s == 20 * (2 + 5) + 11 * 100

@@ -26,6 +26,7 @@ from types import FrameType
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils import deterministic
 
 from striate import networks
 from striate.core.errors import Interrupted
@@ -156,6 +157,7 @@ def learn(
     """
     clock.start()
     torch.use_deterministic_algorithms(True, warn_only=True)
+    deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # no layer reads it: tested for each
     state = _State(plan, folder / "checkpoint.safetensors", organise)  # step 1: random weights, or the checkpoint's
     loss = losses.create(plan.training.loss, plan.task.outputs)
     shared = distributed.share(learner(state.network.train()))
@@ -169,6 +171,7 @@ def learn(
             look.at(0, state.average.network)
         batches, laps = iter(loader), Laps()
         while fraction < 1:  # step 5: repeat
+            laps.done("rest")
             step, batch = next(batches)
             laps.done("data_wait")
             rate = optimise.set_learning_rate(state.optimiser, plan.training, fraction)
