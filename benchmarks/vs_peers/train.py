@@ -1,6 +1,6 @@
 """Measures training: voxels per second of nnU-Net's own trainer and of Striate, with all their augmentation.
 
-    python benchmarks/vs_peers/train.py WORK DATASET [--pairs 5] [--steps 2] [--patch 96 96 96]
+    python benchmarks/vs_peers/train.py WORK DATASET [--pairs 5] [--steps 1] [--patch 96 96 96]
 
 WORK and DATASET as in peer.py, which sets up what is missing. Both train the network that nnU-Net plans for DATASET on its
 cases, with its batch, on patches of the same size (by default smaller than its plan's, so that a step takes seconds, not
@@ -154,7 +154,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser)
     parser.add_argument("--pairs", type=int, default=5, help="turns of each side")
-    parser.add_argument("--steps", type=int, default=2, help="updates of a turn")
+    parser.add_argument("--steps", type=int, default=1, help="updates of a turn")
     parser.add_argument("--patch", type=int, nargs=3, metavar=("I", "J", "K"), default=[96, 96, 96])
     given = parser.parse_args()
     peer = Peer(given.work.resolve(), given.dataset.resolve())
