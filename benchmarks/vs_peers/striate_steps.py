@@ -48,11 +48,8 @@ class OnDemand(Silent):
             return
         spent = time.perf_counter() - self.begin
         if self.wanted:
-            parts = laps.total(read_rows(self.folder)[-self.wanted :])
-            parts["data_wait"] = spent - sum(
-                taken for part, taken in parts.items() if part != "data_wait"
-            )  # less the pause
-            answer: dict[str, object] = {"seconds": spent, **parts}
+            # the pause before a turn is in "rest" of its first row
+            answer: dict[str, object] = {"seconds": spent, **laps.total(read_rows(self.folder)[-self.wanted :])}
         else:
             answer = {"threads": torch.get_num_threads()}
         print(json.dumps(answer), flush=True)
