@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,19 @@ class Pooled:
         summed = weights @ found.astype(np.float64)
         self._total = summed if self._total is None else self._total + summed
         self._weight += float(weights.sum())
+
+    def hearing(self, tiles: NDArray[np.float32], compute: Callable[[NDArray[np.float32]], Any]) -> NDArray[np.float32]:
+        """Return the probabilities (B, K, *S) of `tiles` (B, C, *S), and add what the first layer answered.
+
+        `compute` is given one window (1, C, *S) at a time and answers with both: probabilities, then `statistics` (1, 2 F).
+        """
+        shares, first = list[NDArray[np.float32]](), list[NDArray[np.float32]]()
+        for tile in tiles:
+            found = compute(np.ascontiguousarray(tile[None]))
+            shares.append(found[0])
+            first.append(found[1])
+        self.add(np.concatenate(first), content(tiles))
+        return shares[0] if len(shares) == 1 else np.concatenate(shares)
 
     def take(self) -> NDArray[np.float32]:
         """Return (2 F,) means, then standard deviations; empty where only blank windows came. Begins anew."""

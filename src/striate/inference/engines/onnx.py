@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from striate.core.errors import ModelError, expected
 from striate.core.machine import cores
 from striate.core.optional import require
-from striate.inference.pooled import Pooled, content
+from striate.inference.pooled import Pooled
 
 
 class OnnxEngine:
@@ -56,10 +56,4 @@ class OnnxEngine:
 
     def __call__(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return probabilities (B, K, *patch) float32 of `tiles` (B, C, *patch) float32, B windows one by one."""
-        shares, first = list[NDArray[np.float32]](), list[NDArray[np.float32]]()
-        for tile in tiles:
-            found = self._session.run(None, {"image": np.ascontiguousarray(tile[None])})
-            shares.append(found[0])
-            first.append(found[1])
-        self.pooled.add(np.concatenate(first), content(tiles))
-        return shares[0] if len(shares) == 1 else np.concatenate(shares)
+        return self.pooled.hearing(tiles, lambda tile: self._session.run(None, {"image": tile}))

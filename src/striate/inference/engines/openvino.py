@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from striate.core.errors import ModelError, UsageError, expected
 from striate.core.machine import cores, native_precision
-from striate.inference.pooled import Pooled, content
+from striate.inference.pooled import Pooled
 
 NETWORK, PARITY, COMPILED = "network.xml", "parity.json", "compiled"
 """What lies in the folder of a converted network."""
@@ -86,13 +86,7 @@ class OpenVINOEngine:
 
     def __call__(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return probabilities (B, K, *patch) float32 of `tiles` (B, C, *patch) float32, B windows one by one."""
-        shares, first = list[NDArray[np.float32]](), list[NDArray[np.float32]]()
-        for tile in tiles:
-            found = self._request.infer([np.ascontiguousarray(tile[None])], share_inputs=True)
-            shares.append(found[0])
-            first.append(found[1])
-        self.pooled.add(np.concatenate(first), content(tiles))
-        return shares[0] if len(shares) == 1 else np.concatenate(shares)
+        return self.pooled.hearing(tiles, lambda tile: self._request.infer([tile], share_inputs=True))
 
 
 @functools.cache
