@@ -134,7 +134,7 @@ def _place(cohort: Path | str | None, out: Path | str | None, *, resume: bool) -
     DataError
         When it holds something already that is not gone on with, or nothing that could be.
     """
-    if out is None and cohort is None:
+    if cohort is None and (out is None or not resume):
         raise UsageError(f"no cohort (cohort is {cohort}): give a folder or CSV to train on, or --out DIR --resume.")
     folder = Path(out) if out is not None else Path("comparisons") / (Path(str(cohort)).resolve().stem or "cohort")
     known = (folder / FILE).exists()
