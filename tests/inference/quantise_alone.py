@@ -29,7 +29,7 @@ from striate.workflows.calibrate import calibrate
 
 @pytest.fixture
 def model_of(plan_of, tmp_path):
-    """Models with `unet`; to compile `small_unet` in single precision OpenVINO 2026.4 crashes on a processor with AMX."""
+    """Models with `unet`, whose normalisation comes as OpenVINO's own."""
 
     def make(name="model"):
         options = {"features": (8, 16)}

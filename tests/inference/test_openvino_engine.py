@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import shutil
 import subprocess
+import sys
 
 import numpy as np
 import openvino
@@ -110,6 +111,25 @@ def test_convolutions_of_skips_are_taken_apart_with_the_same_answers(tiles):
 
 def test_parts_of_few_channels_stay_together(plan_of, network_of, tiles):
     assert separate(converted(network_of(plan_of()).eval(), True, torch.from_numpy(tiles[:1]))) == 0
+
+
+def test_small_unet_is_compiled_in_single_precision_too(tmp_path):
+    """OpenVINO 2026.4 crashes on its group normalisations as they come, so that another process compiles it."""
+    torch.manual_seed(0)
+    network = networks.create("small_unet", spatial_dims=3, in_channels=2, out_channels=3, features=(8, 16)).eval()
+    tile = torch.randn(1, 2, 16, 16, 16)
+    made = converted(network, True, tile)
+    assert not any(node.get_type_name() == "GroupNormalization" for node in made.get_ordered_ops())
+    openvino.save_model(made, tmp_path / NETWORK, compress_to_fp16=False)
+    np.save(tmp_path / "tile.npy", tile.numpy())
+    program = (
+        "import sys, numpy, openvino; tile = numpy.load(sys.argv[2]);"
+        " made = openvino.compile_model(sys.argv[1], 'CPU', {'INFERENCE_PRECISION_HINT': 'f32'});"
+        " numpy.save(sys.argv[3], made(tile)[0])"
+    )
+    asked = [sys.executable, "-c", program, *(str(tmp_path / name) for name in (NETWORK, "tile.npy", "found.npy"))]
+    assert subprocess.run(asked, check=False).returncode == 0
+    assert np.abs(np.load(tmp_path / "found.npy") - TorchEngine(network, True, "fp32")(tile.numpy())).max() < 1e-4
 
 
 def test_it_is_made_once_and_predicts_what_pytorch_predicts(model_of, case):

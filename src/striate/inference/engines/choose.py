@@ -39,7 +39,7 @@ AUTO = "auto"
 PACKAGES = {"openvino": "openvino", "onnx": "onnxruntime"}
 """Form of a converted network, also the name of its folder → the package that computes it; the first that is there is taken."""
 TITLES = {"openvino": "OpenVINO", "int8": "int8", "onnx": "ONNX Runtime"}
-MADE = 2
+MADE = 3
 """Version of how networks are converted; those of another version are made again."""
 WORTH_MACS = 3e12
 """Multiply-accumulates of a call from which on converting the network pays within that call: that and comparing took 67 s

@@ -1,7 +1,7 @@
 """A model's network → the file of another engine, and how far its answers lie from PyTorch's; run as a process of its own.
 
 Two reasons for the process: what converts and compares needs several times the memory of a prediction, and OpenVINO's
-compiler has been seen to crash (version 2026.4, a network in fp32 on a processor with AMX). A crash of a child is a sentence.
+compiler has been seen to crash (`striate.inference.engines.normalise`). A crash of a child is a sentence.
 
     python -m striate.inference.engines.convert < ASKED.json
 
@@ -33,6 +33,7 @@ from striate.data.prepare import prepare
 from striate.inference.engines import Engine
 from striate.inference.engines.answering import Answering
 from striate.inference.engines.int8 import int8_of
+from striate.inference.engines.normalise import normalise
 from striate.inference.engines.openvino import NETWORK, PARITY, OpenVINOEngine, runtime
 from striate.inference.engines.pytorch import TorchEngine
 from striate.inference.engines.separate import separate
@@ -54,7 +55,9 @@ def converted(network: nn.Module, exclusive: bool, tile: Tensor) -> Any:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of the tracer: sizes are fixed, and meant to be
         traced = torch.jit.trace(Answering(network, exclusive, tile), tile, check_trace=False)  # type: ignore[no-untyped-call]
-        return ov.convert_model(traced, input=[tuple(tile.shape)])
+        made = ov.convert_model(traced, input=[tuple(tile.shape)])
+    normalise(made)
+    return made
 
 
 def compare(
