@@ -134,6 +134,10 @@ def test_the_drawings_in_the_docs_are_of_networks_and_shown():
         (["unett"], "Did you mean 'unet'?"),
         (["unet", "--size", "64x64"], "--size: '64x64'; whole numbers of voxels with commas are needed."),
         (["unet", "--size", "64,0"], "--size: '64,0'"),
+        (
+            ["alexnet", "--size", "8,8"],
+            "at least 67×67 are needed. For classification these take 8×8: inception_3d, mlp",
+        ),
         (["unet", "--size", "33,64"], "The size (64, 64) would work."),
         (["unet", "--size", "64"], "spatial_dims is 1; 2 or 3 is needed"),
         (["unet", "--option", "width"], "--option: 'width'; KEY=VALUE is needed"),

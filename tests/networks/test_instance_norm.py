@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -32,12 +34,18 @@ def test_equals_instance_norm_forward_and_backward(shape: tuple[int, ...], group
     torch.testing.assert_close(ours.bias.grad, theirs.bias.grad)
 
 
-def test_one_voxel_maps_become_the_shift() -> None:
-    norm = InstanceNorm(2, 1e-3).train()
+@pytest.mark.parametrize("cases", [1, 3])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(
+    "norm", [InstanceNorm(2, 1e-3), InstanceNorm2d(2, affine=True), InstanceNorm3d(2, affine=True)]
+)
+def test_one_voxel_maps_become_the_shift(norm: Any, training: bool, cases: int) -> None:
+    norm.train(training)
     with torch.no_grad():
         norm.bias.copy_(torch.tensor([1.0, -2.0]))
-    found = norm(torch.randn(3, 2, 1, 1, 1))
-    torch.testing.assert_close(found, norm.bias.view(1, 2, 1, 1, 1).expand(3, 2, 1, 1, 1))
+    axes = (1, 1) if isinstance(norm, InstanceNorm2d) else (1, 1, 1)
+    found = norm(torch.randn(cases, 2, *axes))
+    torch.testing.assert_close(found, norm.bias.view(1, 2, *axes).expand(cases, 2, *axes))
 
 
 @pytest.mark.parametrize("kind", ["2d", "3d"])

@@ -18,7 +18,14 @@ from striate.planning.fingerprint import CaseShape, Fingerprint, Intensity
 from striate.planning.make import Budget, Wishes
 from striate.planning.make_whole import BATCHES, LEAST_BATCH, SEQUENCE_LENGTH, make_whole_plan
 from striate.planning.plan import Plan, Task
-from striate.planning.rules.whole_images import MOST_PIXELS, MOST_VOXELS, NARROW, cropping, shown
+from striate.planning.rules.whole_images import (
+    MOST_PIXELS,
+    MOST_VOXELS,
+    NARROW,
+    cropping,
+    shown,
+    small_images,
+)
 from striate.planning.timer import StepTime
 
 CLASSES = ("cat", "dog", "emu")
@@ -102,6 +109,32 @@ def test_small_pictures_are_shown_as_they_are():
     found = seen(PICTURES, name="lenet5_modern")
     assert found.size == (28, 28) and found.spacing_mm == (1, 1)
     assert seen(facts_of((20, 30), (25, 18)), name="lenet5_modern").spacing_mm == (1, 1)
+
+
+@pytest.mark.parametrize("name", ["alexnet", "lenet5", "googlenet"])
+def test_images_too_small_for_a_network_are_told_with_those_that_take_them(name):
+    facts = facts_of((8, 8), (6, 8))
+    made = plan_for(facts, network=name)
+    told = small_images(facts, made, fast=False)
+    least = "×".join(map(str, made.training.patch))
+    assert told is not None
+    assert told.startswith(
+        f"network {name}: images of 8×8 voxels; at least {least} are needed. They are set into {least}"
+    )
+    takers = told.split("For classification these take 8×8: ")[1].rstrip(".").split(", ")
+    for taker in networks.names("classification"):
+        fitting = plan_for(facts, network=taker)
+        assert (
+            (taker in takers)
+            == (small_images(facts, fitting, fast=False) is None)
+            == (fitting.training.patch == (8, 8))
+        )
+
+
+def test_nothing_is_told_of_images_that_are_large_enough():
+    for facts, name in ((PICTURES, "alexnet"), (facts_of((96, 40)), "mlp"), (HEADS, "inception_3d")):
+        told = small_images(facts, plan_for(facts, network=name), fast=False)
+        assert (told is not None) == (name == "alexnet")
 
 
 def test_large_images_are_made_smaller_and_keep_their_form():

@@ -229,6 +229,14 @@ def test_a_dry_run_says_how_much_and_runs_nothing(pictures, tmp_path, capsys):
     assert document["sizes"]["mlp"]["size"] == [20, 20]
 
 
+def test_a_network_for_larger_images_is_told_with_those_that_take_them(pictures, tmp_path):
+    listener = Listener()
+    compare(pictures, ["mlp", "lenet5"], out=tmp_path / "out", steps=2, dry_run=True, progress=listener)
+    (told,) = [note for note in listener.notes if "are needed" in note]
+    assert told.startswith("network lenet5: images of 20×20 voxels; at least 32×32 are needed. They are set into 32×32")
+    assert "For classification these take 20×20: " in told and "mlp" in told.split("take 20×20: ")[1]
+
+
 def test_a_budget_too_small_says_what_would_do(pictures, tmp_path):
     with pytest.raises(
         TimeLimitError,

@@ -102,9 +102,8 @@ def _counted(
     from striate.networks import cost
     from striate.networks.describe import built
 
-    network = built(name, size, in_channels=channels, out_channels=classes, options=given)
     counted = cost(name, size, in_channels=channels, out_channels=classes, training=training, **given)
-    return network, counted
+    return built(name, size, in_channels=channels, out_channels=classes, options=given), counted
 
 
 def _all(channels: int, classes: int, *, training: bool) -> list[dict[str, Any]]:

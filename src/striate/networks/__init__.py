@@ -146,7 +146,8 @@ def cost(
     Raises
     ------
     UsageError
-        As `create`, and when `input_size` does not fit the network.
+        As `create`, and when `input_size` does not fit the network; of images that are too small, with the smallest that
+        would do and the networks that take them.
     """
     import torch
 
@@ -159,16 +160,21 @@ def cost(
             expected(f"network {name}", f"input_size is {input_size!r}", "voxels along each axis are needed",
                      "Such as (64, 64).")
         )  # fmt: skip
-    with torch.device("meta"):
-        network = create(
-            name,
-            spatial_dims=len(size),
-            in_channels=in_channels,
-            out_channels=out_channels,
-            **sized(name, size, options),
-        )
-    time = (length,) if network.task == "sequence" else ()
-    return count(network, (*time, in_channels, *size), training=training)
+    try:
+        with torch.device("meta"):
+            given = sized(name, size, options)
+            network = create(
+                name, spatial_dims=len(size), in_channels=in_channels, out_channels=out_channels, **given
+            )  # fmt: skip
+        time = (length,) if network.task == "sequence" else ()
+        return count(network, (*time, in_channels, *size), training=training)
+    except UsageError as error:
+        from striate.networks.fits import too_small
+
+        told = too_small(name, size, options, in_channels=in_channels, out_channels=out_channels)
+        if told is None:
+            raise
+        raise UsageError(told) from error
 
 
 def sized(name: str, size: tuple[int, ...], options: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from striate.planning.cost import seen_patch
 from striate.planning.fingerprint import Fingerprint
 from striate.planning.image_facts import measure_images
 from striate.planning.plan import Plan, Task
+from striate.planning.rules.whole_images import small_images
 from striate.workflows.encoder import refuse_taught
 from striate.workflows.options import Options, budget_of, checked, split_of, targets_of
 from striate.workflows.task import truth_for, whole_task
@@ -47,7 +48,10 @@ def fitting(asked: Asked, progress: Progress) -> tuple[dict[str, dict[str, Any]]
     refuse_unmeasured(cohort, split)
     facts, task = _facts(cohort, task, split, options, progress)
     memory = budget_of({"steps": 1, "memory": asked.memory}).memory_bytes
-    plans = planned(facts, task, asked.networks, memory, fast=torch.cuda.is_available(), dims=asked.dims)
+    fast = torch.cuda.is_available()
+    plans = planned(facts, task, asked.networks, memory, fast=fast, dims=asked.dims)
+    for small in filter(None, (small_images(facts, plan, fast=fast) for plan in plans.values())):
+        progress.note(small)
     sizes = {name: {"size": _seen(plan), **size_of(plan)} for name, plan in plans.items()}
     starts = _starts(asked, progress)
     if asked.encoder is not None and set(starts) & set(asked.networks):

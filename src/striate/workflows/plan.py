@@ -13,6 +13,7 @@ from striate.planning.image_facts import measure_images
 from striate.planning.make import make_plan
 from striate.planning.make_whole import make_whole_plan
 from striate.planning.plan import Plan, Task
+from striate.planning.rules.whole_images import small_images
 from striate.workflows.encoder import from_encoder
 from striate.workflows.harden import hardened, with_contrast
 from striate.workflows.options import Options, budget_of, checked, split_of, targets_of, wishes_of
@@ -81,6 +82,8 @@ def plan_training(
         facts = measure_images(cohort, [cohort.case(name) for name in split.train], progress)
         progress.note("Timing a few real training steps on this machine …")
         made = make_whole_plan(facts, task, budget_of(options, spent_s), MachineTimer(), wishes_of(options))
+        if small := small_images(facts, made, fast=MachineTimer().fast):
+            progress.note(small)
         return facts, hardened(from_encoder(made, options), options.get("adversarial"))
     targets = targets_of(cohort, options)
     facts = Fingerprint.measure(cohort, [cohort.case(name) for name in split.train], targets, progress)

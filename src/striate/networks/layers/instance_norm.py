@@ -26,7 +26,7 @@ class InstanceNorm(nn.GroupNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalised maps, in the layout of `x` (B, C, *S)."""
-        return _by_case(self, x) if _learns(self, x) else super().forward(x)
+        return _shift(self, x) if _lone(x) else _by_case(self, x) if _learns(self, x) else super().forward(x)
 
 
 class InstanceNorm2d(nn.InstanceNorm2d):
@@ -34,7 +34,7 @@ class InstanceNorm2d(nn.InstanceNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalised maps (B, C, *S)."""
-        return _by_case(self, x) if _learns(self, x) else super().forward(x)
+        return _shift(self, x) if _lone(x) else _by_case(self, x) if _learns(self, x) else super().forward(x)
 
 
 class InstanceNorm3d(nn.InstanceNorm3d):
@@ -42,12 +42,23 @@ class InstanceNorm3d(nn.InstanceNorm3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalised maps (B, C, *S)."""
-        return _by_case(self, x) if _learns(self, x) else super().forward(x)
+        return _shift(self, x) if _lone(x) else _by_case(self, x) if _learns(self, x) else super().forward(x)
 
 
 def _learns(norm: nn.Module, x: Tensor) -> bool:
-    """Tell whether a gradient is wanted on a processor; maps of one voxel are left to PyTorch."""
-    return norm.training and torch.is_grad_enabled() and x.device.type == "cpu" and x[0, 0].numel() > 1
+    """Tell whether a gradient is wanted on a processor."""
+    return norm.training and torch.is_grad_enabled() and x.device.type == "cpu"
+
+
+def _lone(x: Tensor) -> bool:
+    """Tell whether maps have one voxel, which PyTorch refuses: its mean is itself, and 0 is left."""
+    return x.shape[2:].numel() == 1
+
+
+def _shift(norm: InstanceNorm | InstanceNorm2d | InstanceNorm3d, x: Tensor) -> Tensor:
+    """Return what becomes of maps of one voxel: the learned shift."""
+    axes = (1, -1, *(1,) * (x.ndim - 2))
+    return torch.zeros_like(x) * norm.weight.view(axes) + norm.bias.view(axes)
 
 
 def _by_case(norm: InstanceNorm | InstanceNorm2d | InstanceNorm3d, x: Tensor) -> Tensor:

@@ -8,8 +8,10 @@ from typing import Any
 
 from striate import networks
 from striate.core.errors import UsageError, expected
+from striate.networks.fits import able, small_sentence, smallest
+from striate.planning.cost import seen_patch
 from striate.planning.fingerprint import Fingerprint
-from striate.planning.plan import NetworkChoice, Task
+from striate.planning.plan import NetworkChoice, Plan, Task
 from striate.planning.rules import Decision
 from striate.planning.rules.normalisation import normalisation
 
@@ -70,12 +72,8 @@ def shown(facts: Fingerprint, task: Task, name: str | None, *, fast: bool) -> tu
             expected(f"network {chosen}", f"it does {kind.task} of {axes} images", f"{task.kind} of {dims}D images is asked for",
                      f"These do: {', '.join(others)}.")
         )  # fmt: skip
-    extents = [
-        [n * s for n, s in zip(c.cropped if cropping(facts) else c.shape, c.spacing_mm, strict=True)][:dims]
-        for c in facts.cases
-    ]
+    largest = _largest_mm(facts, dims)
     finest = min(min(c.spacing_mm[:dims]) for c in facts.cases)
-    largest = tuple(max(e[a] for e in extents) for a in range(dims))
     most = (MOST_PIXELS if dims == 2 else MOST_VOXELS)[fast]
     edge = min(most, max(1, round(max(largest) / finest)))
     wished = tuple(max(1, min(edge, round(edge * mm / max(largest)))) for mm in largest)
@@ -97,6 +95,41 @@ def shown(facts: Fingerprint, task: Task, name: str | None, *, fast: bool) -> tu
         Shown(choice, size, spacing_mm),
         f"the largest image ({seen} mm) fits whole; {spacing:.3g} mm per voxel, the finest there is has {finest:.3g} mm",
     )
+
+
+def small_images(facts: Fingerprint, plan: Plan, *, fast: bool) -> str | None:
+    """Return the sentence on whole images that are smaller than the least that the planned network takes, else None.
+
+    Parameters
+    ----------
+    facts, plan
+        Of the cohort, as `shown` decided.
+    fast
+        Whether a GPU does the work; the other networks that are named are taken as they would be planned.
+    """
+    choice, dims = plan.network, plan.network.spatial_dims
+    size = seen_patch(plan.training.patch, dims)
+    largest = _largest_mm(facts, dims)
+    fills = [max(1, round(mm / s)) for mm, s in zip(largest, plan.preparation.spacing_mm, strict=False)]
+    image = tuple(min(n, mine) for n, mine in zip(fills, size, strict=True))
+    if plan.task.kind == "segmentation" or image == size:
+        return None
+    options = {key: value for key, value in choice.options.items() if key != "input_size"}
+    found = smallest(choice.name, image, options, len(plan.task.channels), plan.task.outputs.out_channels)
+    if found is None or all(n >= least for n, least in zip(image, found.least, strict=True)):
+        return None
+    takers = able(image, lambda name: _options(name, max(image), fast=fast))
+    then = f"They are set into {'×'.join(map(str, size))}, what they show at their edges drawn out."
+    return small_sentence(choice.name, image, found, {plan.task.kind: takers.get(plan.task.kind, ())}, then)
+
+
+def _largest_mm(facts: Fingerprint, dims: int) -> tuple[float, ...]:
+    """Return the largest extent of the images along each axis that the network sees."""
+    extents = [
+        [n * s for n, s in zip(c.cropped if cropping(facts) else c.shape, c.spacing_mm, strict=True)][:dims]
+        for c in facts.cases
+    ]
+    return tuple(max(e[a] for e in extents) for a in range(dims))
 
 
 def cropping(facts: Fingerprint) -> bool:
