@@ -94,11 +94,12 @@ def test_it_is_made_measured_and_used_where_it_is_faster(model_of, cases):
     assert (ours.label.array == theirs.label.array).mean() > 0.9
     np.testing.assert_allclose(ours.observed.features, theirs.observed.features, atol=0.03)
     (parity,) = model.folder.glob(f"openvino/*/{PARITY}")
-    for seconds, name in (({"int8": 1.0, "openvino": 2.0}, "int8"), ({"int8": 2.0, "openvino": 1.0}, "bf16")):
-        parity.write_text(json.dumps({**chosen.parity, "precision": "bf16", "seconds": {**seconds, "torch": 9.0}}))
+    assert set(chosen.parity["ratios"]) == {"openvino", "int8", "torch"}
+    for ratios, name in (({"int8": 9.0, "openvino": 4.5}, "int8"), ({"int8": 4.5, "openvino": 9.0}, "fp32")):
+        parity.write_text(json.dumps({**chosen.parity, "precision": "fp32", "ratios": {**ratios, "torch": 1.0}}))
         assert choose(model, cases[0]).engine.precision == name
     far = {window: {**apart, "int8": 0.5} for window, apart in chosen.parity["tiles"].items()}
-    parity.write_text(json.dumps({**chosen.parity, "tiles": far, "seconds": {"int8": 1, "openvino": 2, "torch": 9}}))
+    parity.write_text(json.dumps({**chosen.parity, "tiles": far, "ratios": {"int8": 9, "openvino": 4.5, "torch": 1}}))
     assert choose(model, cases[0]).engine.precision == chosen.parity["precision"]
 
 

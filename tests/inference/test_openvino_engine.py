@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import numpy as np
 import openvino
@@ -17,7 +19,7 @@ from striate import networks
 from striate.core.case import Case
 from striate.core.errors import Interrupted, ModelError, UsageError
 from striate.core.image import Image
-from striate.core.machine import native_precision
+from striate.core.machine import cores, native_precision
 from striate.inference.engines import choose as choosing
 from striate.inference.engines.choose import choose
 from striate.inference.engines.convert import compare, convert, converted, probes
@@ -163,6 +165,62 @@ def given(model, parity):
 NEAR = {"openvino": 1e-3, "torch": 1e-3, "same_decision": 0.999}
 
 
+def test_engines_are_compared_again_on_other_cores_where_the_work_is_worth_it(model_of, case, monkeypatch):
+    model, told = model_of(), list[str]()
+    first = choose(model, case, "openvino").parity
+    assert first["cores"] == cores() and first["measured"] <= datetime.now(UTC).isoformat()
+    network = next(model.folder.glob(f"openvino/*/{NETWORK}"))
+    converted_at = network.stat().st_mtime_ns
+    (network.parent / PARITY).write_text(json.dumps({**first, "cores": 64}))
+    assert choose(model, case, tell=told.append).parity["cores"] == 64 and told == []
+    again = choose(model, case, macs=lambda: 1e15, tell=told.append).parity
+    assert again["cores"] == cores() and again["tiles"] == first["tiles"]
+    assert told == ["comparing OpenVINO with PyTorch again: before, it was on 64 cores"]
+    assert network.stat().st_mtime_ns == converted_at
+
+
+def test_another_version_of_torch_or_openvino_is_another_verdict(model_of, monkeypatch):
+    model, here = model_of(), importlib.metadata.version
+    keys = {choosing._key(model, "openvino")}
+    for package in ("torch", "openvino"):
+        monkeypatch.setattr(importlib.metadata, "version", lambda p, one=package: "0.1" if p == one else here(p))
+        keys.add(choosing._key(model, "openvino"))
+    assert len(keys) == 3
+
+
+def test_the_reason_says_by_what_it_was_chosen(model_of, case):
+    model = model_of()
+    raced = {"windows": 3, "seconds": {"openvino": 0.123, "torch": 0.5}, "measured": "2026-01-31T10:00:00+00:00"}
+    ratios = {"ratios": {"openvino": 4.2, "torch": 1.0}, "spread": {"openvino": [3.9, 4.4], "torch": [1.0, 1.0]}}
+    given(model, {"tiles": {"middle": NEAR}, **raced, **ratios})
+    found = choosing._measured(choosing._read(model.folder / "openvino" / choosing._key(model, "openvino")), "openvino")
+    assert found == (
+        "measured 4.2 times as fast as PyTorch here (3.9 to 4.4 in 3 windows in turns, 0.12 s against 0.5 s, 2026-01-31)"
+    )
+
+
+def test_an_openvino_without_bf16_computes_in_single_precision_and_says_so(model_of, case, tmp_path):
+    """``OV_CPU_MAX_ISA`` takes instructions away from OpenVINO; asked for bf16 it then refuses every network."""
+    model = model_of()
+    program = (
+        "import json, sys; from pathlib import Path; from striate.core.case import Case;"
+        " from striate.inference.engines.choose import choose; from striate.inference.engines.openvino import *;"
+        " from striate.model.model import Model;"
+        " files = {name: Path(path) for name, path in json.loads(sys.argv[2]).items()};"
+        " found = choose(Model.open(sys.argv[1]), Case('P1', 'P1', files), 'openvino');"
+        " network = next(Path(sys.argv[1]).glob('openvino/*/network.xml'));"
+        " asked = OpenVINOEngine(network, 'bf16').precision;"
+        " print(json.dumps([found.engine.precision, found.parity['precision'], found.reason, asked]))"
+    )
+    files = json.dumps({name: str(path) for name, path in case.channels.items()})
+    asked = [sys.executable, "-c", program, str(model.folder), files]
+    limited = {**os.environ, "OV_CPU_MAX_ISA": "AVX2"}
+    done = subprocess.run(asked, capture_output=True, text=True, env=limited, check=True)
+    engine, measured, reason, anyway = json.loads(done.stdout)
+    assert (engine, measured, anyway) == ("fp32", "fp32", "fp32")
+    assert ("this OpenVINO offers no bf16 here" in reason) == (native_precision() == "bf16")
+
+
 def test_it_is_not_taken_where_it_is_slower(model_of, case):
     model = model_of()
     given(model, {"tiles": {"middle": NEAR}, "seconds": {"openvino": 1.0, "torch": 0.5}})
@@ -236,7 +294,7 @@ def test_a_broken_network_file_is_a_sentence(model_of, case):
     network = next(model.folder.glob(f"openvino/*/{NETWORK}"))
     network.write_text("<net")
     parity = json.loads((network.parent / PARITY).read_text())
-    (network.parent / PARITY).write_text(json.dumps({**parity, "seconds": {"openvino": 0.1, "torch": 0.5}}))
+    (network.parent / PARITY).write_text(json.dumps({**parity, "ratios": {"openvino": 5.0, "torch": 1.0}}))
     shutil.rmtree(network.parent / "compiled", ignore_errors=True)
     with pytest.raises(ModelError, match="Remove the folder"):
         OpenVINOEngine(network, native_precision())

@@ -6,16 +6,16 @@ compiler has been seen to crash (`striate.inference.engines.normalise`). A crash
     python -m striate.inference.engines.convert < ASKED.json
 
 reads ``model``, ``into`` and ``channels`` (name → image file of one case; none, or a cascade: an image is drawn) and writes
-``network.xml``, ``network.bin`` and ``parity.json`` into the folder ``into``.
+``network.xml``, ``network.bin`` and ``parity.json`` into the folder ``into``; a network that lies there is only compared again.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-import time
 import warnings
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +28,15 @@ from torch import Tensor, nn
 from striate.core.case import Case
 from striate.core.errors import DataError
 from striate.core.files import write_json
-from striate.core.machine import native_precision, processor
+from striate.core.machine import cores, processor
 from striate.data.prepare import prepare
 from striate.inference.engines import Engine
 from striate.inference.engines.answering import Answering
 from striate.inference.engines.int8 import int8_of
 from striate.inference.engines.normalise import normalise
-from striate.inference.engines.openvino import NETWORK, PARITY, OpenVINOEngine, runtime
+from striate.inference.engines.openvino import NETWORK, PARITY, OpenVINOEngine, precision_here, runtime
 from striate.inference.engines.pytorch import TorchEngine
+from striate.inference.engines.race import BASE, race
 from striate.inference.engines.separate import separate
 from striate.model.model import ONNX, Model
 from striate.planning.cost import seen_patch
@@ -46,7 +47,7 @@ def convert(network: nn.Module, exclusive: bool, tile: Tensor, path: Path) -> No
     """Write `network` for windows of the shape of `tile` (1, C, *patch) to `path`; weights in half precision for bf16."""
     made = converted(network, exclusive, tile)
     separate(made)
-    runtime().save_model(made, path, compress_to_fp16=native_precision() == "bf16")
+    runtime().save_model(made, path, compress_to_fp16=precision_here() == "bf16")
 
 
 def converted(network: nn.Module, exclusive: bool, tile: Tensor) -> Any:
@@ -63,7 +64,7 @@ def converted(network: nn.Module, exclusive: bool, tile: Tensor) -> Any:
 def compare(
     network: nn.Module, exclusive: bool, engines: Mapping[str, Engine], tiles: Mapping[str, NDArray[np.float32]]
 ) -> dict[str, Any]:
-    """Return the least seconds per window of all engines, and per tile how far they lie from PyTorch in single precision.
+    """Return how fast all engines are (`race`), and per tile how far they lie from PyTorch in single precision.
 
     That is the mean difference of probabilities of each engine, and of the first also the largest and the share of voxels with
     the same decision.
@@ -75,21 +76,19 @@ def compare(
     engines
         Name → a converted network; PyTorch, as it would be used here, is measured beside them.
     tiles
-        Name → (1, C, *patch); two at least, for the first also warms up.
+        Name → (1, C, *patch); the first is also what they are timed on.
     """
     first = next(iter(engines))
     exact = TorchEngine(network, exclusive, "fp32")
-    every = {**engines, "torch": TorchEngine(network, exclusive)}
-    seconds: dict[str, list[float]] = {name: [] for name in every}
+    every = {**engines, BASE: TorchEngine(network, exclusive)}
     found = dict[str, Any]()
     for name, tile in tiles.items():
         truth = exact(tile)
-        answers = {e: _timed(engine, tile, seconds[e]) for e, engine in every.items()}
+        answers = {e: engine(tile) for e, engine in every.items()}
         apart = {e: float(np.abs(answer - truth).mean()) for e, answer in answers.items()}
         largest = float(np.abs(answers[first] - truth).max())
         found[name] = {**apart, "largest": largest, "same_decision": _same(answers[first], truth, exclusive)}
-    least = {name: round(min(taken), 5) for name, taken in seconds.items()}
-    return {"precision": engines[first].precision, "tiles": found, "seconds": least}
+    return {"precision": engines[first].precision, "tiles": found, **race(every, next(iter(tiles.values())))}
 
 
 def probes(plan: Plan, array: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
@@ -129,14 +128,6 @@ def _same(ours: NDArray[np.float32], truth: NDArray[np.float32], exclusive: bool
     return float(((ours > 0.5) == (truth > 0.5)).all(axis=1).mean())
 
 
-def _timed(engine: Engine, tile: NDArray[np.float32], taken: list[float]) -> NDArray[np.float32]:
-    """Return the answer; its seconds are appended to `taken`."""
-    start = time.perf_counter()
-    found = engine(tile)
-    taken.append(time.perf_counter() - start)
-    return found
-
-
 def main() -> None:
     """Do what stands in the document on standard input."""
     asked = json.load(sys.stdin)
@@ -151,13 +142,15 @@ def main() -> None:
     tiles, exclusive = probes(model.plan, array), model.plan.targets.exclusive
     made = (_onnx if asked["form"] == "onnx" else _openvino)(model, tiles["middle"], into)
     found = compare(model.network(), exclusive, made, tiles)
-    write_json(into / PARITY, {"processor": processor(), **found})
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    write_json(into / PARITY, {"measured": when, "processor": processor(), "cores": cores(), **found})
 
 
 def _openvino(model: Model, tile: NDArray[np.float32], into: Path) -> dict[str, Engine]:
     """Convert for OpenVINO; return what computes it, and the network in int8 where there is one that may be used."""
-    convert(model.network(), model.plan.targets.exclusive, torch.from_numpy(tile), into / NETWORK)
-    engines: dict[str, Engine] = {"openvino": OpenVINOEngine(into / NETWORK, native_precision())}
+    if not (into / NETWORK).is_file():
+        convert(model.network(), model.plan.targets.exclusive, torch.from_numpy(tile), into / NETWORK)
+    engines: dict[str, Engine] = {"openvino": OpenVINOEngine(into / NETWORK, precision_here())}
     if (int8 := int8_of(model)) is not None and int8.allowed:
         engines["int8"] = OpenVINOEngine(int8.network, "int8")
     return engines
@@ -168,7 +161,8 @@ def _onnx(model: Model, tile: NDArray[np.float32], into: Path) -> dict[str, Engi
     from striate.inference.engines.onnx import OnnxEngine
     from striate.inference.engines.onnx_file import write_onnx
 
-    write_onnx(model.network(), model.plan.targets.exclusive, tile, into / ONNX)
+    if not (into / ONNX).is_file():
+        write_onnx(model.network(), model.plan.targets.exclusive, tile, into / ONNX)
     return {"onnx": OnnxEngine(into / ONNX)}
 
 

@@ -25,8 +25,8 @@ from striate.inference.pooled import Pooled
 
 NETWORK, PARITY, COMPILED = "network.xml", "parity.json", "compiled"
 """What lies in the folder of a converted network."""
-HINTS = {"bf16": "bf16", "fp32": "f32", "int8": "bf16" if native_precision() == "bf16" else "f32"}
-"""Precision → what OpenVINO calls it; of a network in int8, that of what is not computed in int8."""
+HINTS = {"bf16": "bf16", "fp32": "f32"}
+"""Precision → what OpenVINO calls it."""
 
 
 def runtime() -> ModuleType:
@@ -46,6 +46,16 @@ def runtime() -> ModuleType:
         ) from error
 
 
+def offers_bf16() -> bool:
+    """Tell whether this OpenVINO computes in bf16 here; asked for what it does not have, it refuses the network."""
+    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def precision_here() -> str:
+    """Return ``bf16`` where the processor and OpenVINO have it, else ``fp32``."""
+    return "bf16" if native_precision() == "bf16" and offers_bf16() else "fp32"
+
+
 class OpenVINOEngine:
     """Computes a converted network by OpenVINO.
 
@@ -54,7 +64,8 @@ class OpenVINOEngine:
     network
         ``network.xml``, its weights beside it.
     precision
-        ``bf16``, ``fp32``, or ``int8`` for a network that was quantised.
+        ``bf16`` (``fp32`` where OpenVINO does not offer it), ``fp32``, or ``int8`` for a network that was quantised, of which
+        what is not computed in int8 is in `precision_here`.
     compiled
         Folder for what was compiled, so that the next start is quick; not used where it cannot be written.
 
@@ -74,11 +85,13 @@ class OpenVINOEngine:
     name = "openvino"
 
     def __init__(self, network: Path, precision: str, compiled: Path | None = None) -> None:
-        if precision not in HINTS:
-            raise UsageError(f"precision '{precision}': one of {', '.join(HINTS)} is needed.")
+        if precision not in (*HINTS, "int8"):
+            raise UsageError(f"precision '{precision}': one of {', '.join(HINTS)}, int8 is needed.")
+        if precision == "bf16" and not offers_bf16():
+            precision = "fp32"
         self.precision, self.pooled = precision, Pooled()
         options = {
-            "INFERENCE_PRECISION_HINT": HINTS[precision],
+            "INFERENCE_PRECISION_HINT": HINTS[precision_here() if precision == "int8" else precision],
             "INFERENCE_NUM_THREADS": str(cores()),
             "PERFORMANCE_HINT": "LATENCY",
         }

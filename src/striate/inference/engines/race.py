@@ -1,0 +1,77 @@
+"""`race`: engines answer the same window in turns until it is clear which of them is the fastest.
+
+Machines are noisy, and two engines that are measured one after the other meet different noise. So each round asks all of them,
+beginning with another one, and what counts is the median over rounds of ratios within a round.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from striate.inference.engines import Engine
+
+BASE = "torch"
+FASTER = 1.1
+"""How many times faster than `BASE` an engine must be to be taken."""
+MOST, SURE, AT_ONCE = 7, 3, 2
+"""Rounds: never more; enough where the same one led in all of them; enough where it led by far."""
+LEADS, FAR = 1.02, 1.5
+"""What it is to lead, and by far: how many times the time of the leader the next one took."""
+LONGEST_S = 5.0
+"""After `AT_ONCE` rounds no other begins when so much time has gone."""
+
+
+def race(
+    engines: Mapping[str, Engine], tile: NDArray[np.float32], clock: Callable[[], float] = time.perf_counter
+) -> dict[str, Any]:
+    """Return who took how long for `tile` (1, C, *patch).
+
+    Parameters
+    ----------
+    engines
+        Name → engine, `BASE` among them. Each has answered before: a first answer makes memory ready, too.
+    tile
+        A window.
+    clock
+        Gives seconds.
+
+    Returns
+    -------
+    dict
+        ``windows`` (rounds), and of each engine ``seconds`` (median), ``ratios`` (how many times as fast as `BASE`, median
+        over rounds) and ``spread`` (the least and the greatest of these).
+    """
+    names, rounds, start = list(engines), list[dict[str, float]](), clock()
+    while not _enough(rounds, clock() - start):
+        turn = len(rounds) % len(names)
+        taken = {}
+        for name in names[turn:] + names[:turn]:
+            begin = clock()
+            engines[name](tile)
+            taken[name] = clock() - begin
+        rounds.append(taken)
+    ratios = {name: sorted(taken[BASE] / taken[name] for taken in rounds) for name in names}
+    return {
+        "windows": len(rounds),
+        "seconds": {name: round(statistics.median(taken[name] for taken in rounds), 5) for name in names},
+        "ratios": {name: round(statistics.median(found), 3) for name, found in ratios.items()},
+        "spread": {name: [round(found[0], 3), round(found[-1], 3)] for name, found in ratios.items()},
+    }
+
+
+def _enough(rounds: Sequence[Mapping[str, float]], gone_s: float) -> bool:
+    """Tell whether it is clear who leads, `BASE` ahead by `FASTER`, or whether time is up."""
+    if len(rounds) < AT_ONCE:
+        return False
+    if len(rounds) == MOST or gone_s > LONGEST_S:
+        return True
+    weighed = [{name: s / FASTER if name == BASE else s for name, s in taken.items()} for taken in rounds]
+    leader = min(weighed[0], key=lambda name: statistics.median(taken[name] for taken in weighed))
+    ahead = min(s / taken[leader] for taken in weighed for name, s in taken.items() if name != leader)
+    return ahead > (LEADS if len(rounds) >= SURE else FAR)

@@ -1,0 +1,75 @@
+"""Engines are raced against a clock that the test moves, so that nothing depends on the machine."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from striate.inference.engines.race import LONGEST_S, MOST, race
+
+TILE = np.zeros((1, 1, 2, 2, 2), np.float32)
+
+
+class Runner:
+    """An engine that takes the seconds that it is given, one after the other, again and again."""
+
+    name, precision = "runner", "fp32"
+
+    def __init__(self, track, name, seconds):
+        self.track, self.own, self.seconds = track, name, itertools.cycle(seconds)
+
+    def __call__(self, tiles):
+        self.track.now += next(self.seconds)
+        self.track.calls.append(self.own)
+        return tiles
+
+
+class Track:
+    """A clock, and who ran when."""
+
+    def __init__(self):
+        self.now, self.calls = 0.0, []
+
+    def race(self, **seconds):
+        return race({n: Runner(self, n, s) for n, s in seconds.items()}, TILE, lambda: self.now)
+
+
+def test_two_rounds_are_enough_where_one_is_far_ahead():
+    track = Track()
+    found = track.race(openvino=[0.125], int8=[0.25], torch=[1.0])
+    assert found["windows"] == 2 and found["seconds"] == {"openvino": 0.125, "int8": 0.25, "torch": 1.0}
+    assert found["ratios"] == {"openvino": 8.0, "int8": 4.0, "torch": 1.0}
+    assert track.calls == ["openvino", "int8", "torch", "int8", "torch", "openvino"]
+
+
+def test_a_slow_second_changes_nothing_that_counts():
+    found = Track().race(openvino=[0.2, 0.2, 2.0, 0.2, 0.2, 0.2, 0.2], torch=[1.0])
+    assert found["ratios"]["openvino"] == 5.0 and found["windows"] == 2
+
+
+def test_noise_that_hits_both_does_not_count():
+    found = Track().race(openvino=[0.5, 1.5, 0.5], torch=[1.0, 3.0, 1.0])
+    assert found["ratios"]["openvino"] == 2.0 and found["spread"]["openvino"] == [2.0, 2.0]
+
+
+def test_three_rounds_where_the_same_one_leads_by_little():
+    assert Track().race(openvino=[0.1], int8=[0.11], torch=[1.0])["windows"] == 3
+
+
+@pytest.mark.parametrize(
+    "seconds",
+    [
+        {"openvino": [0.01, 0.02], "int8": [0.015], "torch": [0.1]},  # two lead in turn
+        {"openvino": [0.09, 0.092], "torch": [0.1]},  # the gain is about the least that counts
+    ],
+)
+def test_what_is_not_clear_goes_on_to_the_most(seconds):
+    assert Track().race(**seconds)["windows"] == MOST
+
+
+def test_time_is_bounded():
+    track = Track()
+    found = track.race(openvino=[LONGEST_S, LONGEST_S * 1.2], torch=[LONGEST_S])
+    assert found["windows"] == 2
