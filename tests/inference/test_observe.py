@@ -116,6 +116,8 @@ def test_exclusive_labels_by_float64(grid, axis):
         _close(observed.counts[name][1], bins, said == value)
         _close(observed.true_counts[name][0], bins, (said != value) & (true == value))
         _close(observed.true_counts[name][1], bins, (said == value) & (true == value))
+        own = _cropped(prepared, observed.shares[name]).astype(int)
+        assert observed.shares[name].dtype == np.uint8 and np.abs(own - bins).max() <= 1
         certainty = observed.certainty[name]
         assert certainty.shape == prepared.source.shape and certainty.dtype == np.uint8
         assert np.abs(_cropped(prepared, certainty).astype(int) - _bins(whole.max(0))).max() <= 1

@@ -13,7 +13,7 @@ from striate.core.caution import Caution
 from striate.core.image import LabelMap
 from striate.core.record import Record
 from striate.core.targets import Targets
-from striate.measure.detection import Detection
+from striate.measure.detection import Detection, Ranked
 from striate.measure.finding import CaseFindings, Ood, Quantity, Review
 from striate.measure.findings import Findings
 from striate.measure.lesions import LesionOverlap
@@ -97,17 +97,18 @@ def trust() -> dict[str, object]:
 def detection() -> dict[str, object]:
     """Return how lesions are detected in twelve subjects: of oedema ranked by probability, of core the masks alone."""
     rng = np.random.default_rng(5)
-    overlaps, scores = {}, []
+    masks, overlaps, scores = {}, {}, []
     for n in range(12):
         truth, predicted = rng.random((2, 40, 3)) < 0.04
         predicted |= truth & (rng.random(truth.shape) < 0.7)
+        masks[f"P{n}"] = LesionOverlap.of(predicted & (rng.random(truth.shape) < 0.8), truth, 0.001)
         overlap = LesionOverlap.of(predicted, truth, 0.001)
         real = np.isin(np.arange(len(overlap.predicted_voxels)), overlap.pairs[:, 0])
         overlaps[f"P{n}"] = overlap
         scores.append((0.5 * rng.random(len(real)) + 0.4 * real).tolist())
     subjects = {name: name for name in overlaps}
     core = Detection.of(overlaps, "No probability of lesions of 'core': too few.", subjects)
-    return {"oedema": Detection.of(overlaps, scores, subjects).to_dict(), "core": core.to_dict()}
+    return {"oedema": Detection.of(masks, Ranked(overlaps, scores), subjects).to_dict(), "core": core.to_dict()}
 
 
 def write_results(folder: Path, cases: tuple[str, ...], with_truth: bool) -> list[dict[str, object]]:

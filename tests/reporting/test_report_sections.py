@@ -397,6 +397,8 @@ def test_detection_draws_what_is_ranked_and_says_what_is_not(made: dict[tuple[st
     assert [plot["name"] for plot in section.data["plots"]] == ["oedema"]
     text = page(folder, [section])
     assert 'class="ribbon c7"' in text and "Band: 95 %" in text and "from a model of the other subjects" in text
+    assert re.search(r"oedema: \d+ candidates, with those that the masks leave out, ranked by their probability", text)
+    assert ">the masks</text>" in text
     assert "One operating point only, no curve: No probability of lesions of &#39;core&#39;: too few." in text
     plain = re.search(r'class="line c7" d="M([^"]+)"', text)
     assert plain is not None

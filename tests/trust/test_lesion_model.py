@@ -59,6 +59,10 @@ def test_left_out_probabilities_are_of_models_of_the_other_subjects(cases):
         others = LesionModel.fit([*cases[:n], *cases[n + 1 :]])
         own = [others.probability("lesion", lesion) for lesion in cases[n].labels["lesion"].lesions]
         assert found[n] == pytest.approx(own, abs=1e-4)
+    first = {case.case: case.labels["lesion"].lesions[:1] for case in cases}
+    again = left_out(cases, "lesion", first)
+    assert [len(one) for one in again] == [min(1, len(one)) for one in found]
+    assert np.allclose(np.concatenate(again), np.concatenate([one[:1] for one in found]), rtol=1e-9)
     assert left_out(cases[:1], "lesion") is None  # one subject
     assert left_out(cases, "other") is None
 

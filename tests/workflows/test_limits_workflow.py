@@ -126,12 +126,25 @@ def test_calibration_leaves_out_who_was_learned_from(calibrated, trained):
     assert {c.case for c in striate.Findings.read(done.folder / "validation").cases} == {"s1", "s4", "s5"}
     (detection,) = done.evaluation.detection.values()
     assert (detection.cases, detection.subjects) == (3, 3) and detection.lesions > 0
-    assert (
-        detection.why is not None and "10 of each are needed" in detection.why
-    )  # three cases hold too few for a curve
+    assert detection.why is None and detection.ranked_by == "largest"  # three cases hold too few for a model of lesions
+    assert detection.candidates is not None and detection.most_found >= detection.found
     assert (done.folder / "report.html").exists()
     record = Record.read(done.folder / "record.json")
     assert record.verb == "calibrate" and len(record.inputs) == 3
+
+
+def test_probabilities_beside_masks_give_the_candidates_of_the_calibration(calibrated, more, tmp_path):
+    done, _ = calibrated
+    rows = [f"{name},{more / name}_flair.nii.gz,{more / name}_label.nii.gz" for name in ("s1", "s4", "s5")]
+    three = tmp_path / "three.csv"
+    three.write_text("\n".join(["subject,flair,label", *rows]))
+    predict(done.folder, three, tmp_path / "out", save_probabilities=True)
+    (again,) = striate.evaluate(tmp_path / "out", three).detection.values()
+    (first,) = done.evaluation.detection.values()
+    assert (again.candidates, again.most_found, again.curve) == (first.candidates, first.most_found, first.curve)
+    shutil.rmtree(tmp_path / "out" / "probabilities")
+    (masks,) = striate.evaluate(tmp_path / "out", three).detection.values()
+    assert (masks.candidates, masks.found, masks.curve) == (None, first.found, {})
 
 
 def test_what_was_calibrated_is_used(calibrated, tiny_cohort, tmp_path):

@@ -11,6 +11,7 @@ from striate.cli.options import AsJson
 
 if TYPE_CHECKING:
     from striate.measure.classification import ClassEvaluation
+    from striate.measure.detection import Detection
     from striate.measure.evaluation import Evaluation
     from striate.measure.reconstruction import ReconstructionEvaluation
 
@@ -138,13 +139,27 @@ def _show_detection(found: Evaluation) -> None:
             for label, d in ranked.items()
         ]
         table(rows, ["sensitivity per lesion", "mean", *(f"at {n:g}" for n in points)])
-        say("at: false positives per scan, lesions ranked by their probability; mean: of the seven (LUNA16)")
+        say("at: false positives per scan; mean: of the seven (LUNA16)")
     for label, d in found.detection.items():
         if d.lesions:
             say(
                 f"{label}: the masks find {d.found} of {d.lesions} lesions with {d.false_positives_per_scan:.3g} false"
-                f" positives per scan.{f' One operating point only: {d.why}' if d.why else ''}"
+                f" positives per scan.{f' One operating point only: {d.why}' if d.why else _told(d)}"
             )
+
+
+def _told(detection: Detection) -> str:
+    """Say what is ranked, by what, and where the curve ends."""
+    from striate.measure.detection import LARGEST
+
+    own, largest = "their probability of being real", "the largest probability of their voxels"
+    by = largest if detection.ranked_by == LARGEST else own
+    if detection.candidates is None:
+        return f" Ranked by {by}; the curve ends there (striate predict --save-probabilities goes beyond)."
+    return (
+        f" {detection.candidates} candidates, with those that the masks leave out, are ranked by {by}: they hold"
+        f" {detection.most_found} of the lesions, with {detection.most_false_positives_per_scan:.3g} false positives per scan."
+    )
 
 
 def _show_summary(found: Evaluation, head: list[str], subjects: int) -> None:

@@ -24,7 +24,7 @@ FAINT = 1 / (1 + math.exp(REACH))
 
 
 class Observer:
-    """Collects `Observed` of one case: one byte per voxel of the cropped grid, for regions one per region and voxel.
+    """Collects `Observed` of one case: one byte per voxel of the cropped grid, for regions (with the truth: labels) one of each.
 
     Parameters
     ----------
@@ -56,9 +56,11 @@ class Observer:
         self._back = [int(a) for a in np.argsort(order)]
         maps = 1 if self.targets.exclusive else len(self.targets.names)
         self._maps = np.zeros((maps, *(shape[a] for a in order)), dtype=np.uint8)
-        self._true_rows = None
+        self._true_rows, self._own = None, self._maps
         if self._truth is not None:
             self._true_rows = np.ascontiguousarray(self._truth.transpose(order))
+            if self.targets.exclusive:
+                self._own = np.zeros((len(self.targets.names), *self._maps.shape[1:]), dtype=np.uint8)
 
     def take(self, target: int, low: int, share: NDArray[np.float32]) -> None:
         """Count the restored shares (rows, *other axes) of one target, from row `low` on."""
@@ -73,8 +75,8 @@ class Observer:
         self._all[target] += _counted(bins)
         if true is not None:
             self._true[target] += _counted(bins[true])
-        if not self.targets.exclusive:
-            self._maps[target, low : low + len(share)] = bins
+        if not self.targets.exclusive or self._truth is not None:
+            self._own[target, low : low + len(share)] = bins
 
     def decide(self, low: int, found: NDArray[np.int16], best: NDArray[np.float32] | None) -> None:
         """Count what lies inside the mask, once the classes `found` (rows, *other axes) of rows from `low` on are known.
@@ -86,10 +88,12 @@ class Observer:
         if self.targets.exclusive and best is not None:
             bins = quantise(best)
             self._maps[0, rows] = bins
-            self._inside += _counted_by(found, bins, len(self._members))[1:]
+            inside = found > 0
+            kinds, own = found[inside], bins[inside]
+            self._inside += _counted_by(kinds, own, len(self._members))[1:]
             if true is not None:
-                right = found == true
-                self._true_inside += _counted_by(found[right], bins[right], len(self._members))[1:]
+                right = kinds == true[inside]
+                self._true_inside += _counted_by(kinds[right], own[right], len(self._members))[1:]
             return
         for target, bins in enumerate(self._maps[:, rows]):
             inside = self._members[:, target][found]
@@ -102,10 +106,12 @@ class Observer:
         """Return what was observed, its maps on the grid of the files."""
         names, exclusive = self.targets.names, self.targets.exclusive
         maps = [self._framed(rows, BINS - 1 if exclusive else 0) for rows in self._maps]
+        own = maps if self._own is self._maps else [self._framed(rows, 0) for rows in self._own]
         return Observed(
             counts=_two_rows(names, self._all, self._inside),
             certainty={name: maps[0 if exclusive else index] for index, name in enumerate(names)},
             true_counts={} if self._truth is None else _two_rows(names, self._true, self._true_inside),
+            shares={} if self._truth is None else dict(zip(names, own, strict=True)),
         )
 
     def _framed(self, rows: NDArray[np.uint8], outside: int) -> NDArray[np.uint8]:

@@ -48,9 +48,13 @@ class Observed:
         the part that the network saw has bin 0 for regions and BINS − 1 for exclusive labels.
     features
         (F,) float32, what the first layer answered, pooled over the case; empty where it was not asked.
+    shares
+        Label or region → bin (uint8) of its own probability at every voxel, on the grid of the files; bin 0 where the network
+        saw nothing. Empty where no truth was given: only who measures asks for them.
     """
 
     counts: Mapping[str, NDArray[np.int64]]
     certainty: Mapping[str, NDArray[np.uint8]]
     true_counts: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
     features: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    shares: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)

@@ -8,7 +8,7 @@ probability is 0.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
@@ -39,7 +39,7 @@ class ProbabilityWriter:
     def __init__(self, folder: Path, case: str, targets: Targets) -> None:
         self.folder, self.case, self.targets = Path(folder), case, targets
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._names = file_names(targets)
+        self._names = file_names(targets.names)
         self._streams: dict[str, IO[bytes]] = {}
         self._frame: tuple[Prepared, list[int]] | None = None
 
@@ -85,10 +85,17 @@ class ProbabilityWriter:
         return self.folder / f".{self.case}_{self._names[name]}.rows"
 
 
-def file_names(targets: Targets) -> Mapping[str, str]:
-    """Return for each target a different name that can be part of a file name."""
+def map_beside(mask: Path, case: str, name: str, names: Sequence[str]) -> Path | None:
+    """Return the probability of target `name`, one of `names`, that lies beside the mask of a case; None where none does."""
+    stem = mask.parent / "probabilities" / f"{case}_{file_names(names)[name]}"
+    places = (stem.with_name(stem.name + ending) for ending in (".nii.gz", ".npz"))
+    return next((place for place in places if place.is_file()), None)
+
+
+def file_names(names: Sequence[str]) -> Mapping[str, str]:
+    """Return for each name of a target a different one that can be part of a file name."""
     found: dict[str, str] = {}
-    for index, name in enumerate(targets.names, start=1):
+    for index, name in enumerate(names, start=1):
         plain = re.sub(r"[^\w.+-]+", "-", name).strip("-.") or f"target{index}"
         found[name] = plain if plain not in found.values() else f"{plain}-{index}"
     return found

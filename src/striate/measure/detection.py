@@ -1,24 +1,27 @@
 """`Detection`: how well the lesions of one label are detected over all cases: sensitivity against false positives per scan.
 
-Which predicted lesion finds which true one is told by the rule of `striate.measure.lesions`. Predicted lesions are ranked by
-their probability of being real; those of at least a threshold are kept, and the threshold falls: the free-response
-characteristic of `striate.measure.froc`. It ends where all are kept: at the mask as it is, beyond which no lesion can be
-found that the mask does not hold. Its mean at 1/8, 1/4, 1/2, 1, 2, 4 and 8 false positives per scan is the score of LUNA16
-(Setio et al., Medical Image Analysis 42:1, 2017). Lesions are pooled over cases: a case with many of them weighs more than in
-the mean of ``lesion_recall``. Without probabilities there is no order, and the mask is the only operating point.
+Which candidate finds which true lesion is told by the rule of `striate.measure.lesions`. Candidates are ranked by their
+probability of being real (or, where no model of lesions could be fitted, by the largest probability of their voxels); those
+of at least a threshold are kept, and the threshold falls: the free-response characteristic of `striate.measure.froc`. Where
+the probabilities of voxels are known, candidates are the lesions of the mask and the fainter ones that it leaves out
+(`striate.measure.candidates`). Where only the mask is, they are its lesions, and the curve ends where all are kept: at the
+mask as it is, beyond which no lesion can be found that the mask does not hold. Its mean at 1/8, 1/4, 1/2, 1, 2, 4 and 8
+false positives per scan is the score of LUNA16 (Setio et al., Medical Image Analysis 42:1, 2017). Lesions are pooled over
+cases: a case with many of them weighs more than in the mean of ``lesion_recall``. Without any probability there is no order,
+and the mask is the only operating point.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from striate.measure.finding import CaseFindings
-from striate.measure.froc import CPM_POINTS, FALSE_POSITIVE, froc
+from striate.measure.froc import CPM_POINTS, FALSE_POSITIVE, Froc, froc
 from striate.measure.lesions import LesionOverlap
 from striate.measure.resample import Estimate
 
@@ -27,6 +30,28 @@ CURVE = tuple(2.0 ** (n / 4) for n in range(-12, 13))
 
 Scores = Sequence[Sequence[float]]
 """Of each case the probability of each predicted lesion, in the order of the findings."""
+
+LESION, LARGEST = "lesion", "largest"
+"""How candidates are ranked: by their probability of being real lesions, or by the largest probability of their voxels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """Candidates in their order.
+
+    Attributes
+    ----------
+    overlaps
+        Case → its candidates over its true lesions.
+    scores
+        Of the candidates of these cases, in their order.
+    by
+        What the scores are: `LESION` or `LARGEST`.
+    """
+
+    overlaps: Mapping[str, LesionOverlap]
+    scores: Scores
+    by: str = LESION
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +73,11 @@ class Detection:
         The same at the seven points.
     mean_sensitivity
         Their mean.
+    ranked_by
+        What the scores of the curve are: `LESION` or `LARGEST`; None where there is no curve.
+    candidates, most_found, most_false_positives
+        How many candidates there are, how many true lesions they find and how many of them are false, where those that the
+        masks leave out were looked at; None where only the masks were, at which the curve then ends.
     why
         Why the masks are the only operating point, in one sentence; None where there is a curve.
     """
@@ -61,6 +91,10 @@ class Detection:
     curve: Mapping[float, Estimate]
     mean_sensitivity: Estimate | None = None
     why: str | None = None
+    ranked_by: str | None = None
+    candidates: int | None = None
+    most_found: int | None = None
+    most_false_positives: int | None = None
 
     @property
     def at(self) -> dict[float, Estimate]:
@@ -72,9 +106,19 @@ class Detection:
         """Of the masks as they are."""
         return self.false_positives / self.cases
 
+    @property
+    def most_false_positives_per_scan(self) -> float | None:
+        """Of all candidates, where those that the masks leave out were looked at: where the curve ends."""
+        return None if self.most_false_positives is None else self.most_false_positives / self.cases
+
     @classmethod
     def of(
-        cls, overlaps: Mapping[str, LesionOverlap], scores: Scores | str, subjects: Mapping[str, str], *, seed: int = 0
+        cls,
+        overlaps: Mapping[str, LesionOverlap],
+        scores: Scores | Ranked | str,
+        subjects: Mapping[str, str],
+        *,
+        seed: int = 0,
     ) -> Detection:
         """Measure one label.
 
@@ -83,38 +127,30 @@ class Detection:
         overlaps
             Case → its predicted lesions over its true ones.
         scores
-            Of the predicted lesions of these cases, in their order; or why they are not known, in one sentence.
+            Of the predicted lesions of these cases, in their order, or of candidates that hold more than these; or why
+            they are not known, in one sentence.
         subjects
             Case → subject; intervals are drawn over subjects.
         seed
             Of the bootstrap.
         """
-        why = scores if isinstance(scores, str) else None
-        alike = [[1.0] * len(overlap.predicted_voxels) for overlap in overlaps.values()]
-        ranked = alike if isinstance(scores, str) else scores
-        values, cases, hits, lesions = list[float](), list[str](), list[int](), dict[str, int]()
-        for (case, overlap), own in zip(overlaps.items(), ranked, strict=True):
-            found, false = overlap.detected(own)
-            lesions[case] = len(found)
-            there = np.flatnonzero(np.isfinite(found))
-            values += [*found[there].tolist(), *false.tolist()]
-            hits += [*there.tolist(), *[FALSE_POSITIVE] * len(false)]
-            cases += [case] * (len(there) + len(false))
-        measured = froc(
-            values, cases, hits, lesions, subjects={c: subjects[c] for c in lesions}, at=(*CURVE, math.inf), seed=seed
-        )
-        if not measured.lesions:
-            why = "No true lesion counts, so none can be found."
-        return cls(
-            cases=measured.cases,
-            subjects=measured.subjects,
-            lesions=measured.lesions,
-            found=sum(hit != FALSE_POSITIVE for hit in hits),
-            false_positives=sum(hit == FALSE_POSITIVE for hit in hits),
-            sensitivity=measured.at[math.inf],
-            curve={n: measured.at[n] for n in CURVE} if why is None else {},
-            mean_sensitivity=measured.cpm if why is None else None,
-            why=why,
+        why, ranked = (scores, None) if isinstance(scores, str) else (None, scores)
+        alike = Ranked(overlaps, [[1.0] * len(overlap.predicted_voxels) for overlap in overlaps.values()])
+        (found, false), masks = _measured(alike, subjects, (math.inf,), seed)
+        if not masks.lesions:
+            why, ranked = "No true lesion counts, so none can be found.", None
+        told = cls(masks.cases, masks.subjects, masks.lesions, found, false, masks.at[math.inf], {}, why=why)
+        if ranked is None:
+            return told
+        if not isinstance(ranked, Ranked):
+            return replace(told, **_curve(_measured(Ranked(overlaps, ranked), subjects, CURVE, seed)[1], LESION))
+        (most_found, most_false), curve = _measured(ranked, subjects, CURVE, seed)
+        return replace(
+            told,
+            **_curve(curve, ranked.by),
+            candidates=sum(len(overlap.predicted_voxels) for overlap in ranked.overlaps.values()),
+            most_found=most_found,
+            most_false_positives=most_false,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -126,7 +162,8 @@ class Detection:
         mean = None if self.mean_sensitivity is None else self.mean_sensitivity.to_dict()
         return {
             **counts, "sensitivity": self.sensitivity.to_dict(), "mean_sensitivity": mean, "at": _rows(self.at),
-            "curve": _rows(self.curve), "why": self.why,
+            "curve": _rows(self.curve), "why": self.why, "ranked_by": self.ranked_by, "candidates": self.candidates,
+            "most_found": self.most_found, "most_false_positives": self.most_false_positives,
         }  # fmt: skip
 
     @classmethod
@@ -139,6 +176,10 @@ class Detection:
             curve={float(n): Estimate(**row) for n, row in map(_row, document["curve"])},
             mean_sensitivity=None if mean is None else Estimate(**mean),
             why=document["why"],
+            ranked_by=document.get("ranked_by", LESION if document["curve"] else None),
+            candidates=document.get("candidates"),
+            most_found=document.get("most_found"),
+            most_false_positives=document.get("most_false_positives"),
         )
 
 
@@ -161,11 +202,10 @@ def scores_of(overlaps: Mapping[str, LesionOverlap], label: str, findings: Mappi
     for case, overlap in overlaps.items():
         if case not in findings:
             return f"No findings lie beside the mask of case {case}, so its lesions have no probability."
-        sizes = overlap.predicted_voxels.tolist()
-        named = sorted(findings[case].labels.items(), key=lambda item: item[0] != label)
-        own = next((f.lesions for _, f in named if [x.voxels for x in f.lesions] == sizes), None)
-        if own is None:
+        named = named_in(findings[case], label, overlap)
+        if named is None:
             return f"The lesions of '{label}' in the mask of case {case} are not those of its findings."
+        own = findings[case].labels[named].lesions
         if any(lesion.probability is None for lesion in own):
             return (
                 f"The findings give the lesions of '{label}' no probability: the model was never calibrated for masks made"
@@ -173,6 +213,35 @@ def scores_of(overlaps: Mapping[str, LesionOverlap], label: str, findings: Mappi
             )
         scores.append([float(lesion.probability or 0.0) for lesion in own])
     return scores
+
+
+def named_in(findings: CaseFindings, label: str, overlap: LesionOverlap) -> str | None:
+    """Return how the findings name a label of the masks: where lesions have its sizes (see `scores_of`); None for nowhere."""
+    sizes = overlap.predicted_voxels.tolist()
+    names = sorted(findings.labels, key=lambda name: name != label)
+    return next((n for n in names if [x.voxels for x in findings.labels[n].lesions] == sizes), None)
+
+
+def _measured(
+    ranked: Ranked, subjects: Mapping[str, str], at: Sequence[float], seed: int
+) -> tuple[tuple[int, int], Froc]:
+    """Return how many true lesions are found and how many candidates are false, in all, and the characteristic."""
+    values, cases, hits, lesions = list[float](), list[str](), list[int](), dict[str, int]()
+    for (case, overlap), own in zip(ranked.overlaps.items(), ranked.scores, strict=True):
+        found, false = overlap.detected(own)
+        lesions[case] = len(found)
+        there = np.flatnonzero(np.isfinite(found))
+        values += [*found[there].tolist(), *false.tolist()]
+        hits += [*there.tolist(), *[FALSE_POSITIVE] * len(false)]
+        cases += [case] * (len(there) + len(false))
+    measured = froc(values, cases, hits, lesions, subjects={c: subjects[c] for c in lesions}, at=at, seed=seed)
+    false_ones = sum(hit == FALSE_POSITIVE for hit in hits)
+    return (len(hits) - false_ones, false_ones), measured
+
+
+def _curve(measured: Froc, by: str) -> dict[str, Any]:
+    """Return the fields of a `Detection` that its curve fills."""
+    return {"curve": {n: measured.at[n] for n in CURVE}, "mean_sensitivity": measured.cpm, "ranked_by": by}
 
 
 def _rows(points: Mapping[float, Estimate]) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from striate.core.errors import DataError, FormatError, GeometryError, UsageErro
 from striate.core.files import read_json, write_json, write_text
 from striate.core.image import LabelMap, to_ras
 from striate.core.targets import Targets
-from striate.measure.detection import Detection, Scores
+from striate.measure.detection import Detection, Ranked, Scores
 from striate.measure.detection_table import froc_table
 from striate.measure.lesions import LesionOverlap, LesionRule
 from striate.measure.pair import MEASURES, Pair
@@ -29,8 +29,8 @@ KIND, VERSION = "striate-evaluation", 1
 FROC_SUFFIX = ".froc.csv"
 
 Values = Mapping[str, Mapping[str, float | None]]
-Scored = Callable[[str, Mapping[str, LesionOverlap]], Scores | str]
-"""Label or region, and case → overlap, to `striate.measure.detection.Scores`."""
+Scored = Callable[[str, Mapping[str, LesionOverlap]], Scores | Ranked | str]
+"""Label or region, and case → overlap, to what `striate.measure.detection.Detection.of` ranks by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +244,7 @@ def _pairs(
     predicted: LabelMap, truth: LabelMap, targets: Targets, case_name: str, rule: LesionRule | None
 ) -> Iterator[tuple[str, Pair]]:
     """Yield each label or region with its two masks, on the axes of the prediction."""
-    truth = _on_one_grid(predicted, truth, case_name)
+    truth = on_one_grid(predicted, truth, case_name)
     grid = truth.grid
     for name in targets.names:
         masks = targets.mask(predicted.array, name), targets.mask(truth.array, name)
@@ -255,8 +255,14 @@ def _measured(pair: Pair) -> dict[str, float | None]:
     return {measure: compute(pair) for measure, compute in MEASURES.items()}
 
 
-def _on_one_grid(predicted: LabelMap, truth: LabelMap, case_name: str) -> LabelMap:
-    """Return the truth with the axes of the prediction."""
+def on_one_grid(predicted: LabelMap, truth: LabelMap, case_name: str = "") -> LabelMap:
+    """Return the truth with the axes of the prediction.
+
+    Raises
+    ------
+    GeometryError
+        When the grids differ.
+    """
     if predicted.grid.matches(truth.grid):
         return truth
     if predicted.array.ndim == truth.array.ndim == 3:

@@ -41,7 +41,12 @@ def lesion_evidence(
     """
     if truth is not None:
         same_grid(label, truth)
-    return {name: _lesions(label, targets, name, certainty[name], truth) for name in targets.names}
+    true = {} if truth is None else {name: targets.mask(truth.array, name) for name in targets.names}
+    voxel_ml = label.grid.voxel_volume_ml
+    return {
+        name: lesions_of(targets.mask(label.array, name), certainty[name], voxel_ml, true.get(name))
+        for name in targets.names
+    }
 
 
 def same_grid(label: LabelMap, truth: LabelMap) -> None:
@@ -62,10 +67,10 @@ def _told(grid: Grid) -> str:
     return f"shape {grid.shape}, axes {grid.axes}, {'×'.join(f'{s:.3g}' for s in grid.spacing_mm)} mm"
 
 
-def _lesions(
-    label: LabelMap, targets: Targets, name: str, bins: NDArray[np.uint8], truth: LabelMap | None
+def lesions_of(
+    mask: NDArray[np.bool_], bins: NDArray[np.uint8], voxel_ml: float, truth: NDArray[np.bool_] | None = None
 ) -> tuple[LesionEvidence, ...]:
-    mask = targets.mask(label.array, name)
+    """Return the lesions of one mask; the same as `lesion_evidence`, with voxels of `voxel_ml` mL."""
     box = bounding_box(mask)
     if box is None:
         return ()
@@ -78,9 +83,8 @@ def _lesions(
     np.maximum.at(tops, owner, logits)
     real = None
     if truth is not None:
-        true = targets.mask(truth.array[box], name)[inside]
+        true = truth[box][inside]
         real = np.bincount(owner[true], minlength=count + 1)[1:] > 0
-    voxel_ml = label.grid.voxel_volume_ml
     return tuple(
         LesionEvidence(
             volume_ml=int(voxels[i]) * voxel_ml,

@@ -150,21 +150,37 @@ class LesionModel:
         return cls({str(name): LabelLesions.from_dict(known) for name, known in document["labels"].items()})
 
 
-def left_out(cases: Sequence[CaseEvidence], name: str) -> list[list[float]] | None:
+def left_out(
+    cases: Sequence[CaseEvidence], name: str, candidates: Mapping[str, Sequence[LesionEvidence]] | None = None
+) -> list[list[float]] | None:
     """Return the probabilities of the lesions of a label, each from a model of the other subjects, case by case.
 
-    Cases that do not have the label are passed over. None where there are too few lesions for a model, or the truth of one
-    is not known.
+    Parameters
+    ----------
+    cases
+        Models are fitted to the lesions of their masks. Cases that do not have the label are passed over.
+    name
+        The label.
+    candidates
+        Case → what is given probabilities; by default the lesions of its mask.
+
+    Returns
+    -------
+    list
+        None where there are too few lesions for a model, or the truth of one is not known.
     """
-    lesions = [(case.subject, case.labels[name].lesions) for case in cases if name in case.labels]
+    cases = [case for case in cases if name in case.labels]
+    lesions = [(case.subject, case.labels[name].lesions) for case in cases]
     every = [(subject, lesion) for subject, own in lesions for lesion in own]
     real = np.array([lesion.real is True for _, lesion in every], dtype=bool)
     subjects = np.array([subject for subject, _ in every], dtype=str)
     if any(lesion.real is None for _, lesion in every) or not _enough(real, subjects):
         return None
     features = _features([lesion for _, lesion in every])
-    found = iter(_left_out(features, real, subjects, _logistic(features, real, subjects))[0].tolist())
-    return [[next(found) for _ in own] for _, own in lesions]
+    everyone = _logistic(features, real, subjects)
+    models = {s: _without(s, features, real, subjects, everyone) for s in {case.subject for case in cases}}
+    asked = [case.labels[name].lesions if candidates is None else candidates[case.case] for case in cases]
+    return [models[c.subject].probability(_features(own)).tolist() for c, own in zip(cases, asked, strict=True)]
 
 
 def _fit(cases: Sequence[CaseEvidence], name: str) -> LabelLesions:
@@ -208,9 +224,17 @@ def _left_out(
     left, share = np.empty(len(real)), np.empty(len(real))
     for subject in sorted(set(subjects)):
         own = subjects == subject
-        left[own] = _logistic(features[~own], real[~own], subjects[~own], model).probability(features[own])
+        left[own] = _without(subject, features, real, subjects, model).probability(features[own])
         share[own] = real[~own].mean()
     return left, share
+
+
+def _without(
+    subject: str, features: Floats, real: NDArray[np.bool_], subjects: NDArray[np.str_], everyone: Logistic
+) -> Logistic:
+    """Return the model of the other subjects: that of everyone, where the subject has no lesion."""
+    others = subjects != subject
+    return everyone if others.all() else _logistic(features[others], real[others], subjects[others], everyone)
 
 
 def _enough(real: NDArray[np.bool_], subjects: NDArray[np.str_]) -> bool:

@@ -12,13 +12,14 @@ from striate.core.targets import Targets
 from striate.data.pairs import MaskPair, Pairs, pair_masks
 from striate.io.read import read_label, stem
 from striate.measure.classification import ClassEvaluation
-from striate.measure.detection import Scores, scores_of
+from striate.measure.detection import Ranked, Scores, scores_of
 from striate.measure.evaluation import CaseEvaluation, Evaluation
 from striate.measure.finding import CaseFindings
 from striate.measure.findings import Findings
 from striate.measure.lesions import LesionOverlap, LesionRule
 from striate.measure.reconstruction import FILE, KIND, ReconstructionEvaluation
 from striate.workflows.evaluate_anomaly import evaluate_anomalies
+from striate.workflows.evaluate_candidates import rank_candidates
 from striate.workflows.evaluate_classes import evaluate_classes, table_of
 
 
@@ -103,8 +104,9 @@ def evaluate_masks(
     findings = _findings(pairs.pairs, progress)
     notes = (*notes, *_flattering(findings, pairs.pairs, progress))
 
-    def scores(label: str, overlaps: Mapping[str, LesionOverlap]) -> Scores | str:
-        return scores_of(overlaps, label, findings)
+    def scores(label: str, overlaps: Mapping[str, LesionOverlap]) -> Scores | Ranked | str:
+        candidates = rank_candidates(label, overlaps, pairs.pairs, findings, targets)
+        return candidates or scores_of(overlaps, label, findings)
 
     return Evaluation.of(cases, seed=seed, notes=(*pairs.notes, *notes), scores=scores)
 

@@ -12,13 +12,14 @@ from striate.core.progress import Progress, each
 from striate.inference.engines import Engine
 from striate.io.read import read_label
 from striate.io.write import write_label
-from striate.measure.detection import Scores
+from striate.measure.detection import LARGEST, LESION, Ranked
 from striate.measure.evaluation import CaseEvaluation, Evaluation
 from striate.measure.finding import CaseFindings
 from striate.measure.findings import Findings
 from striate.model.model import Model
 from striate.reporting.panel import write_case_panel
 from striate.trust.assess import assess
+from striate.trust.candidates import Candidates, candidates_of
 from striate.trust.evidence import CaseEvidence
 from striate.trust.examine import examine
 from striate.trust.lesions import left_out
@@ -39,12 +40,15 @@ class HeldOut:
         What the limits are fitted to.
     facts
         Of each prediction, by case.
+    candidates
+        Case → label or region → what may be a lesion.
     """
 
     measured: list[CaseEvaluation] = field(default_factory=list)
     findings: list[CaseFindings] = field(default_factory=list)
     evidence: list[CaseEvidence] = field(default_factory=list)
     facts: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    candidates: dict[str, Mapping[str, Candidates]] = field(default_factory=dict)
 
     @classmethod
     def predict(
@@ -78,6 +82,9 @@ class HeldOut:
             found.findings += Findings.of(case.name, prediction.label, plan.targets, prediction.warnings).cases
             found.evidence.append(seen)
             found.facts[case.name] = prediction.facts
+            if prediction.observed is not None:
+                shares = prediction.observed.shares
+                found.candidates[case.name] = candidates_of(prediction.label, truth, plan.targets, shares)
             write_label(folder / f"{case.name}{'.nii.gz' if truth.array.ndim == 3 else '.png'}", prediction.label)
             if panels is None or index < panels:
                 where = folder / "panels" / f"{case.name}.npz"
@@ -89,12 +96,16 @@ class HeldOut:
 
         Detection is measured with probabilities of lesions that come from the other subjects.
         """
-        evaluation = Evaluation.of(self.measured, scores=lambda label, _: self._left_out(label, trust))
+        evaluation = Evaluation.of(self.measured, scores=lambda label, _: self._ranked(label))
         evaluation.write(folder / "evaluation.json")
         pairs = zip(self.findings, self.evidence, strict=True)
         Findings(tuple(assess(f, e, trust) for f, e in pairs)).write(folder)
         return evaluation
 
-    def _left_out(self, label: str, trust: Trust) -> Scores | str:
-        scores = left_out(self.evidence, label)
-        return scores if scores is not None else str(trust.lesions.reason(label))
+    def _ranked(self, label: str) -> Ranked:
+        own = {case: found[label] for case, found in self.candidates.items() if label in found}
+        overlaps = {case: found.overlap for case, found in own.items()}
+        scores = left_out(self.evidence, label, {case: found.lesions for case, found in own.items()})
+        if scores is None:
+            return Ranked(overlaps, [found.largest for found in own.values()], LARGEST)
+        return Ranked(overlaps, scores, LESION)

@@ -18,7 +18,9 @@ Rate = tuple[float, float]
 """False positives per scan, sensitivity."""
 
 
-def froc_plot(name: str, curve: Sequence[Rate], band: Sequence[tuple[float, float, float]], mask: Rate) -> Markup:
+def froc_plot(
+    name: str, curve: Sequence[Rate], band: Sequence[tuple[float, float, float]], mask: Rate, end: float = math.inf
+) -> Markup:
     """Draw one detector.
 
     Parameters
@@ -30,20 +32,36 @@ def froc_plot(name: str, curve: Sequence[Rate], band: Sequence[tuple[float, floa
     band
         (false positives per scan, low, high) of the interval; empty where none is drawn.
     mask
-        The masks as they are.
+        The masks as they are; where they lie beyond the ends of the axis, they are marked at its end.
+    end
+        False positives per scan of all candidates; from there on the curve is dashed.
     """
     axes = Axes((FROM, TO), (0, 1), height=260)
     parts = [axes.frame("False positives per scan", "Sensitivity", x_labels=POINTS)]
     if band:
         up, down = _stairs(axes, [(x, high) for x, _, high in band]), _stairs(axes, [(x, low) for x, low, _ in band])
         parts.append(Markup('<path class="ribbon c7" d="M{}Z"/>').format("L".join([*up, *reversed(down)])))
-    parts.append(Markup('<path class="line c7" d="M{}"/>').format("L".join(_stairs(axes, curve))))
-    if 2**FROM <= mask[0] <= 2**TO:
-        told = f"the masks: sensitivity {mask[1]:.3f} at {mask[0]:.3g} false positives per scan"
-        dot = Markup('<circle class="dot c7" cx="{}" cy="{}" r="4"><title>{}</title></circle>')
-        parts.append(dot.format(axes.at_x(math.log2(mask[0])), axes.at_y(mask[1]), told))
+    last = next((n for n, (x, _) in enumerate(curve) if x >= end), len(curve) - 1)
+    if curve[last:-1]:
+        rest = "L".join(_stairs(axes, curve[last:]))
+        parts.append(Markup('<path class="line c7" stroke-dasharray="3 4" d="M{}"/>').format(rest))
+    parts.append(Markup('<path class="line c7" d="M{}"/>').format("L".join(_stairs(axes, curve[: last + 1]))))
+    parts.append(_mark(axes, mask))
     ends = f"{curve[0][1]:.2f} at {curve[0][0]:g} to {curve[-1][1]:.2f} at {curve[-1][0]:g}" if curve else "nothing"
     return picture(axes, Markup("").join(parts), f"Sensitivity for {name} over false positives per scan: {ends}.")
+
+
+def _mark(axes: Axes, mask: Rate) -> Markup:
+    """Mark the masks as they are, named below the dot, where no curve that passes through it can be."""
+    x = axes.at_x(math.log2(min(max(mask[0], 2.0**FROM), 2.0**TO)))
+    y, right = axes.at_y(mask[1]), axes.at_x(TO)
+    told = f"the masks: sensitivity {mask[1]:.3f} at {mask[0]:.3g} false positives per scan"
+    beside, anchor = (x + 7, "start") if x + 60 < right else (right, "end")
+    up = y + 15 > axes.floor
+    return Markup(
+        '<circle class="dot c6" cx="{}" cy="{}" r="4.5"><title>{}</title></circle><text class="told" x="{}" y="{}"'
+        ' text-anchor="{}">the masks</text>'
+    ).format(x, y, told, beside, y - 7 if up else y + 14, anchor)
 
 
 def _stairs(axes: Axes, points: Sequence[Rate]) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from striate.measure.detection import LARGEST, LESION
 from striate.measure.statistics import FEW_SUBJECTS
 from striate.reporting.figures.froc import POINTS, froc_plot
 from striate.reporting.folder import Folder
@@ -37,7 +38,8 @@ def make(folder: Folder) -> Section:
         "least": FEW_SUBJECTS,
         "scans": min((int(number(d.get("cases")) or 0) for d in labels.values() if d.get("curve")), default=0),
         "whys": list(dict.fromkeys(str(d["why"]) for d in labels.values() if d.get("why") and d.get("lesions"))),
-        "left_out": folder.kind == "run",
+        "ends": [_end(name, one) for name, one in labels.items() if one.get("curve")],
+        "left_out": folder.kind == "run" and any(one.get("ranked_by", LESION) == LESION for one in labels.values()),
     }
     return Section("detection", TITLE, data)
 
@@ -52,6 +54,28 @@ def _row(name: str, one: dict[str, Any]) -> dict[str, Any]:
         "per_scan": fixed(one.get("false_positives_per_scan"), 2),
         **{key: fixed(one.get(name), 0) for key, name in COUNTS.items()},
     }
+
+
+def _end(name: str, one: dict[str, Any]) -> str:
+    """Say what is ranked, by what, and where the curve ends."""
+    own, largest = "their probability of being real", "the largest probability of their voxels"
+    by, end = largest if one.get("ranked_by") == LARGEST else own, _per_scan(one)
+    if end is None:
+        return (
+            f"{name}: the lesions of the masks, ranked by {by}. The curve ends at the masks: fainter candidates were not looked"
+            " at, as no probabilities of voxels lie beside them (striate predict --save-probabilities)."
+        )
+    return (
+        f"{name}: {fixed(one.get('candidates'), 0)} candidates, with those that the masks leave out, ranked by {by}; all of"
+        f" them find {fixed(one.get('most_found'), 0)} of {fixed(one.get('lesions'), 0)} lesions with {fixed(end, 2)} false"
+        " positives per scan."
+    )
+
+
+def _per_scan(one: dict[str, Any]) -> float | None:
+    """Return the false positives per scan of all candidates; None where only those of the masks are known."""
+    most, cases = number(one.get("most_false_positives")), number(one.get("cases"))
+    return None if most is None or not cases else most / cases
 
 
 def _cell(estimate: dict[str, Any]) -> dict[str, str]:
@@ -70,5 +94,6 @@ def _plot(name: str, one: dict[str, Any]) -> dict[str, Any] | None:
         if number(r.get("low")) is not None and number(r.get("high")) is not None
     ]  # fmt: skip
     mask = number(one.get("false_positives_per_scan")) or 0.0, number(one.get("sensitivity")) or 0.0
-    plot: Markup = froc_plot(name, curve, known if enough else (), mask)
+    end = _per_scan(one)
+    plot: Markup = froc_plot(name, curve, known if enough else (), mask, mask[0] if end is None else end)
     return {"name": name, "plot": plot, "lesions": fixed(one.get("lesions"), 0), "scans": fixed(one.get("cases"), 0)}
