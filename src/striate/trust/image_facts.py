@@ -35,8 +35,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
+from striate.data.checks.dilate import ball, eroded
 from striate.data.checks.facts import LEAST_VOXELS
 from striate.data.checks.foreground import Foreground, Volume, faces_touched, find_foreground, spread
 from striate.data.checks.quality_air import ghost_to_signal
@@ -153,8 +153,11 @@ def _shifted(found: Foreground, zero: float) -> Foreground:
 def _rim(found: Foreground, spacing_mm: tuple[float, ...]) -> float:
     """Return how much brighter the rim of the object is than its depth; NaN where it has no depth."""
     steps = tuple(s * f for s, f in zip(spacing_mm, found.factors, strict=True))
-    deep_mm = ndimage.distance_transform_edt(found.coarse_mask, sampling=steps)
-    rim, deep = found.coarse[(deep_mm > 4) & (deep_mm <= 12)], found.coarse[deep_mm > 18]
+    mask = found.coarse_mask
+    beyond_4, beyond_12, beyond_18 = (
+        eroded(mask, ball(mm, steps, mask.shape), outside=True) for mm in (4.0, 12.0, 18.0)
+    )
+    rim, deep = found.coarse[beyond_4 & ~beyond_12], found.coarse[beyond_18]
     if min(rim.size, deep.size) < LEAST_AIR:
         return float("nan")
     return float(np.percentile(rim, 75) - np.percentile(deep, 60))

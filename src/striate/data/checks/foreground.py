@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from striate.data.checks.dilate import ball, dilated, eroded
+
 Volume = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
@@ -172,12 +174,12 @@ def _is_stripped(coarse: Volume, inside: Mask, background: float, steps: tuple[f
 
 
 def _largest(bright: Mask, steps: tuple[float, ...]) -> Mask:
-    opened = ndimage.binary_opening(bright, structure=_ball(3.0, steps))
-    parts, count = ndimage.label(opened)
+    around = _ball(3.0, steps)
+    parts, count = ndimage.label(dilated(eroded(bright, around), around))
     if count == 0:
         return bright
     largest = parts == (int(np.argmax(np.bincount(parts.ravel())[1:])) + 1)
-    return np.asarray(ndimage.binary_dilation(largest, structure=_ball(3.0, steps)) & (bright | largest))
+    return np.asarray(dilated(largest, around) & (bright | largest))
 
 
 def _object(coarse: Volume, inside: Mask, steps: tuple[float, ...]) -> Mask:
@@ -225,12 +227,7 @@ def _grown(mask: Mask, margin_mm: float, steps: tuple[float, ...]) -> Mask:
     """Return `mask` and all that is at most `margin_mm` away from it."""
     if not mask.any() or mask.all():
         return mask
-    found = ndimage.find_objects(mask.astype(np.uint8))[0]
-    reach = [int(margin_mm / s) + 1 for s in steps]
-    near = tuple(slice(max(0, b.start - r), b.stop + r) for b, r in zip(found, reach, strict=True))
-    grown = np.zeros_like(mask)
-    grown[near] = ndimage.distance_transform_edt(~mask[near], sampling=steps) <= margin_mm
-    return grown
+    return dilated(mask, ball(margin_mm, steps, mask.shape))
 
 
 def faces_touched(mask: Mask) -> int:

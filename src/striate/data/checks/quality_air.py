@@ -56,17 +56,30 @@ def ghost_to_signal(foreground: Foreground) -> float:
     leaves room for both.
     """
     air = _noisy_air(foreground)
-    values = foreground.coarse
-    signal = float(np.median(values[foreground.coarse_mask]))
+    signal = float(np.median(foreground.coarse[foreground.coarse_mask]))
+    values, places = _rising(foreground.coarse[air], np.flatnonzero(air))
     found = []
     for axis, size in enumerate(air.shape):
         for part in (2, 3, 4):
             moved = np.roll(foreground.coarse_mask, size // part, axis=axis)
             moved |= np.roll(foreground.coarse_mask, -(size // part), axis=axis)
-            ghost, rest = air & moved, air & ~moved
-            if ghost.sum() >= 100 and rest.sum() >= 100:
-                found.append((float(np.median(values[ghost])) - float(np.median(values[rest]))) / signal)
+            ghost = moved.reshape(-1)[places]
+            inside, outside = np.flatnonzero(ghost), np.flatnonzero(~ghost)
+            if min(inside.size, outside.size) >= 100:
+                found.append((_middle(values, inside) - _middle(values, outside)) / signal)
     return max(found, default=float("nan"))
+
+
+def _rising(values: NDArray[np.float32], places: NDArray[np.intp]) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+    """Return both in rising order of the values, so that the middle of any part is found by counting."""
+    order = np.argsort(values)
+    return values[order], places[order]
+
+
+def _middle(rising: NDArray[np.float32], chosen: NDArray[np.intp]) -> float:
+    """Return the median of the `chosen` ones of `rising` values."""
+    n = len(chosen)
+    return float(rising[chosen[[(n - 1) // 2, n // 2]]].mean())
 
 
 def _noisy_air(foreground: Foreground) -> NDArray[np.bool_]:

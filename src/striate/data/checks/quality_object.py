@@ -93,17 +93,15 @@ def bias_strength(tissues: Tissues) -> float:
     powers = [p for p in product(range(4), repeat=3) if 0 < sum(p) <= 3 and _varies(p, places)]
     x = places.astype(np.float64)
     raised = np.stack([np.ones_like(x), x, x * x, x * x * x])
-    basis = np.stack([raised[a, :, 0] * raised[b, :, 1] * raised[c, :, 2] for a, b, c in powers], axis=1)
-    basis -= basis.mean(axis=0)
+    basis = np.stack([raised[a, :, 0] * raised[b, :, 1] * raised[c, :, 2] for a, b, c in powers])
+    basis -= basis.mean(axis=1, keepdims=True)
     log = np.log(values.astype(np.float64))
-    fit = np.linalg.pinv(basis.T @ basis, hermitian=True) @ basis.T
-    field = np.zeros_like(log)
-    bright = tissues.classes[keep][::step] > 1
+    inverse = np.linalg.pinv(basis @ basis.T, hermitian=True)
+    flat, bright = log, tissues.classes[keep][::step] > 1
     for _ in range(BIAS_ROUNDS):
-        flat = log - field
-        middle = [float(flat[bright == c].mean()) if (bright == c).any() else 0.0 for c in (False, True)]
-        centres = np.where(bright, middle[1], middle[0])
-        field = basis @ (fit @ (log - centres))
+        count, total, above = int(bright.sum()), float(flat.sum()), float(flat @ bright)
+        middle = (total - above) / max(bright.size - count, 1), above / max(count, 1)
+        field = (inverse @ (basis @ (log - np.where(bright, middle[1], middle[0])))) @ basis
         flat = log - field
         bright = flat > (middle[0] + middle[1]) / 2
     low, high = np.percentile(field, (5, 95))
@@ -122,12 +120,13 @@ def spike_ratio(coarse: Volume) -> float:
     log = np.log(power + 1e-6 * float(power.max()) + 1e-30)
     around = ndimage.uniform_filter(log, 5, mode="wrap")
     excess = log - (around * 125 - log) / 124
-    far = np.zeros(coarse.shape, dtype=np.float32)
-    plane = np.zeros(coarse.shape, dtype=bool)
-    for place, n in zip(np.ogrid[tuple(slice(-(n // 2), n - n // 2) for n in coarse.shape)], coarse.shape, strict=True):
-        far = far + (place / (n / 2)) ** 2
-        plane |= np.abs(place) <= 1
-    return float(np.exp(excess[(far > 0.15**2) & ~plane].max()))
+    near = [int(0.15 * n / 2) for n in coarse.shape]
+    places = np.ogrid[tuple(slice(-r, r + 1) for r in near)]
+    low = sum((place / (n / 2)) ** 2 for place, n in zip(places, coarse.shape, strict=True)) <= 0.15**2
+    excess[tuple(slice(n // 2 - r, n // 2 + r + 1) for n, r in zip(coarse.shape, near, strict=True))][low] = -np.inf
+    for axis, n in enumerate(coarse.shape):
+        np.moveaxis(excess, axis, 0)[n // 2 - 1 : n // 2 + 2] = -np.inf
+    return float(np.exp(excess.max()))
 
 
 def _varies(powers: tuple[int, ...], places: NDArray[np.float32]) -> bool:

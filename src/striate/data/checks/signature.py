@@ -83,9 +83,10 @@ def thumbnail(coarse: Volume, mask: Mask) -> NDArray[np.int8]:
 def shape_of_histogram(inside: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return quantiles (2 % … 98 %), shifted by the median, divided by the interquartile range: free of scale."""
     sample = _sample(inside)
-    quarter, middle, three = (float(v) for v in np.percentile(sample, (25, 50, 75)))
+    found = np.quantile(sample, [0.25, 0.5, 0.75, *QUANTILES])
+    quarter, middle, three = (float(v) for v in found[:3])
     width = three - quarter or 1.0
-    return np.asarray((np.quantile(sample, QUANTILES) - middle) / width, dtype=np.float32)
+    return np.asarray((found[3:] - middle) / width, dtype=np.float32)
 
 
 def joint_histograms(coarse: Mapping[str, Volume], mask: Mask) -> dict[tuple[str, str], NDArray[np.float32]]:

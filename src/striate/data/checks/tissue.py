@@ -8,9 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from striate.data.checks.dilate import ball, eroded
 from striate.data.checks.foreground import Foreground, Mask, Volume, otsu
 
 RIM_MM = 6.0
+SHALLOW = 0.4
+"""The rim is at most this share of the largest depth."""
 LEAST_VOXELS = 60
 
 
@@ -63,13 +66,22 @@ def inner(mask: Mask, rim_mm: float, steps: tuple[float, ...]) -> Mask:
     found = ndimage.find_objects(mask.astype(np.uint8))
     if not found or found[0] is None:
         return np.zeros_like(mask)
-    flat = [axis for axis, n in enumerate(mask.shape) if n == 1]
-    padded = np.pad(mask[found[0]], [(0, 0) if axis in flat else (1, 1) for axis in range(3)])
+    core = np.zeros_like(mask)
+    core[found[0]] = _without_rim(mask[found[0]], rim_mm, steps, [axis for axis, n in enumerate(mask.shape) if n == 1])
+    return core
+
+
+def _without_rim(mask: Mask, rim_mm: float, steps: tuple[float, ...], flat: list[int]) -> Mask:
+    def deeper(radius_mm: float) -> Mask:
+        shape = tuple(1 if axis in flat else n + 1 for axis, n in enumerate(mask.shape))
+        return eroded(mask, ball(radius_mm, steps, shape))
+
+    if deeper(rim_mm / SHALLOW).any():
+        return deeper(rim_mm)
+    padded = np.pad(mask, [(0, 0) if axis in flat else (1, 1) for axis in range(3)])
     depth = ndimage.distance_transform_edt(padded, sampling=steps)
     depth = depth[tuple(slice(None) if axis in flat else slice(1, -1) for axis in range(3))]
-    core = np.zeros_like(mask)
-    core[found[0]] = depth > min(rim_mm, 0.4 * float(depth.max()))
-    return core
+    return np.asarray(depth > min(rim_mm, SHALLOW * float(depth.max())))
 
 
 def noise_inside(crop: Volume, mask: Mask, spacing_mm: tuple[float, ...]) -> float:
@@ -85,19 +97,24 @@ def noise_inside(crop: Volume, mask: Mask, spacing_mm: tuple[float, ...]) -> flo
     step = max(1, crop.shape[2] // 64) if 2 not in axes else 1
     crop, mask = crop[..., ::step], mask[..., ::step]
     inside = tuple(slice(1, -1) if a in axes else slice(None) for a in range(3))
-    mean = np.zeros_like(crop[inside])
-    keep = mask[inside].copy()
+    keep = np.zeros(crop.shape, dtype=bool)
+    keep[inside] = mask[inside]
     for axis in axes:
         for start in (0, 2):
             part = list(inside)
             part[axis] = slice(start, start + crop.shape[axis] - 2)
-            mean += crop[tuple(part)]
-            keep &= mask[tuple(part)]
-    n = 2 * len(axes)
-    residual = (crop[inside][keep] - mean[keep] / n) * np.float32(np.sqrt(n / (n + 1)))
-    if residual.size < LEAST_VOXELS:
+            keep[inside] &= mask[tuple(part)]
+    at = np.flatnonzero(keep)
+    if at.size < LEAST_VOXELS:
         return 0.0
-    residual = residual[:: max(1, residual.size // 400_000)]
+    at, flat = at[:: max(1, at.size // 400_000)], np.ascontiguousarray(crop).reshape(-1)
+    mean = np.zeros(at.size, dtype=crop.dtype)
+    for axis in axes:
+        apart = int(np.prod(crop.shape[axis + 1 :]))
+        mean += flat[at - apart]
+        mean += flat[at + apart]
+    n = 2 * len(axes)
+    residual = (flat[at] - mean / n) * np.float32(np.sqrt(n / (n + 1)))
     return float(1.4826 * np.median(np.abs(residual - np.median(residual))))
 
 
