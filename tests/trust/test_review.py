@@ -38,33 +38,64 @@ def lesion_of(case, **changes):
     return replace(case, labels={"lesion": replace(case.labels["lesion"], **changes)})
 
 
+def judged(rows, bad, miss):
+    """Rows of (subject, expected, real), none flagged for another reason."""
+    rows = [(*row, False) for row in rows]
+    return _judged(rows, rows, bad, miss)
+
+
 def test_the_limit_by_hand():
     """9 subjects with bad cases: the largest expected Dice of them. Of 20: the 19th."""
     rows = [(f"s{i}", 0.5 + 0.02 * i, 0.3) for i in range(9)] + [(f"g{i}", 0.65 + 0.01 * i, 0.8) for i in range(20)]
-    found = _judged(rows, 0.6, 0.1)
+    found = judged(rows, 0.6, 0.1)
     assert found["limit"] == pytest.approx(0.66)
     assert found["missed"] is None  # each judged without itself: 8 others set no limit
     assert (found["n_subjects"], found["n_bad_subjects"], found["n_bad_cases"]) == (29, 9, 9)
     assert found["flagged"] == pytest.approx((9 + 2) / 29)
     assert found["auroc"] == pytest.approx((9 * 20 - 1.5) / 180)
     more = [(f"s{i}", 0.01 * i, 0.3) for i in range(20)]
-    assert _judged(more, 0.6, 0.1)["limit"] == pytest.approx(0.18)
+    assert judged(more, 0.6, 0.1)["limit"] == pytest.approx(0.18)
+
+
+def test_a_case_that_is_flagged_anyway_sets_no_limit_by_what_is_expected_of_it():
+    """Of 9 bad cases the one of the largest expected Dice is flagged already: the next one sets the limit."""
+    rows = [(f"s{i}", 0.5 + 0.02 * i, 0.3, i == 8) for i in range(9)] + [("g", 0.65, 0.8, False)]
+    found = _judged(rows, rows, 0.6, 0.1)
+    assert found["limit"] == pytest.approx(0.64) and found["flagged"] == pytest.approx(9 / 10)
+    assert found["auroc"] == pytest.approx(8 / 9)  # of the expected Dice alone
+
+
+def test_spoilt_copies_teach_failure_where_the_cases_seldom_fail(cases):
+    kinds = [case for case in cases if case.labels["lesion"].dice is not None]
+    good, bad = ([c for c in kinds if (c.labels["lesion"].dice < 0.6) is failing] for failing in (False, True))
+    pairs = list(zip(good[:30], bad, strict=False))
+    good = [g for g, _ in pairs]
+    bad = [replace(b, case=f"{b.case}, noise 0.50", subject=g.subject) for g, b in pairs]
+    alone, both = ReviewRule.fit(good, TABLES), ReviewRule.fit(good, TABLES, spoilt=bad)
+    assert alone.limit is None and alone.n_spoilt == 0 and alone.n_bad_cases == 0
+    assert both.limit is not None and both.n_spoilt == len(bad) >= 9 and both.n_bad_subjects == len(bad)
+    assert both.n_subjects == len(good) and both.guarantee.endswith("; scans with artefacts put in are among them).")
+    assert ReviewRule.from_dict(json.loads(json.dumps(both.to_dict()))) == both
+    enough = ReviewRule.fit([*good, *bad], TABLES, spoilt=[replace(c, case=f"{c.case} again") for c in bad])
+    assert enough.limit is not None and enough.n_spoilt == 0 and "artefacts" not in enough.guarantee
+    wrong = np.mean([both.expected_dice(c)["lesion"] - c.labels["lesion"].dice for c in bad])
+    assert abs(wrong) < abs(np.mean([alone.expected_dice(c)["lesion"] - c.labels["lesion"].dice for c in bad]))
 
 
 def test_what_is_missed_is_judged_by_a_limit_that_was_set_without_the_subject():
     """20 subjects, 0.70 to 0.89: of the 19 others the 18th sets the limit, 0.87 for the two highest, which are missed."""
     rows = [(f"s{i}", 0.7 + 0.01 * i, 0.3) for i in range(20)]
-    found = _judged(rows, 0.6, 0.1)
+    found = judged(rows, 0.6, 0.1)
     assert found["limit"] == pytest.approx(0.88) and found["missed"] == pytest.approx(2 / 20)
     few = [
         (f"s{i}", 0.5 + 0.05 * i, 0.3) for i in range(4)
     ]  # no limit, so that nothing was fitted: 0.60 and 0.65 are missed
-    assert _judged(few, 0.6, 0.1)["missed"] == pytest.approx(2 / 4)
+    assert judged(few, 0.6, 0.1)["missed"] == pytest.approx(2 / 4)
 
 
 def test_eight_subjects_with_many_bad_cases_are_too_few():
     rows = [(f"s{i % 8}", 0.5, 0.3) for i in range(80)]
-    assert _judged(rows, 0.6, 0.1)["limit"] is None and _judged(rows, 0.6, 0.2)["limit"] == 0.5
+    assert judged(rows, 0.6, 0.1)["limit"] is None and judged(rows, 0.6, 0.2)["limit"] == 0.5
 
 
 @pytest.mark.parametrize("n", [9, 24])
@@ -73,7 +104,7 @@ def test_bad_cases_of_new_subjects_are_missed_no_more_than_stated(n):
     rng, draws, missed = np.random.default_rng(n), 4000, 0
     for _ in range(draws):
         scores = rng.beta(6, 3, n + 1)
-        limit = _judged([(str(i), s, 0.0) for i, s in enumerate(scores[:-1])], 0.01, 0.1)["limit"]
+        limit = judged([(str(i), s, 0.0) for i, s in enumerate(scores[:-1])], 0.01, 0.1)["limit"]
         missed += scores[-1] > limit
     truly = 1 - np.ceil(0.9 * (n + 1) - 1e-9) / (n + 1)
     assert truly <= 0.1 and binom.ppf(1e-6, draws, truly) <= missed <= binom.ppf(1 - 1e-6, draws, truly)

@@ -153,6 +153,13 @@ def test_what_was_calibrated_is_used(calibrated, tiny_cohort, tmp_path):
     assert striate.Findings.read(tmp_path / "out").cases[0].review is not None
 
 
+def test_review_learns_from_spoilt_copies_too(calibrated):
+    done, _ = calibrated
+    assert done.trust.n_subjects == 3 and done.trust.review.n_cases == 2 * 3 and done.trust.review.n_spoilt == 3
+    assert all(found.n_subjects == 3 for found in done.trust.calibration.labels.values())
+    assert "artefacts put in" not in done.trust.review.guarantee  # there is none
+
+
 def test_calibration_of_an_ensemble_holds_for_it(trained, more, tmp_path):
     done = calibrate(trained, more, tmp_path / "both", ensemble=[trained])
     sha = striate.Model.open(trained).facts["weights_sha256"]

@@ -7,8 +7,12 @@ goes unflagged with a probability of at most `miss` (0.1): the ⌈(n + 1) (1 −
 of the n subjects with bad cases, each weighing the same. That takes 9 such subjects; with fewer there is no limit and
 no guarantee, and the reason says so.
 
+Good scans seldom fail. Where spoilt copies of the cases are given (`striate.trust.spoilt`), the expected Dice is fitted
+to both, and where the cases as they are have too few failures for a limit, both set it: what it guarantees then holds
+for such a mixture, and the reason says that too.
+
 Whatever the expected Dice, a case is flagged that is out of distribution, has a caution that makes numbers meaningless,
-or has an empty mask. This only adds flags, so the guarantee stays.
+or has an empty mask: it counts as one of the lowest expected Dice when the limit is set.
 """
 
 from __future__ import annotations
@@ -36,6 +40,9 @@ SEVERE = frozenset({"wrong-channel", "flipped-axis", "stripped", "not-stripped",
 EMPTY = -1.0
 """Score of a case whose masks are all empty: below any Dice, always flagged."""
 
+Row = tuple[str, float, float, bool]
+"""Subject, lowest left-out expected Dice, lowest real Dice, and whether it is flagged whatever is expected."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReviewRule:
@@ -53,13 +60,15 @@ class ReviewRule:
         Expected Dice up to which a case is flagged beside those below `bad`; None where nothing can be guaranteed.
     n_subjects, n_cases
         With known truth that is not empty on both sides.
+    n_spoilt
+        Those of these cases that are spoilt copies; 0 where the limit rests on cases as they are.
     n_bad_subjects, n_bad_cases
         Those of them that are bad.
     missed
         Share of the bad cases that went unflagged, each subject weighing the same and judged by an expected Dice and a limit
         that were made without it; None without any, or where one fewer is too few for a limit.
     flagged
-        Share of all cases that it flagged; None without any.
+        Share of the cases as they are that it flagged; None without any.
     auroc
         Of the left-out expected Dice for bad cases; None without bad or without good ones.
     """
@@ -70,6 +79,7 @@ class ReviewRule:
     limit: float | None = None
     n_subjects: int = 0
     n_cases: int = 0
+    n_spoilt: int = 0
     n_bad_subjects: int = 0
     n_bad_cases: int = 0
     missed: float | None = None
@@ -82,8 +92,10 @@ class ReviewRule:
         cases: Sequence[CaseEvidence],
         tables: Tables,
         *,
+        spoilt: Sequence[CaseEvidence] = (),
         left_out: Mapping[str, Tables] | None = None,
         unlikeness: Mapping[str, float] | None = None,
+        anyway: Collection[str] = (),
         bad: float = BAD,
         miss: float = MISS,
     ) -> ReviewRule:
@@ -95,10 +107,14 @@ class ReviewRule:
             Of subjects that the network has not learned from.
         tables
             Calibrated probabilities.
+        spoilt
+            Copies of `cases`, of the same subjects, that were spoilt.
         left_out
             Subject → tables fitted without it.
         unlikeness
             Case → its out-of-distribution score divided by the threshold.
+        anyway
+            Cases that are flagged whatever is expected of them (`flagged_anyway`).
         bad, miss
             See the attributes.
 
@@ -116,11 +132,17 @@ class ReviewRule:
                 see(c.subject, c.labels[name], tables_for(c.subject, tables, left_out)[name], (unlikeness or {}).get(c.case))
                 if name in c.labels
                 else None
-                for c in cases
+                for c in (*cases, *spoilt)
             ]  # fmt: skip
             models[name], expected[name] = DiceModel.fit(seen, table)
-        rows = [_row(case, i, expected) for i, case in enumerate(cases)]
-        return cls(models, bad, miss, **_judged([row for row in rows if row is not None], bad, miss))
+        found = [_row(case, i, expected, case.case in anyway) for i, case in enumerate((*cases, *spoilt))]
+        usual, others = (
+            [row for row in part if row is not None] for part in (found[: len(cases)], found[len(cases) :])
+        )
+        alone = _judged(usual, usual, bad, miss)
+        if alone["limit"] is not None or not others:
+            return cls(models, bad, miss, **alone)
+        return cls(models, bad, miss, n_spoilt=len(others), **_judged([*usual, *others], usual, bad, miss))
 
     @property
     def needed(self) -> int:
@@ -193,7 +215,8 @@ class ReviewRule:
         if self.limit is not None:
             return (
                 f"At most {self.miss:.0%} of the cases with a Dice below {self.bad:g} go unflagged "
-                f"(from {n} subjects with such cases among {self.n_subjects})."
+                f"(from {n} subjects with such cases among {self.n_subjects}"
+                f"{'; scans with artefacts put in are among them' if self.n_spoilt else ''})."
             )
         return (
             f"How many cases with a Dice below {self.bad:g} go unflagged is not known: {n} of {self.n_subjects} subjects "
@@ -216,27 +239,31 @@ class ReviewRule:
         return f"the expected Dice of '{name}' is {expected:.2f} (limit {limit:.2f})"
 
 
-def _row(
-    case: CaseEvidence, index: int, expected: Mapping[str, Sequence[float | None]]
-) -> tuple[str, float, float] | None:
-    """Return subject, lowest left-out expected Dice and lowest real Dice; None where one of them does not exist."""
+def flagged_anyway(ood: Ood | None, cautions: Sequence[Caution], severe: Collection[str] = SEVERE) -> bool:
+    """Tell whether a case is flagged whatever is expected of it."""
+    return (ood is not None and ood.outside) or any(caution.code in severe for caution in cautions)
+
+
+def _row(case: CaseEvidence, index: int, expected: Mapping[str, Sequence[float | None]], anyway: bool) -> Row | None:
+    """Return what is judged of a case; None where its real or its expected Dice does not exist."""
     real = [found.dice for name, found in case.labels.items() if name in expected and found.dice is not None]
     values = [found[index] for found in expected.values()]
     known = [value for value in values if value is not None]
     if not real or (not known and any(found.predicted_lesions for found in case.labels.values())):
         return None
-    return case.subject, min(known, default=EMPTY), min(real)
+    return case.subject, min(known, default=EMPTY), min(real), anyway
 
 
-def _judged(rows: Sequence[tuple[str, float, float]], bad: float, miss: float) -> dict[str, Any]:
-    """Return the limit, and how the rule did."""
-    subjects = [subject for subject, _, _ in rows]
-    scores = np.array([score for _, score, _ in rows])
-    failed = np.array([real < bad for _, _, real in rows], dtype=bool)
+def _judged(rows: Sequence[Row], usual: Sequence[Row], bad: float, miss: float) -> dict[str, Any]:
+    """Return the limit that `rows` set, and how the rule did; what it flags is counted in the `usual` ones."""
+    subjects = [row[0] for row in rows]
+    expected = np.array([row[1] for row in rows])
+    failed = np.array([row[2] < bad for row in rows], dtype=bool)
+    scores = np.array([_score(row) for row in rows])
     failing = [subject for subject, is_bad in zip(subjects, failed, strict=True) if is_bad]
-    weights = subject_weights(failing)
-    limit = bound(scores[failed], weights, 1 - miss)
-    flags = (scores < bad) | (scores <= (EMPTY if limit is None else limit) + ROUNDING)
+    limit = bound(scores[failed], subject_weights(failing), 1 - miss)
+    seen = np.array([_score(row) for row in usual])
+    flags = (seen < bad) | (seen <= (EMPTY if limit is None else limit) + ROUNDING)
     return {
         "limit": limit,
         "n_subjects": len(set(subjects)),
@@ -244,9 +271,13 @@ def _judged(rows: Sequence[tuple[str, float, float]], bad: float, miss: float) -
         "n_bad_subjects": len(set(failing)),
         "n_bad_cases": len(failing),
         "missed": _missed(failing, scores[failed], bad, miss),
-        "flagged": float(np.average(flags, weights=subject_weights(subjects))) if rows else None,
-        "auroc": auc(-scores, failed) if rows else None,
+        "flagged": float(np.average(flags, weights=subject_weights([row[0] for row in usual]))) if usual else None,
+        "auroc": auc(-expected, failed) if rows else None,
     }
+
+
+def _score(row: Row) -> float:
+    return EMPTY if row[3] else row[1]
 
 
 def _missed(subjects: Sequence[str], scores: NDArray[np.float64], bad: float, miss: float) -> float | None:

@@ -23,7 +23,7 @@ from striate.trust.gate import Gate
 from striate.trust.intervals import COVERAGE, Intervals
 from striate.trust.lesions import LesionModel
 from striate.trust.likeness import Likeness, likeness_features
-from striate.trust.review import ReviewRule
+from striate.trust.review import ReviewRule, flagged_anyway
 
 KIND, VERSION, FILE = "striate-trust", 1, "trust.json"
 
@@ -72,6 +72,7 @@ class Trust:
         cases: Sequence[CaseEvidence],
         reference: Sequence[CaseEvidence] = (),
         *,
+        spoilt: Sequence[CaseEvidence] = (),
         coverage: float = COVERAGE,
         weights_sha256: str = "",
         made_by: Mapping[str, Any] | None = None,
@@ -85,6 +86,8 @@ class Trust:
             Of subjects that the network has not learned from, with known truth.
         reference
             Of cases that it learned from (`striate.trust.reference`); their truth is not looked at.
+        spoilt
+            Of spoilt copies of `cases` (`striate.trust.spoilt`); expected Dice and review alone are fitted to them too.
         coverage
             Of the intervals.
         weights_sha256, made_by
@@ -97,7 +100,8 @@ class Trust:
         UsageError
             When the coverage lies outside 0.5 to 1.
         """
-        cases, reference = _numbered(cases), _numbered(reference)
+        both, reference = _numbered([*cases, *spoilt]), _numbered(reference)
+        cases, spoilt = both[: len(cases)], both[len(cases) :]
         gate, likeness = (None, None) if known is None else (known.gate, known.likeness)
         n_reference = 0 if known is None else known.n_reference_subjects
         if reference:
@@ -107,16 +111,18 @@ class Trust:
             n_reference = len(set(subjects))
         calibration, left_out = Calibration.fit_left_out(cases)
         tables = {name: calibration.table(name) for name in calibration.labels}
-        unlike = {}
-        for case in cases:
+        unlike, anyway = {}, set()
+        for case in both:
             found = ood_of(likeness, case)
+            if flagged_anyway(found, gate.cautions(case.case, case.facts) if gate is not None else ()):
+                anyway.add(case.case)
             if found is not None and found.threshold > 0:
                 unlike[case.case] = found.score / found.threshold
         return cls(
             calibration,
             LesionModel.fit(cases),
             Intervals.fit(cases, tables, coverage, left_out=left_out),
-            ReviewRule.fit(cases, tables, left_out=left_out, unlikeness=unlike),
+            ReviewRule.fit(cases, tables, spoilt=spoilt, left_out=left_out, unlikeness=unlike, anyway=anyway),
             gate,
             likeness,
             len({case.subject for case in cases}),
@@ -188,6 +194,7 @@ class Trust:
             "review": {
                 "auroc": self.review.auroc, "missed": self.review.missed, "flagged": self.review.flagged,
                 "n_bad_subjects": self.review.n_bad_subjects, "n_subjects": self.review.n_subjects,
+                "n_spoilt": self.review.n_spoilt,
             },
             "gate": None if self.gate is None else dict(self.gate.false_alarms),
             "likeness": None if self.likeness is None else self.likeness.summary(),

@@ -63,6 +63,8 @@ def calibrate(
 ) -> Calibrated:
     """Measure a model's limits on all cases of `cohort` that have a mask and that it did not learn from.
 
+    Each is predicted twice: as it is, and with an artefact put in, from which expected Dice and review learn what failure is.
+
     Parameters
     ----------
     model
@@ -106,19 +108,17 @@ def calibrate(
         (folder / "validation").mkdir()
         found = HeldOut.predict(
             model, engine, cases, folder / "validation", progress, first=open_first(model, way, others),
-            title="Calibration", panels=PANELS, **made,
+            title="Calibration", panels=PANELS, spoil=True, **made,
         )  # fmt: skip
-        trust = Trust.fit(found.evidence, coverage=coverage, weights_sha256=sha, made_by=told, known=known)
+        trust = Trust.fit(
+            found.evidence, spoilt=found.spoilt, coverage=coverage, weights_sha256=sha, made_by=told, known=known
+        )
         for sentence in trust.limits:
             progress.note(sentence)
         evaluation = found.write(folder / "validation", trust)
         rounded = measure_int8(model, cases, found.measured, folder, progress, **made) if int8 else None
-        facts = {
-            **_facts([model, *others], trust, evaluation), "validation_cases": len(cases), "calibration_cohort": opened.name,
-            **({"int8": rounded.summary()} if rounded else {}),
-        }  # fmt: skip
-        trust = _save(model, folder / "model", facts, trust, rounded)
-        model.plan.write(folder / "plan.yaml")
+        facts = {**_facts([model, *others], trust, evaluation, rounded), "calibration_cohort": opened.name}
+        trust = _save(model, folder, facts, trust, rounded)
         options = {
             "model": model.folder, "cohort": cohort, "out": out, "uncertainty": way, "crf": crf,
             "ensemble": [m.folder for m in others], "coverage": coverage, "int8": int8,
@@ -140,11 +140,13 @@ def _refuse(model: Model, way: str, coverage: float, int8: bool) -> None:
         check_int8(model, way)
 
 
-def _facts(models: Sequence[Model], trust: Trust, evaluation: Evaluation) -> dict[str, Any]:
+def _facts(models: Sequence[Model], trust: Trust, evaluation: Evaluation, int8: Int8 | None) -> dict[str, Any]:
     """Return what is known of the first of `models`, with what was measured now."""
     return {
         **models[0].facts, "trust": trust.summary(), "validation": evaluation.to_dict()["summary"],
         "validation_is_unseen": all("training_images" in m.facts for m in models),
+        "validation_cases": len(evaluation.cases),
+        **({"int8": int8.summary()} if int8 else {}),
     }  # fmt: skip
 
 
@@ -177,7 +179,9 @@ def _known(model: Model, sha: str, progress: Progress) -> Trust | None:
 
 
 def _save(model: Model, folder: Path, facts: dict[str, Any], trust: Trust, int8: Int8 | None) -> Trust:
-    """Write the model with its new limits, and whatever else lay beside its weights; return the limits as written."""
+    """Write the model, its new limits and whatever else lay beside its weights, and the plan; return the limits as written."""
+    model.plan.write(folder / "plan.yaml")
+    folder = folder / "model"
     saved = Model.save(folder, model.plan, model.network().state_dict(), facts)
     trust = replace(trust, weights_sha256=str(saved.facts["weights_sha256"]))  # another version may write other bytes
     trust.write(folder)

@@ -23,6 +23,7 @@ from striate.trust.candidates import Candidates, candidates_of
 from striate.trust.evidence import CaseEvidence
 from striate.trust.examine import examine
 from striate.trust.lesions import left_out
+from striate.trust.spoilt import spoilt
 from striate.trust.trust import Trust
 
 
@@ -42,6 +43,8 @@ class HeldOut:
         Of each prediction, by case.
     candidates
         Case → label or region → what may be a lesion.
+    spoilt
+        Evidence of copies with an artefact put in (`striate.trust.spoilt`), where they were asked for.
     """
 
     measured: list[CaseEvaluation] = field(default_factory=list)
@@ -49,6 +52,7 @@ class HeldOut:
     evidence: list[CaseEvidence] = field(default_factory=list)
     facts: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     candidates: dict[str, Mapping[str, Candidates]] = field(default_factory=dict)
+    spoilt: list[CaseEvidence] = field(default_factory=list)
 
     @classmethod
     def predict(
@@ -64,10 +68,12 @@ class HeldOut:
         tta: bool = False,
         crf: bool = False,
         panels: int | None = None,
+        spoil: bool = False,
     ) -> HeldOut:
         """Predict `cases` on their own grid; their masks, and panels of the first `panels` (None: all), go into `folder`.
 
-        `first` is the engine of a cascade's first stage.
+        `first` is the engine of a cascade's first stage. With `spoil` each case is predicted once more with an artefact
+        put in; of a cascade, none is.
 
         Raises
         ------
@@ -82,6 +88,8 @@ class HeldOut:
             found.findings += Findings.of(case.name, prediction.label, plan.targets, prediction.warnings).cases
             found.evidence.append(seen)
             found.facts[case.name] = prediction.facts
+            if spoil and model.previous is None:
+                found.spoilt.append(spoilt(model, case, truth, index, engine=engine, tta=tta, crf=crf))
             if prediction.observed is not None:
                 shares = prediction.observed.shares
                 found.candidates[case.name] = candidates_of(prediction.label, truth, plan.targets, shares)

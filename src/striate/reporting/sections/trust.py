@@ -127,6 +127,7 @@ def _review(part: Any) -> dict[str, Any] | None:
         "miss": fixed(100 * (miss or 0), 0),
         "rows": rows,
         **{key: fixed(part.get(key), 0) for key in ("n_subjects", "n_cases", "n_bad_subjects", "n_bad_cases")},
+        "spoilt": bool(part.get("n_spoilt")),
     }
 
 
