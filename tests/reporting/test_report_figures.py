@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from striate.reporting.figures.agreement import Pairs, bland_altman, limits_of_agreement, scatter
 from striate.reporting.figures.axes import around, label, ticks
 from striate.reporting.figures.dots import Row, dot_plot
+from striate.reporting.figures.froc import froc_plot
 from striate.reporting.figures.intervals import Interval, interval_plot
 from striate.reporting.figures.lines import Series, line_plot, smoothed, thinned
 from striate.reporting.figures.reliability import ReliabilityBin, reliability_diagram
@@ -101,3 +103,20 @@ def test_whether_an_interval_holds_the_truth() -> None:
     assert Interval("a", 2, 1, 3, 3).holds is True
     assert Interval("a", 2, 1, 3, 3.1).holds is False
     assert Interval("a", 2, 1, 3).holds is None and Interval("a", 2, true=2).holds is None
+
+
+@pytest.mark.parametrize(
+    ("mask", "words"),
+    [
+        ((1.0, 0.8), ">the masks<"),
+        ((0.0, 0.5), ">the masks, at 0 per scan<"),
+        ((40.0, 0.02), ">the masks, at 40 per scan<"),
+    ],
+)
+def test_the_masks_are_marked_wherever_they_lie(mask: tuple[float, float], words: str) -> None:
+    plot = froc_plot("lesion", [(0.125, 0.4), (1.0, 0.6), (2.0, 0.7), (8.0, 0.7)], (), mask, end=2.0)
+    assert words in plot and plot.count("<circle") == 1
+    assert plot.count("stroke-dasharray") == 1  # no candidate is left from 2 on
+    x, y = (float(v) for v in re.search(r'cx="([\d.]+)" cy="([\d.]+)"', plot).groups())
+    assert 40 <= x <= 400 and 0 <= y <= 260
+    assert "stroke-dasharray" not in froc_plot("lesion", [(0.125, 0.4), (8.0, 0.7)], (), mask)

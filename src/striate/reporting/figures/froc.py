@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from striate.reporting.figures.axes import Axes, picture
+from striate.reporting.numbers import fixed
 
 FROM, TO = -3, 3
 """Powers of two at the ends of the horizontal axis: 1/8 to 8 false positives per scan."""
@@ -32,7 +33,8 @@ def froc_plot(
     band
         (false positives per scan, low, high) of the interval; empty where none is drawn.
     mask
-        The masks as they are; where they lie beyond the ends of the axis, they are marked at its end.
+        The masks as they are; where they lie beyond the ends of the axis, they are marked at its end,
+        with the number.
     end
         False positives per scan of all candidates; from there on the curve is dashed.
     """
@@ -53,15 +55,17 @@ def froc_plot(
 
 def _mark(axes: Axes, mask: Rate) -> Markup:
     """Mark the masks as they are, named below the dot, where no curve that passes through it can be."""
-    x = axes.at_x(math.log2(min(max(mask[0], 2.0**FROM), 2.0**TO)))
+    shown = min(max(mask[0], 2.0**FROM), 2.0**TO)
+    per_scan = f"{mask[0]:.3g}" if mask[0] < 100 else fixed(mask[0], 0)
+    x, name = axes.at_x(math.log2(shown)), "the masks" if shown == mask[0] else f"the masks, at {per_scan} per scan"
     y, right = axes.at_y(mask[1]), axes.at_x(TO)
-    told = f"the masks: sensitivity {mask[1]:.3f} at {mask[0]:.3g} false positives per scan"
-    beside, anchor = (x + 7, "start") if x + 60 < right else (right, "end")
+    told = f"the masks: sensitivity {mask[1]:.3f} at {per_scan} false positives per scan"
+    beside, anchor = (x + 7, "start") if x + 7 + 6 * len(name) < right else (right, "end")
     up = y + 15 > axes.floor
     return Markup(
         '<circle class="dot c6" cx="{}" cy="{}" r="4.5"><title>{}</title></circle><text class="told" x="{}" y="{}"'
-        ' text-anchor="{}">the masks</text>'
-    ).format(x, y, told, beside, y - 7 if up else y + 14, anchor)
+        ' text-anchor="{}">{}</text>'
+    ).format(x, y, told, beside, y - 7 if up else y + 14, anchor, name)
 
 
 def _stairs(axes: Axes, points: Sequence[Rate]) -> list[str]:
