@@ -142,7 +142,11 @@ def test_classes_from_files_to_report(classified, folders, tmp_path):
     assert again.probabilities[shared] == pytest.approx(
         table.probabilities, abs=2e-3
     )  # prepared images are kept in float16
-    overall = evaluate(tmp_path / "out", folders).to_dict()["summary"]["overall"]
+    document = evaluate(tmp_path / "out", folders).to_dict()
+    learned = json.loads((folder / "split.json").read_text())["train"]
+    assert document["trained_on"] == sorted(learned, key=again.cases.index) and len(learned) == 8
+    assert any(note.startswith("the model learned from 8 of 12 cases") for note in document["notes"])
+    overall = document["summary"]["overall"]
     right = [
         CLASSES[int(p.argmax())] == CLASSES[int(c[1:]) % 2]
         for p, c in zip(again.probabilities, again.cases, strict=True)

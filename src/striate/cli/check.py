@@ -17,16 +17,23 @@ def command(
     as_json: AsJson = False,
 ) -> int:
     """Check a cohort; returns 1 where an error or a warning was found."""
+    from striate.core.grouped import grouped
+    from striate.data.checks.problem import SEVERITIES
     from striate.workflows.check import check
 
     result = check(cohort, out=out, progress=Screen(quiet=as_json))
     if as_json:
         show_json(result.to_dict())
         return 0 if result.clean else 1
-    for problem in result.problems:
-        say(f"{problem.severity + ':':<9}{problem.sentence}")
-    counts = ", ".join(_count(result.count(s), s) for s in ("error", "warning", "note"))
+    lines = 0
+    for severity in SEVERITIES:
+        for line in grouped((p.case or "", p.code, p.sentence) for p in result.problems if p.severity == severity):
+            say(f"{severity + ':':<9}{line}")
+            lines += 1
+    counts = ", ".join(_count(result.count(s), s) for s in SEVERITIES)
     say(f"{result.cohort}: {_count(result.cases, 'case')}; {counts}.")
+    if lines < len(result.problems):
+        say("Each case by itself: --out FILE.json, or --json.")
     return 0 if result.clean else 1
 
 

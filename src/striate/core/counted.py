@@ -1,8 +1,17 @@
-"""`counted`: a number with its noun, in the singular or the plural."""
+"""Numbers and names in sentences: `counted`, a number with its noun; `some`, the first of many names."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 def counted(number: int, noun: str) -> str:
     """Return ``1 case``, ``2 cases``, ``0 cases``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def some(names: Sequence[str], most: int = 3) -> str:
+    """Return ``a, b, c and 9 more``; all where there are at most `most`, or one more."""
+    if len(names) <= most + 1:
+        return ", ".join(names)
+    return f"{', '.join(names[:most])} and {len(names) - most} more"

@@ -85,6 +85,8 @@ class ClassEvaluation:
         Of the intervals.
     notes
         Sentences for the reader of the numbers.
+    trained_on
+        Cases that the model learned from: their share of the numbers is not that of held-out cases.
     """
 
     classes: tuple[str, ...]
@@ -99,6 +101,7 @@ class ClassEvaluation:
     draws: int = DRAWS
     seed: int = 0
     notes: tuple[str, ...] = field(default=())
+    trained_on: tuple[str, ...] = field(default=())
 
     @classmethod
     def of(
@@ -183,6 +186,7 @@ class ClassEvaluation:
             "draws": self.draws,
             "seed": self.seed,
             "notes": list(self.notes),
+            **({"trained_on": list(self.trained_on)} if self.trained_on else {}),
             "summary": {name: {m: e.to_dict() for m, e in rows.items()} for name, rows in self.summary.items()},
             "confusion": self.confusion,
             "roc": self.roc,
@@ -220,6 +224,7 @@ class ClassEvaluation:
                 draws=int(document["draws"]),
                 seed=int(document["seed"]),
                 notes=tuple(document["notes"]),
+                trained_on=tuple(document.get("trained_on") or ()),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise FormatError(

@@ -94,12 +94,15 @@ class Evaluation:
         Sentences about cases and labels that were left out.
     detection
         Label or region → how well its lesions are detected, over all cases that have it.
+    trained_on
+        Cases that the model learned from: their share of the numbers is not that of held-out cases.
     """
 
     cases: tuple[CaseEvaluation, ...]
     summary: Mapping[str, Mapping[str, Summary]]
     notes: tuple[str, ...] = field(default=())
     detection: Mapping[str, Detection] = field(default_factory=dict)
+    trained_on: tuple[str, ...] = field(default=())
 
     @classmethod
     def of(
@@ -150,14 +153,16 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form.
 
-        ``{"summary": {LABEL: {MEASURE: {…}}}, "cases": [{"case": …, LABEL: {MEASURE: value}}], "detection": {LABEL: {…}}}``,
-        the last where lesions were looked at.
+        ``{"summary": {LABEL: {MEASURE: {…}}}, "cases": [{"case": …, LABEL: {MEASURE: value}}], "detection": {LABEL: {…}},
+        "trained_on": [CASE]}``, the last two where lesions were looked at and where cases were learned from.
         """
         summary = {label: {m: s.to_dict() for m, s in rows.items()} for label, rows in self.summary.items()}
         cases = [{"case": c.case, **{label: dict(values) for label, values in c.labels.items()}} for c in self.cases]
         document: dict[str, Any] = {"summary": summary, "cases": cases}
         if self.detection:
             document["detection"] = {label: found.to_dict() for label, found in self.detection.items()}
+        if self.trained_on:
+            document["trained_on"] = list(self.trained_on)
         return document
 
     def write(self, path: Path) -> None:
@@ -193,7 +198,8 @@ class Evaluation:
             ]
             summary = {label: {m: Summary(**s) for m, s in rows.items()} for label, rows in document["summary"].items()}
             detection = {label: Detection.from_dict(found) for label, found in document.get("detection", {}).items()}
-            return cls(tuple(cases), summary, tuple(document["notes"]), detection)
+            trained = tuple(document.get("trained_on") or ())
+            return cls(tuple(cases), summary, tuple(document["notes"]), detection, trained)
         except (KeyError, TypeError, AttributeError) as error:
             raise FormatError(
                 expected(path, f"not readable as an evaluation ({error!r})", f"schema version {VERSION} is needed"),

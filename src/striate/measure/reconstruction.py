@@ -147,12 +147,15 @@ class ReconstructionEvaluation:
         Case → measure of its anomaly map against its mask (`striate.measure.anomaly`); of the cases that have one.
     anomaly_summary
         Measure → mean, median, interval of the mean and n.
+    trained_on
+        Cases that the model learned from: their share of the numbers is not that of held-out cases.
     """
 
     cases: tuple[CaseReconstruction, ...]
     summary: Mapping[str, Mapping[str, Summary]] = field(default_factory=dict)
     anomaly: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     anomaly_summary: Mapping[str, Summary] = field(default_factory=dict)
+    trained_on: tuple[str, ...] = field(default=())
 
     @classmethod
     def of(
@@ -208,6 +211,8 @@ class ReconstructionEvaluation:
             maps = [{"case": case, **values} for case, values in self.anomaly.items()]
             told = {name: found.to_dict() for name, found in self.anomaly_summary.items()}
             document["anomaly"] = {"summary": told, "cases": maps}
+        if self.trained_on:
+            document["trained_on"] = list(self.trained_on)
         return document
 
     def write(self, path: Path) -> None:
@@ -236,7 +241,8 @@ class ReconstructionEvaluation:
             summary = {n: {m: Summary(**s) for m, s in rows.items()} for n, rows in document["summary"].items()}
             maps = document.get("anomaly") or {"summary": {}, "cases": []}
             anomaly = {row["case"]: {k: v for k, v in row.items() if k != "case"} for row in maps["cases"]}
-            return cls(cases, summary, anomaly, {name: Summary(**s) for name, s in maps["summary"].items()})
+            told = {name: Summary(**s) for name, s in maps["summary"].items()}
+            return cls(cases, summary, anomaly, told, tuple(document.get("trained_on") or ()))
         except (KeyError, TypeError, AttributeError) as error:
             raise FormatError(
                 expected(path, f"not readable as an evaluation ({error!r})", f"schema version {VERSION} is needed"),

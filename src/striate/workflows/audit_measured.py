@@ -12,6 +12,7 @@ import numpy as np
 from striate.core.case import Case
 from striate.core.energy import EnergyMeter
 from striate.core.errors import DataError
+from striate.core.grouped import grouped
 from striate.core.image import LabelMap
 from striate.core.machine import peak_rss_bytes, restart_peak_rss
 from striate.core.progress import Progress
@@ -59,7 +60,7 @@ def measure_cases(
     way = way if calibrated else "none"
     engine = open_uncertain(model, way)
     restart_peak_rss()
-    rows, notes, began = list[Row](), list[str](), time.monotonic()
+    rows, notes, began, left = list[Row](), list[str](), time.monotonic(), list[tuple[str, str, str]]()
     with progress.bar("Measure", len(cases)) as bar:
         for done, case in enumerate(cases):
             if rows and time.monotonic() - began > seconds:
@@ -69,8 +70,10 @@ def measure_cases(
                 rows.append(_row(model, trust if calibrated else None, engine, case, fresh, tta=way == "tta"))
             except DataError as error:
                 notes.append(f"Left out: {error}")
-                progress.warn(str(error))
+                left.append((case.name, error.code, str(error)))
             bar.update(done + 1, case=case.name)
+    for line in grouped(left):
+        progress.warn(line)
     if trust is not None and not calibrated:
         notes.append(
             f"Limits fitted to masks made by {dict(trust.made_by or {})} are not judged; masks were made plainly."

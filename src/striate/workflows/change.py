@@ -12,6 +12,7 @@ from typing import Any
 from striate.core.case import Case
 from striate.core.errors import DataError, UsageError, expected
 from striate.core.files import filling, hash_file, write_json, write_text
+from striate.core.grouped import grouped
 from striate.core.machine import peak_rss_bytes
 from striate.core.optional import require
 from striate.core.progress import Progress, Silent
@@ -249,9 +250,9 @@ def _compare_all(
                         found.write(place)
                 finished.copy(stem, folder)
                 done.append(found)
-            for caution in done[-1].change.warnings:
-                progress.warn(caution.message)
             bar.update(index + 1, subject=pair[1].subject)
+    for line in grouped((p.change.subject, c.code, c.message) for p in done for c in p.change.warnings):
+        progress.warn(line)
     return done
 
 

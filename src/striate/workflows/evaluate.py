@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from striate.core.errors import FormatError, UsageError
@@ -21,6 +22,7 @@ from striate.measure.reconstruction import FILE, KIND, ReconstructionEvaluation
 from striate.workflows.evaluate_anomaly import evaluate_anomalies
 from striate.workflows.evaluate_candidates import rank_candidates
 from striate.workflows.evaluate_classes import evaluate_classes, table_of
+from striate.workflows.taught import taught_of, told
 
 
 def evaluate(
@@ -75,7 +77,10 @@ def evaluate(
         anomaly = evaluate_anomalies(measured.parent, Path(truth), progress)
         read = f"of {truth} only the masks are read" if anomaly else f"{truth} is not read"
         progress.note(f"{measured}: measured when the images were reconstructed; {read}.")
-        return ReconstructionEvaluation.of(ReconstructionEvaluation.read(measured).cases, seed=seed, anomaly=anomaly)
+        cases, taught = ReconstructionEvaluation.read(measured).cases, taught_of(measured.parent)
+        trained = tuple(one.case for one in cases if one.case in taught)
+        told(trained, len(cases), progress)
+        return replace(ReconstructionEvaluation.of(cases, seed=seed, anomaly=anomaly), trained_on=trained)
     rule = LesionRule(minimal_overlap, minimal_lesion_ml)
     return evaluate_masks(Path(predicted), Path(truth), regions, rule, seed, progress)
 
@@ -108,7 +113,15 @@ def evaluate_masks(
         candidates = rank_candidates(label, overlaps, pairs.pairs, findings, targets)
         return candidates or scores_of(overlaps, label, findings)
 
-    return Evaluation.of(cases, seed=seed, notes=(*pairs.notes, *notes), scores=scores)
+    trained = _trained(pairs.pairs)
+    notes = (*pairs.notes, *notes, *told(trained, len(cases), progress))
+    return replace(Evaluation.of(cases, seed=seed, notes=notes, scores=scores), trained_on=trained)
+
+
+def _trained(pairs: Sequence[MaskPair]) -> tuple[str, ...]:
+    """Return the cases that the predicting model had learned from, as the records beside the masks say."""
+    taught = {folder: taught_of(folder) for folder in {pair.predicted.parent for pair in pairs}}
+    return tuple(pair.case for pair in pairs if stem(pair.predicted) in taught[pair.predicted.parent])
 
 
 def _measure(pair: MaskPair, targets: Targets, rule: LesionRule) -> CaseEvaluation:

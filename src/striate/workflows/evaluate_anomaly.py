@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from striate.core.errors import DataError
+from striate.core.grouped import grouped
 from striate.core.progress import Progress, each
 from striate.data.cohort import Cohort
 from striate.io.read import read_image, read_label
@@ -26,15 +27,16 @@ def evaluate_anomalies(folder: Path, truth: Path, progress: Progress) -> dict[st
     maps = {row["case"]: folder / row["map"] for row in rows if row["case"] in masks}
     if not maps:
         return {}
-    found = {}
+    found, astray = {}, list[tuple[str, str, str]]()
     for case, path in each(progress, "evaluate", list(maps.items()), len(maps)):
         values, mask = read_image(path), read_label(masks[case])
         if values.grid.matches(mask.grid):
             found[case] = anomaly_measures(values.array[0], mask.array)
         else:
-            progress.warn(
-                f"case {case}: the mask {masks[case].name} lies on another grid than the scan; it is left out."
-            )
+            why = f"case {case}: the mask {masks[case].name} lies on another grid than the scan; it is left out."
+            astray.append((case, "grid", why))
+    for line in grouped(astray):
+        progress.warn(line)
     return found
 
 

@@ -15,6 +15,7 @@ from striate.data.samples import slices_with
 from striate.measure.class_table import FILE, ClassTable
 from striate.measure.classification import ClassEvaluation
 from striate.planning.plan import Task
+from striate.workflows.taught import taught_of, told
 
 
 def table_of(predicted: Path) -> Path | None:
@@ -51,7 +52,12 @@ def evaluate_classes(table_path: Path, truth: Path, seed: int, progress: Progres
         known.get(case, lambda plane: None)(plane) for case, plane in zip(table.cases, table.slices, strict=True)
     )
     subjects = tuple(cases[c].subject if c in cases else s for c, s in zip(table.cases, table.subjects, strict=True))
-    return replace(table, truth=true, subjects=subjects).evaluate(seed=seed)
+    found = replace(table, truth=true, subjects=subjects).evaluate(seed=seed)
+    measured = dict.fromkeys(case for case, known in zip(table.cases, true, strict=True) if known is not None)
+    taught = taught_of(table_path.parent)
+    trained = tuple(name for name in measured if name in taught)
+    notes = (*found.notes, *told(trained, len(measured), progress))
+    return replace(found, trained_on=trained, notes=notes)
 
 
 def _task(table_path: Path) -> Task | None:

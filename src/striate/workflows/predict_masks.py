@@ -15,6 +15,7 @@ from typing import Any
 from striate.core.case import Case
 from striate.core.errors import DataError, UsageError
 from striate.core.files import filling, hash_file
+from striate.core.grouped import grouped
 from striate.core.image import Grid, Image, LabelMap
 from striate.core.machine import memory_available_bytes, peak_rss_bytes, resident_bytes, show_bytes
 from striate.core.pipeline import pipelined
@@ -40,6 +41,7 @@ from striate.trust.error_probability import error_probability
 from striate.trust.examine import answer, weigh
 from striate.trust.image_facts import Facts, image_facts
 from striate.workflows.judge import Judge
+from striate.workflows.taught import CODE, FACT, caution_of, images_of
 
 PANELS = 12
 """Panels are written for this many cases; a report of more would not be looked at."""
@@ -66,19 +68,21 @@ def predict_masks(
         steps = _Steps(
             model, options, folder, out, judge, chosen.engine if chosen else None, first.engine if first else None,
             {c.name for c in cases[:PANELS]}, lambda case, done: bar.update(order[case] + done, case=case),
+            images_of((model, *others)), {},
         )  # fmt: skip
         needs = _needs(model, cases, grids, chosen.engine if chosen else "torch", crf=crf, exact=exact)
         together, announced = _announce(model, needs, progress, tta=way == "tta" or exact)
         work = pipelined(cases, steps.read, steps.look, steps.compute, steps.write, together=together)
         with contextlib.closing(work) as results:
             for prediction, judged in results:
-                for caution in judged.warnings:
-                    progress.warn(caution.message)
                 findings.append(judged)
                 found.append(prediction)
+        for line in grouped((one.case, c.code, c.message) for one in findings for c in one.warnings):
+            progress.warn(line)
         Findings(tuple(findings)).write(folder)
         memory = {"announced_bytes": announced, "neighbours_together": together}
-        _record(options, model, found, folder, watch, judge.limits, chosen, first, memory).write(folder / "record.json")
+        facts = {"memory": memory, "limits": list(judge.limits), **_engines(model, chosen, first)}
+        _record(options, model, found, folder, watch, steps.hashes, facts).write(folder / "record.json")
     return found
 
 
@@ -98,6 +102,10 @@ class _Steps:
         Names of the cases that get one.
     tell
         Is told the name of the case that is computed, and which share of it is done.
+    taught
+        Hashes of the images that were learned from.
+    hashes
+        "CASE/CHANNEL" → SHA-256 of every image, once its case is written.
     """
 
     model: Model
@@ -109,6 +117,8 @@ class _Steps:
     first: Engine | None
     panels: set[str]
     tell: Callable[[str, float], None]
+    taught: frozenset[str]
+    hashes: dict[str, str]
 
     def read(self, case: Case) -> tuple[Prepared, Seconds]:
         """Read a case and prepare it; of a cascade, its first stage is computed here."""
@@ -141,7 +151,7 @@ class _Steps:
         """Judge an answer and write its mask, panel and maps; the prediction returned holds no voxels."""
         (prediction, maps), (facts, seconds) = made, seen
         with timed(seconds, "judge"):
-            judged = self.judge.findings(prediction, weigh(prediction, facts))
+            judged = self._recognised(case, self.judge.findings(prediction, weigh(prediction, facts)))
         with timed(seconds, "write"):
             path = self._store(prediction)
             if self.options["save_uncertainty"]:
@@ -154,6 +164,12 @@ class _Steps:
         return replace(
             stored, observed=None, warnings=judged.warnings, facts={**stored.facts, "seconds": spent}
         ), judged
+
+    def _recognised(self, case: Case, judged: CaseFindings) -> CaseFindings:
+        """Return the findings of a case with a warning where it was learned from."""
+        self.hashes.update({f"{case.name}/{name}": hash_file(path) for name, path in case.channels.items()})
+        caution = caution_of(case, self.hashes, self.taught)
+        return judged if caution is None else replace(judged, warnings=(*judged.warnings, caution))
 
     def _later(self, path: Path) -> Path:
         """Return what a path in the folder being filled will be called."""
@@ -252,24 +268,26 @@ def _record(
     found: list[Prediction],
     folder: Path,
     watch: Stopwatch,
-    limits: Sequence[str],
-    chosen: Chosen | None,
-    first: Chosen | None,
-    memory: Mapping[str, Any],
+    hashes: Mapping[str, str],
+    more: Mapping[str, Any],
 ) -> Record:
-    read = {f"{p.case.name}/{name}": hash_file(path) for p in found for name, path in p.case.channels.items()}
     written = {str(p.relative_to(folder)): hash_file(p) for p in sorted(folder.rglob("*")) if p.is_file()}
+    trained = [p.case.name for p in found if any(caution.code == CODE for caution in p.warnings)]
     facts = {
-        "peak_rss_bytes": peak_rss_bytes(), "memory": memory, "weights_sha256": model.facts.get("weights_sha256"),
-        "limits": list(limits),
-        **({"engine": chosen.to_dict()} if chosen else {}),
-        **_of_first(model, first),
+        "peak_rss_bytes": peak_rss_bytes(), "weights_sha256": model.facts.get("weights_sha256"), **more,
         "cases": {p.case.name: p.facts for p in found},
         **({"regions": model.plan.task.regions} if model.plan.task.regions else {}),
+        **({FACT: trained} if trained else {}),
     }  # fmt: skip
     warnings = [caution.message for p in found for caution in p.warnings]
+    read = {f"{p.case.name}/{name}": hashes[f"{p.case.name}/{name}"] for p in found for name in p.case.channels}
     record = Record("predict", options=options, inputs=read, outputs=written, facts=facts, warnings=warnings)
     return replace(record, **watch.fields())
+
+
+def _engines(model: Model, chosen: Chosen | None, first: Chosen | None) -> dict[str, Any]:
+    """Return the facts of what computed the network, of a cascade in both stages."""
+    return {**({"engine": chosen.to_dict()} if chosen else {}), **_of_first(model, first)}
 
 
 def _of_first(model: Model, first: Chosen | None) -> dict[str, Any]:

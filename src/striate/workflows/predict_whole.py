@@ -11,8 +11,9 @@ import numpy as np
 from striate.core.case import Case
 from striate.core.errors import DataError, UsageError
 from striate.core.files import filling, hash_file
+from striate.core.grouped import grouped
 from striate.core.machine import peak_rss_bytes
-from striate.core.progress import Progress
+from striate.core.progress import Progress, Silent
 from striate.core.record import Record, Stopwatch
 from striate.data.samples import CaseSamples, prepare_samples, truths_of
 from striate.inference.inputs import check_headers
@@ -20,6 +21,7 @@ from striate.inference.whole import WholePrediction, form_of, predict_whole
 from striate.model.model import Model
 from striate.planning.plan import Plan
 from striate.workflows.anomaly import Anomalies
+from striate.workflows.taught import FACT, caution_of, images_of
 from striate.workflows.whole import class_table, measure_case, names_of, write_gallery, write_reconstructions
 
 
@@ -62,12 +64,33 @@ def predict_whole_cases(
             anomalies.finish(progress)
             write_reconstructions(folder, measured, found, plan, network, samples_of)
         else:
-            truths = {p.case.name: truths_by_slice(plan, p.case, p.slices, progress) for p in found}
+            truths = _truths(plan, found, progress)
             table = class_table(plan, found, lambda name, plane: truths[name].get(plane))
             table.write(folder)
             write_gallery(folder, table, samples_of)
-        _record(model, found, folder, options, progress, watch).write(folder / "record.json")
+        hashes = {f"{p.case.name}/{name}": hash_file(path) for p in found for name, path in p.case.channels.items()}
+        taught = images_of((model,))
+        cautions = {p.case.name: c for p in found if (c := caution_of(p.case, hashes, taught)) is not None}
+        warnings = [*progress.warnings, *(c.message for c in cautions.values())]
+        for line in grouped((name, c.code, c.message) for name, c in cautions.items()):
+            progress.warn(line)
+        more = {"warnings": warnings, "inputs": hashes}
+        _record(model, folder, options, list(cautions), more, watch).write(folder / "record.json")
     return found
+
+
+def _truths(
+    plan: Plan, found: list[WholePrediction], progress: Progress
+) -> dict[str, dict[int | None, tuple[str, ...]]]:
+    """Return case → slice → its true classes; what cannot be understood is told once for many cases."""
+    truths, unknown = {}, list[tuple[str, str, str]]()
+    for one in found:
+        quiet = Silent()
+        truths[one.case.name] = truths_by_slice(plan, one.case, one.slices, quiet)
+        unknown += [(one.case.name, "truth", text) for text in quiet.warnings]
+    for line in grouped(unknown):
+        progress.warn(line)
+    return truths
 
 
 def truths_by_slice(
@@ -97,20 +120,12 @@ def _told(plan: Plan) -> str:
 
 
 def _record(
-    model: Model,
-    found: list[WholePrediction],
-    folder: Path,
-    options: dict[str, Any],
-    progress: Progress,
-    watch: Stopwatch,
+    model: Model, folder: Path, options: dict[str, Any], trained: list[str], more: dict[str, Any], watch: Stopwatch
 ) -> Record:
-    read = {f"{p.case.name}/{name}": hash_file(path) for p in found for name, path in p.case.channels.items()}
     written = {str(p.relative_to(folder)): hash_file(p) for p in sorted(folder.rglob("*")) if p.is_file()}
     facts = {
         "peak_rss_bytes": peak_rss_bytes(), "weights_sha256": model.facts.get("weights_sha256"),
         "task": model.plan.task.model_dump(mode="json"), "network": model.plan.network.name,
+        **({FACT: trained} if trained else {}),
     }  # fmt: skip
-    record = Record(
-        "predict", options=options, inputs=read, outputs=written, facts=facts, warnings=list(progress.warnings)
-    )
-    return replace(record, **watch.fields())
+    return replace(Record("predict", options=options, outputs=written, facts=facts, **more), **watch.fields())

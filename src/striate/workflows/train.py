@@ -14,7 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
+from striate.core.counted import counted
 from striate.core.errors import DataError, Interrupted, StriateError, UsageError, expected
+from striate.core.grouped import grouped
 from striate.core.machine import seconds_of, show_seconds
 from striate.core.progress import Progress, Silent, hearing_warnings
 from striate.core.record import Stopwatch
@@ -239,15 +241,16 @@ def _refuse_missing(run: Run, split: Split, cohort: Cohort) -> None:
 
 def _refuse_errors(result: CheckResult, progress: Progress) -> None:
     """Show warnings; stop at errors: a model that learns from broken data is worse than none."""
-    for problem in result.problems:
-        if problem.severity == "warning":
-            progress.warn(problem.sentence)
-    errors = [p.sentence for p in result.problems if p.severity == "error"]
+    told = [(p.severity, (p.case or "", p.code, p.sentence)) for p in result.problems]
+    for line in grouped(one for severity, one in told if severity == "warning"):
+        progress.warn(line)
+    errors = [one for severity, one in told if severity == "error"]
     if errors:
-        shown = "".join(f"\n  {sentence}" for sentence in errors[:10])
-        more = f"\n  and {len(errors) - 10} more" if len(errors) > 10 else ""
+        lines = grouped(errors)
+        shown = "".join(f"\n  {line}" for line in lines[:10])
+        more = f"\n  and {len(lines) - 10} more" if len(lines) > 10 else ""
         raise DataError(
-            f"{result.cohort}: {len(errors)} error{'' if len(errors) == 1 else 's'} must be mended before training:{shown}{more}"
+            f"{result.cohort}: {counted(len(errors), 'error')} must be mended before training:{shown}{more}"
         )
 
 
