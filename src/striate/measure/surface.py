@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from striate.core.errors import GeometryError, expected
 from striate.measure.box import union_box
@@ -110,6 +109,8 @@ def _nearest_mm(surface: NDArray[np.bool_], other: NDArray[np.bool_], spacing_mm
     apart = np.argwhere(surface & ~other) * np.asarray(spacing_mm, dtype=float)
     distances = np.zeros(int(np.count_nonzero(surface)))
     if apart.size:
+        from scipy.spatial import cKDTree  # here: whoever only predicts does not wait for it
+
         tree = cKDTree(
             np.argwhere(other) * np.asarray(spacing_mm, dtype=float), balanced_tree=False, compact_nodes=False
         )

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import lsq_linear
 
 from striate.trust.conformal import subject_weights
 from striate.trust.evidence import LabelEvidence
@@ -166,6 +165,8 @@ def _fitted(cases: Sequence[Seen]) -> tuple[tuple[float, ...], tuple[float, ...]
     """Return mean and scale of the features and the correction."""
     if len({case.subject for case in cases}) < LEAST:
         return (0.0,) * 4, (1.0,) * 4, (0.0,) * 5
+    from scipy.optimize import lsq_linear  # here: whoever only predicts does not wait for it
+
     features = np.stack([case.features for case in cases])
     weights = subject_weights([case.subject for case in cases])
     mean, scale = _standard(features, weights)

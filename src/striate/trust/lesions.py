@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from scipy.special import expit
 
 from striate.measure.roc import auc
@@ -253,6 +252,8 @@ def _logistic(
     features: Floats, real: NDArray[np.bool_], subjects: NDArray[np.str_], start: Logistic | None = None
 ) -> Logistic:
     """Fit the regression: minimise Σ w · log loss + ½ ‖coefficients‖², the last two coefficients ≥ 0."""
+    from scipy.optimize import minimize  # here: whoever only predicts does not wait for it
+
     weights = _weights(subjects)
     mean = np.average(features, axis=0, weights=weights)
     scale = np.sqrt(np.average((features - mean) ** 2, axis=0, weights=weights))
