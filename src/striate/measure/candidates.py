@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from striate.measure.box import bounding_box
 from striate.measure.overlap import same_shape
 
 FAINT = 0.01
@@ -57,22 +56,23 @@ def with_hills(mask: NDArray[Any], levels: NDArray[np.uint8]) -> NDArray[np.bool
     """
     same_shape(mask, levels)
     found: NDArray[np.bool_] = np.asarray(mask) != 0
-    free = np.where(found, np.uint8(0), levels)
-    lowest = _lowest(free)
-    box = bounding_box(free >= lowest)
-    if box is None:
+    free = np.flatnonzero(levels)
+    free = free[~found.ravel()[free]]
+    lowest = _lowest(levels.ravel()[free])
+    free = free[levels.ravel()[free] >= lowest]
+    free = free[np.argsort(-levels.ravel()[free].astype(np.int16), kind="stable")]
+    if not len(free):
         return found
-    place = tuple(slice(max(0, s.start - 1), s.stop + 1) for s in box)
-    free, taken = np.pad(free[place], 1), np.pad(found[place], 1)
-    where = np.flatnonzero(free >= lowest)
-    steps = _neighbours(free.shape)
-    touched = np.zeros(len(where), dtype=bool)
+    places = np.unravel_index(free, levels.shape)
+    box = tuple(slice(max(0, int(p.min()) - 1), int(p.max()) + 2) for p in places)
+    taken = np.pad(found[box], 1)
+    inside = tuple(p - s.start + 1 for p, s in zip(places, box, strict=True))
+    where, steps = np.ravel_multi_index(inside, taken.shape), _neighbours(taken.shape)
+    touched = np.zeros(len(free), dtype=bool)
     for step in steps:
         touched |= taken.ravel()[where + step] | taken.ravel()[where - step]
-    kept = _hills(free.ravel()[where], _edges(where, steps, free.size), touched, lowest)
-    hills = np.zeros(free.size, dtype=bool)
-    hills[where[kept]] = True
-    found[place] |= hills.reshape(free.shape)[(slice(1, -1),) * free.ndim]
+    kept = _hills(levels.ravel()[free], _edges(where, steps, taken.size), touched, lowest)
+    found[tuple(p[kept] for p in places)] = True
     return found
 
 
@@ -82,7 +82,7 @@ def _hills(
     touched: NDArray[np.bool_],
     lowest: int,
 ) -> NDArray[np.bool_]:
-    """Return which voxels lie on hills: (N,) of voxels of these heights, some of which touch the mask.
+    """Return which voxels lie on hills: (N,) of voxels of these heights, falling, some of which touch the mask.
 
     The threshold falls step by step, and what it joins becomes one part, whose peak is known.
     """
@@ -91,10 +91,13 @@ def _hills(
     order = np.argsort(weight, kind="stable")
     first, second = first[order], second[order]
     starts = np.searchsorted(weight[order], np.arange(257))
-    part: NDArray[np.integer[Any]] = np.arange(len(heights))
-    peak, near = heights.copy(), touched.copy()
+    reached = np.searchsorted(-heights.astype(np.intp), -np.arange(257), side="right")
+    part, peak, near = np.zeros(0, np.int32), np.zeros(0, np.uint8), np.zeros(0, bool)
     kept = np.zeros(len(heights), dtype=bool)
     for level in range(int(heights.max(initial=0)), lowest - 1, -1):
+        new = slice(len(part), int(reached[level]))
+        part = np.concatenate([part, np.arange(len(peak), len(peak) + new.stop - new.start, dtype=np.int32)])
+        peak, near = np.concatenate([peak, heights[new]]), np.concatenate([near, touched[new]])
         here = slice(starts[level], starts[level + 1])
         if here.start < here.stop:
             pairs = part[first[here]], part[second[here]]
@@ -104,7 +107,7 @@ def _hills(
             np.maximum.at(higher, joined, peak)
             nearer[joined[near]] = True
             part, peak, near = joined[part], higher, nearer
-        kept |= ((peak == level + STEPS) & ~near)[part]
+        kept[: len(part)] |= ((peak == level + STEPS) & ~near)[part]
     return kept
 
 
@@ -126,5 +129,5 @@ def _neighbours(shape: tuple[int, ...]) -> list[int]:
 
 def _lowest(free: NDArray[np.uint8]) -> int:
     """Return the lowest level that at most `MOST_VOXELS` voxels reach, at least 1."""
-    reached = np.cumsum(np.bincount(free.ravel(), minlength=257)[::-1])[::-1]
+    reached = np.cumsum(np.bincount(free, minlength=257)[::-1])[::-1]
     return max(1, int(np.argmax(reached <= MOST_VOXELS)))
