@@ -187,6 +187,12 @@ def test_memory_of_the_network_goes_by_engine_and_precision(plan_of):
     measured = {("torch", "bf16"): 1.339e9, ("openvino", "bf16"): 0.867e9, ("openvino", "fp32"): 1.457e9}
     for (engine, precision), used in measured.items():  # resident memory of one window, nnU-Net's network
         assert used < network(engine, precision) < 1.5 * used
+    plan, facts = (
+        plan_of(channels=("flair",), patch=(96, 96, 96)),
+        {"activations_per_voxel": 215.2, "parameters": 31_195_594},
+    )
+    for (engine, precision), used in {("onnx", "fp32"): 0.745e9, ("openvino", "int8"): 0.192e9}.items():
+        assert used < network(engine, precision)
 
 
 def test_memory_of_neighbours_is_that_of_three_cases(plan_of):
