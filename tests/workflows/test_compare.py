@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -14,9 +15,10 @@ from striate.comparing.row import training_flops
 from striate.comparing.trial import trials
 from striate.core.errors import DataError, Interrupted, ModelError, TimeLimitError, UsageError
 from striate.core.progress import Silent
+from striate.data.checks.run import run_checks
 from striate.data.split import Split
 from striate.planning.plan import Plan
-from striate.workflows import compare_runs
+from striate.workflows import checked, compare_runs
 from striate.workflows.compare import compare
 
 TWO = ["mlp", "lenet5_modern"]
@@ -131,6 +133,26 @@ def test_what_a_kill_left_of_a_trained_run_is_done_without_training_again(pictur
     assert done.result["runs"][0]["kwh_source"].startswith("estimate: seconds") == (killed_at == "cost")
     assert not (run / "cache").exists()
     compare(out=out, resume=True)  # nothing is left to do
+
+
+def test_the_cohort_is_checked_once_for_all_runs(pictures, tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr(checked, "run_checks", lambda cohort, progress: read.append(cohort.name) or run_checks(cohort))
+    listener = Listener()
+    done = compare(pictures, TWO, out=tmp_path / "out", steps=2, progress=listener)
+    assert len(read) == 1 and len(done.runs) == 2 and not done.failed
+    check = (done.folder / "check.json").read_text()
+    assert {(run / "check.json").read_text() for run in (done.folder / "runs").iterdir()} == {check}
+    compare(out=done.folder, resume=True)
+    assert len(read) == 1
+
+
+def test_errors_of_the_cohort_are_told_before_any_run(pictures, tmp_path):
+    broken = shutil.copytree(pictures, tmp_path / "broken")
+    Image.new("L", (20, 20), 80).save(broken / "s3_0.png")
+    with pytest.raises(DataError, match=r"1 error must be mended before training:\n  case s3_0"):
+        compare(broken, TWO, out=tmp_path / "out", steps=2)
+    assert not (tmp_path / "out").exists()
 
 
 def test_every_network_sees_the_same_subjects_and_shares_are_nested(compared):

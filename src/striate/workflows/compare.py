@@ -2,6 +2,7 @@
 
 DIR/  compare.json   what was asked, and all that the finished runs say together
       compare.csv    a row for every run and for every network
+      check.json     what `check` says of the cohort, for all runs
       report.html
       runs/NAME/     a run of `train` for each network, share of the data, repetition and fold
 
@@ -22,7 +23,10 @@ from striate.comparing.trial import Trial, trials
 from striate.core.errors import DataError, UsageError, expected
 from striate.core.files import read_json, write_json, write_text
 from striate.core.progress import Progress, Silent, hearing_warnings
+from striate.data.cohort import Cohort
 from striate.training.run import alone
+from striate.workflows.checked import FILE as CHECK
+from striate.workflows.checked import passed
 from striate.workflows.compare_fit import fitting
 from striate.workflows.compare_runs import run_all
 
@@ -108,8 +112,12 @@ def compare(
     if dry_run:
         return Compared(folder, runs, run_s, sizes, {}, {}, None)
     progress.note(told(runs, run_s))
+    left = [t for t in runs if not finished(t.folder(folder))]
+    check = passed(Cohort.open(Path(asked.cohort)), folder / CHECK, progress) if left else None
     folder.mkdir(parents=True, exist_ok=True)
     with alone(folder):
+        if check is not None:
+            check.write(folder / CHECK)
         head = {"kind": KIND, "schema_version": VERSION, "asked": asked.model_dump(mode="json"), "run_s": run_s}
         head["planned"] = [t.name for t in runs]
         if not (folder / FILE).exists():

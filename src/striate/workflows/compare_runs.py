@@ -18,6 +18,7 @@ from striate.core.files import read_json, write_json
 from striate.core.machine import restart_peak_rss, show_seconds
 from striate.core.progress import Bar, Progress
 from striate.core.record import Record
+from striate.workflows.checked import FILE as CHECK
 from striate.workflows.train import train
 
 NOT_KEPT = ("cache", "features", "checkpoint.safetensors")
@@ -62,7 +63,7 @@ def run_one(asked: Asked, trial: Trial, run_s: float | None, out: Path, progress
     if (folder / RECORD).exists():
         _complete(folder)
     else:
-        _train(asked, trial, run_s, folder, progress)
+        _train(asked, trial, run_s, out, progress)
     if asked.probe:
         from striate.workflows.compare_probe import probe
 
@@ -73,7 +74,8 @@ def run_one(asked: Asked, trial: Trial, run_s: float | None, out: Path, progress
     write_json(folder / FINISHED, {"run": trial.name})
 
 
-def _train(asked: Asked, trial: Trial, run_s: float | None, folder: Path, progress: Progress) -> None:
+def _train(asked: Asked, trial: Trial, run_s: float | None, out: Path, progress: Progress) -> None:
+    folder = trial.folder(out)
     restart_peak_rss()
     began, meter = time.monotonic(), EnergyMeter()
     try:
@@ -82,7 +84,7 @@ def _train(asked: Asked, trial: Trial, run_s: float | None, folder: Path, progre
                 train(resume=folder, progress=progress)
             else:
                 folder.parent.mkdir(parents=True, exist_ok=True)
-                train(asked.cohort, out=folder, progress=progress, **trial.options(asked, run_s))
+                train(asked.cohort, out=folder, check=out / CHECK, progress=progress, **trial.options(asked, run_s))
     finally:
         if folder.is_dir():
             _spend(folder, time.monotonic() - began, meter.used.joules, meter.used.source)

@@ -14,13 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
-from striate.core.counted import counted
 from striate.core.errors import DataError, Interrupted, StriateError, UsageError, expected
-from striate.core.grouped import grouped
 from striate.core.machine import seconds_of, show_seconds
 from striate.core.progress import Progress, Silent, hearing_warnings
 from striate.core.record import Stopwatch
-from striate.data.checks.run import CheckResult, run_checks
+from striate.data.checks.run import CheckResult
 from striate.data.cohort import Cohort
 from striate.data.split import Split
 from striate.planning.fingerprint import Fingerprint
@@ -28,6 +26,8 @@ from striate.planning.image_facts import measure_images
 from striate.planning.plan import Plan, Task
 from striate.training import distributed, schedule
 from striate.training.run import Run, alone, resuming
+from striate.workflows.checked import FILE as CHECK
+from striate.workflows.checked import passed
 from striate.workflows.encoder import refuse_taught
 from striate.workflows.finish import REPORT_S, Finished, finish
 from striate.workflows.harden import with_contrast
@@ -47,6 +47,7 @@ def train(
     out: Path | str | None = None,
     plan: Path | str | None = None,
     resume: Path | str | None = None,
+    check: Path | str | None = None,
     progress: Progress | None = None,
     **options: Unpack[Options],
 ) -> Finished:
@@ -62,6 +63,8 @@ def train(
         A ``plan.yaml`` to follow; otherwise one is made within the budget.
     resume
         The folder of a run to go on with. With `steps` or `budget` a finished run is extended.
+    check
+        The ``check.json`` of these very cases (`striate.check(cohort, out=…)`): they are not read for it again.
     progress
         Who listens; by default nobody.
     options
@@ -87,6 +90,8 @@ def train(
             run = _open_run(cohort, folder, out, plan, resume, options)
             if resume is None:
                 held.enter_context(alone(folder))
+            if check is not None and resume is None:
+                CheckResult.read(Path(check)).write(run / CHECK)
             with _resumable(folder), _whole(folder, new=resume is None):
                 _prepare(run, progress, began)
                 refuse_large(Plan.read(run / "plan.yaml"), run / "plan.yaml", run.options.get("memory"))
@@ -193,11 +198,7 @@ def _prepare(run: Run, progress: Progress, began: float) -> None:
     cohort = Cohort.open(run.cohort)
     for note in cohort.notes:
         progress.note(note)
-    known = CheckResult.read(run / "check.json") if (run / "check.json").exists() else None
-    if known is None or any(p.severity == "error" for p in known.problems):
-        known = run_checks(cohort, progress)
-        known.write(run / "check.json")
-    _refuse_errors(known, progress)
+    passed(cohort, run / CHECK, progress).write(run / CHECK)
     path = Path(str(run.options["plan"])) if run.options.get("plan") else None
     given = None if path is None else with_options(Plan.read(path), path, options)
     task = _task(cohort, given, options)
@@ -237,21 +238,6 @@ def _refuse_missing(run: Run, split: Split, cohort: Cohort) -> None:
                      f"the run {run.folder} began with {len(split.train) + len(split.validation)} cases and needs all of them",
                      "Bring back what is missing, or begin another run.")
         )  # fmt: skip
-
-
-def _refuse_errors(result: CheckResult, progress: Progress) -> None:
-    """Show warnings; stop at errors: a model that learns from broken data is worse than none."""
-    told = [(p.severity, (p.case or "", p.code, p.sentence)) for p in result.problems]
-    for line in grouped(one for severity, one in told if severity == "warning"):
-        progress.warn(line)
-    errors = [one for severity, one in told if severity == "error"]
-    if errors:
-        lines = grouped(errors)
-        shown = "".join(f"\n  {line}" for line in lines[:10])
-        more = f"\n  and {len(lines) - 10} more" if len(lines) > 10 else ""
-        raise DataError(
-            f"{result.cohort}: {counted(len(errors), 'error')} must be mended before training:{shown}{more}"
-        )
 
 
 def _build(run: Run, progress: Progress) -> None:
