@@ -32,15 +32,20 @@ PAPERS: dict[str, tuple[int, tuple[int, ...], int, dict[str, Any]]] = {
 """Channels, size, classes and options; the others are drawn with one channel, their default size and ten classes."""
 
 
+def drawing(name: str) -> str:
+    """Return the drawing of a network as its page shows it."""
+    size = default_size(name, networks.load(name).dims[0], {})
+    channels, size, classes, options = PAPERS.get(name, (1, size, 10, {}))
+    cost = networks.cost(name, size, in_channels=channels, out_channels=classes, training=False, **options)
+    time = (networks.SEQUENCE_LENGTH,) if networks.load(name).task == "sequence" else ()
+    note = f"{short(cost.parameters_run)} parameters · {short(cost.macs)} multiply-accumulates"
+    return network_drawing(name, (*time, channels, *size), cost.layers, cost.blocks, note)
+
+
 def main(names: list[str]) -> None:
     for name in names or networks.names():
-        size = default_size(name, networks.load(name).dims[0], {})
-        channels, size, classes, options = PAPERS.get(name, (1, size, 10, {}))
-        cost = networks.cost(name, size, in_channels=channels, out_channels=classes, training=False, **options)
-        time = (networks.SEQUENCE_LENGTH,) if networks.load(name).task == "sequence" else ()
-        note = f"{short(cost.parameters)} parameters · {short(cost.macs)} multiply-accumulates"
         path = FOLDER / f"{name}.svg"
-        write_text(path, network_drawing(name, (*time, channels, *size), cost.layers, cost.blocks, note))
+        write_text(path, drawing(name))
         print(path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -98,9 +99,29 @@ def test_what_runs_only_while_training_is_told(capsys):
         "width=0.0625",
     ]
     assert run(arguments) == 0
-    assert "parameters are of layers that do not run while predicting" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "parameters are of layers that do not run while predicting" in told
+    options = {"small_input": True, "width": 0.0625}
+    alone = networks.cost("inception_v3", (32, 32), auxiliary=False, **options).parameters
+    assert f"({alone:,} predict)".replace(",", " ") in told
+    assert run([*arguments, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["parameters"] == networks.cost("inception_v3", (32, 32), **options).parameters
+    assert document["parameters_run"] == alone
     assert run([*arguments, "--training"]) == 0
-    assert "do not run" not in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "do not run" not in told and "predict)" not in told
+
+
+def test_the_list_tells_which_parameters_predict(monkeypatch, capsys):
+    monkeypatch.setattr(networks, "NETWORKS", {n: networks.NETWORKS[n] for n in ("lenet5", "googlenet")})
+    assert run(["networks", "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["networks"]}
+    alone = networks.cost("googlenet", tuple(rows["googlenet"]["size"]), auxiliary=False).parameters
+    assert rows["googlenet"]["parameters_run"] == alone < rows["googlenet"]["parameters"]
+    assert "parameters_run" not in rows["lenet5"]
+    assert run(["networks"]) == 0
+    assert f"({alone:,} predict)".replace(",", " ") in capsys.readouterr().err
 
 
 def test_a_sequence_is_told_with_its_images(capsys):
@@ -118,14 +139,25 @@ def test_the_drawing(tmp_path, capsys):
     assert f"Drawn: {path}" in capsys.readouterr().err
 
 
-def test_the_drawings_in_the_docs_are_of_networks_and_shown():
-    folder = Path(__file__).resolve().parents[2] / "docs" / "networks"
-    drawn = sorted(folder.glob("*.svg"))
-    assert drawn
-    for path in drawn:
-        assert path.stem in networks.NETWORKS
-        assert ET.parse(path).getroot().get("aria-label", "").startswith(path.stem)
-        assert f"({path.name})" in path.with_suffix(".md").read_text()
+@pytest.fixture(scope="module")
+def draw():
+    """`tools/draw_networks.py`, which is no part of the package."""
+    path = Path(__file__).resolve().parents[2] / "tools" / "draw_networks.py"
+    spec = importlib.util.spec_from_file_location("draw_networks", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_drawing_in_the_docs_is_of_a_network(draw):
+    assert {path.stem for path in draw.FOLDER.glob("*.svg")} == set(networks.NETWORKS)
+
+
+@pytest.mark.parametrize("name", networks.NETWORKS)
+def test_the_drawing_in_the_docs_is_not_stale_and_is_shown(name, draw):
+    path = draw.FOLDER / f"{name}.svg"
+    assert path.read_text() == draw.drawing(name), f"python tools/draw_networks.py {name}"
+    assert f"({path.name})" in path.with_suffix(".md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -142,6 +174,10 @@ def test_the_drawings_in_the_docs_are_of_networks_and_shown():
         (["unet", "--size", "64"], "spatial_dims is 1; 2 or 3 is needed"),
         (["unet", "--option", "width"], "--option: 'width'; KEY=VALUE is needed"),
         (["unet", "--option", "features=[8"], "a value as in a plan.yaml is needed"),
+        (["unet", "--size", "64,64", "--option", "in_channels=3"], "network unet: unknown key 'in_channels'."),
+        (["unet", "--size", "64,64", "--option", "input_size=[64, 64]"], "unknown key 'input_size'."),
+        (["lenet5", "--size", "32,32", "--option", "input_size=[36, 40]"], "--size: 32×32; 36×40 is needed, as"),
+        (["lenet5", "--option", "input_size=36"], "option input_size: 36; a number for each axis is needed."),
         (["unet", "--option", "featurs=[8, 16]"], "unknown key 'featurs'. Did you mean 'features'?"),
         (["unet", "--option", "out_channels=3"], "network unet: unknown key 'out_channels'. Known: "),
         (["unet", "--option", "in_channels=3"], "network unet: unknown key 'in_channels'. Known: "),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from striate import networks
 from striate.comparing.fits import planned
+from striate.comparing.row import size_of
 from striate.planning.cost import samples_of
 from striate.planning.fingerprint import CaseShape, Fingerprint, Intensity
 from striate.planning.plan import Task
@@ -31,3 +33,15 @@ def test_slices_that_were_cut_away_are_not_counted():
     whole = plan.changed(preparation=plan.preparation.changed(crop=False).model_dump())
     assert samples_of(whole, facts) == 3 * 24
     assert samples_of(plan_of(facts, "mlp", kind="classification", classes=("a", "b")), facts) == 3
+
+
+def test_parameters_are_those_that_the_macs_belong_to():
+    facts = facts_of((64, 64, 24), (64, 64, 24))
+    plan = plan_of(facts, "googlenet", kind="classification", unit="slice", classes=("a", "b"))
+    found, options = size_of(plan), plan.network.options
+    alone = networks.cost("googlenet", (64, 64), out_channels=2, **{**options, "auxiliary": False})
+    assert (found["parameters"], found["macs"]) == (alone.parameters, alone.macs)
+    assert found["parameters_learned"] == networks.cost("googlenet", (64, 64), out_channels=2, **options).parameters
+    assert found["parameters"] < found["parameters_learned"]
+    small = size_of(plan_of(facts, "mlp", kind="classification", unit="slice", classes=("a", "b")))
+    assert small["parameters"] == small["parameters_learned"]

@@ -41,7 +41,9 @@ def test_parameters_and_macs_of_each_part() -> None:
     assert parameters["auxiliary.4a"] == 3_188_840
     assert parameters["auxiliary.4d"] == 3_190_888
     assert cost.parameters == 13_378_280
-    assert networks.cost("googlenet", (224, 224), **IMAGENET, training=False).macs == 1_582_671_872
+    predicting = networks.cost("googlenet", (224, 224), **IMAGENET, training=False)
+    assert predicting.macs == 1_582_671_872
+    assert (predicting.parameters, predicting.parameters_run) == (13_378_280, 6_998_552)
     alone = networks.cost("googlenet", (224, 224), **IMAGENET, auxiliary=False)
     assert (alone.parameters, alone.macs) == (6_998_552, 1_582_671_872)
 

@@ -40,6 +40,7 @@ def size(module: torch.nn.Module) -> int:
 def test_totals() -> None:
     used = networks.cost("inception_v3", (299, 299), in_channels=3, out_channels=1000, training=False)
     assert (used.parameters, used.macs) == (23_834_568 + 3_326_696, 5_713_216_096)
+    assert used.parameters_run == 23_834_568
     alone = networks.cost("inception_v3", (299, 299), in_channels=3, out_channels=1000, auxiliary=False)
     assert (alone.parameters, alone.macs) == (23_834_568, 5_713_216_096)
 

@@ -99,10 +99,18 @@ def _counted(
     name: str, size: tuple[int, ...], channels: int, classes: int, given: dict[str, Any], *, training: bool
 ) -> tuple[Network, Cost]:
     """Return the network on torch's ``meta`` device, and its cost."""
-    from striate.networks import cost
+    from striate.core.errors import UsageError, expected
+    from striate.networks import cost, refuse_arguments
     from striate.networks.describe import built
 
-    counted = cost(name, size, in_channels=channels, out_channels=classes, training=training, **given)
+    refuse_arguments(name, given)
+    options = {key: value for key, value in given.items() if key != "input_size"}
+    if "input_size" in given:
+        built(name, size, in_channels=channels, out_channels=classes, options=given)
+        own = given["input_size"] or size
+        if tuple(own) != size:
+            raise UsageError(expected("--size", _times(size), f"{_times(own)} is needed, as --option input_size says"))
+    counted = cost(name, size, in_channels=channels, out_channels=classes, training=training, **options)
     return built(name, size, in_channels=channels, out_channels=classes, options=given), counted
 
 
@@ -117,8 +125,14 @@ def _all(channels: int, classes: int, *, training: bool) -> list[dict[str, Any]]
         size = default_size(name, told.dims[0], {})
         counted = cost(name, size, in_channels=channels, out_channels=classes, training=training)
         row = {key: value for key, value in asdict(told).items() if key != "options"}
-        rows.append({**row, "size": size, "parameters": counted.parameters, "macs": counted.macs})
+        rows.append({**row, "size": size, **_parameters(counted), "macs": counted.macs})
     return rows
+
+
+def _parameters(cost: Cost) -> dict[str, int]:
+    """Return all learned numbers, and those that predict where these are fewer."""
+    fewer = {"parameters_run": cost.parameters_run} if cost.parameters_run != cost.parameters else {}
+    return {"parameters": cost.parameters, **fewer}
 
 
 def _document(
@@ -136,7 +150,7 @@ def _document(
         "input": {"shape": (*time, network.in_channels, *size), "fits": steps},
         "classes": network.out_channels,
         "counted": "training" if training else "predicting",
-        "parameters": cost.parameters,
+        **_parameters(cost),
         "macs": cost.macs,
         "activations": cost.activations,
         "receptive_field": cost.receptive_field,
@@ -151,7 +165,7 @@ def _draw(path: Path, name: str, shape: tuple[int, ...], cost: Cost) -> None:
 
     if path.suffix.lower() != ".svg":
         raise UsageError(expected("--draw", str(path), "the name of an SVG file is needed", "Such as network.svg."))
-    note = f"{short(cost.parameters)} parameters · {short(cost.macs)} multiply-accumulates"
+    note = f"{short(cost.parameters_run)} parameters · {short(cost.macs)} multiply-accumulates"
     write_text(path, network_drawing(name, shape, cost.layers, cost.blocks, note))
 
 
@@ -165,7 +179,7 @@ def _show_all(rows: list[dict[str, Any]]) -> None:
             row["task"],
             ", ".join(f"{d}D" for d in row["dims"]),
             _times(row["size"]),
-            _whole(row["parameters"]),
+            _counted_parameters(row),
             _whole(row["macs"]),
         ]
         for row in rows
@@ -187,7 +201,7 @@ def _show(document: dict[str, Any]) -> None:
         ("task", f"{document['task']}; {' or '.join(f'{d}D' for d in document['dims'])}"),
         ("input", f"{_times(shape)}; {document['input']['fits']['words']}"),
         ("counted", f"while {document['counted']}, one {'sequence' if document['task'] == 'sequence' else 'image'}"),
-        ("parameters", _whole(document["parameters"])),
+        ("parameters", _counted_parameters(document)),
         ("MACs", _whole(document["macs"])),
         ("activations", _whole(document["activations"])),
         ("sees", f"{_times(document['receptive_field'])} voxels"),
@@ -211,7 +225,7 @@ def _show(document: dict[str, Any]) -> None:
         for row in document["layers"]
     ]
     table(rows, ["layer", "kind", "output", "parameters", "MACs", "sees"])
-    left = document["parameters"] - sum(r["parameters"] for r in document["layers"])
+    left = document["parameters"] - document.get("parameters_run", document["parameters"])
     if left:
         say(f"  {_whole(left)} parameters are of layers that do not run while {document['counted']}.")
     if "drawing" in document:
@@ -220,6 +234,11 @@ def _show(document: dict[str, Any]) -> None:
 
 def _times(values: tuple[int, ...]) -> str:
     return "×".join(map(str, values))
+
+
+def _counted_parameters(told: dict[str, Any]) -> str:
+    run = told.get("parameters_run")
+    return _whole(told["parameters"]) + ("" if run is None else f" ({_whole(run)} predict)")
 
 
 def _whole(number: int) -> str:

@@ -19,7 +19,7 @@ from striate.core.files import read_json
 from striate.planning.plan import Plan
 
 COSTS = ("training_flops_by_operations", "macs", "kwh")
-SAME = ("layers", "depth", "parameters", "macs", "kwh_source", "size", "number_format", "options")
+SAME = ("layers", "depth", "parameters", "parameters_learned", "macs", "kwh_source", "size", "number_format", "options")
 """Columns of which a network's row takes the first run's; of the other numbers it takes the mean."""
 
 Group = tuple[str, str, float]

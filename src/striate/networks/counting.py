@@ -58,6 +58,8 @@ class Cost:
 
     Attributes
     ----------
+    parameters
+        All that are learned, those of heads that only training needs included; see `parameters_run`.
     activations
         Sum over the layers that multiply (convolutions and matrix products): nnU-Net's proxy for GPU memory.
     receptive_field
@@ -72,6 +74,11 @@ class Cost:
     activations: int
     receptive_field: tuple[int, ...]
     blocks: tuple[LayerCost, ...] = ()
+
+    @property
+    def parameters_run(self) -> int:
+        """Parameters of the layers that ran: counted while predicting, those that predict, to which `macs` belongs."""
+        return sum(layer.parameters for layer in self.layers)
 
 
 @dataclass

@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from striate.core.config import Config
+from striate.core.errors import UsageError, expected
 from striate.networks import create, load, sized
 from striate.networks.network import Network
 
@@ -85,11 +86,15 @@ def default_size(name: str, spatial_dims: int, options: Mapping[str, Any]) -> tu
     Raises
     ------
     UsageError
-        As `create`.
+        As `create`, and when ``input_size`` is not a number per axis.
     """
     import torch
 
     own = options.get("input_size") or next((o.default for o in describe(name).options if o.name == "input_size"), None)
+    if own and not isinstance(own, Sequence):
+        raise UsageError(
+            expected("option input_size", f"{own}", "a number for each axis is needed", "Such as [64, 64].")
+        )
     if own:
         return tuple(own) if len(own) == spatial_dims else (own[0],) * spatial_dims
     with torch.device("meta"):

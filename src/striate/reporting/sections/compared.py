@@ -122,11 +122,12 @@ def _notes(folder: Comparison) -> list[str]:
     notes = [
         "Intervals (95 %) are bootstrapped over subjects, each with all its samples and repetitions.",
         "Layers: those that multiply (convolutions, matrix products). Depth: how many of them lie on the longest path."
-        " MACs: multiplications with addition for one image or patch.",
+        " Parameters: those that predict. MACs: multiplications with addition for one image or patch.",
         "Training FLOP counted: 2 × MACs × 3 passes × images; by time: seconds of learning × measured peak × 40 %"
         " (arXiv 2202.05924).",
         f"Electricity: {'; '.join(sources)}.",
-        "Samples per parameter: training images for each learned number; rule of thumb: ten, which most networks break.",
+        "Samples per parameter: training images for each learned number, auxiliary heads included; rule of thumb: ten, which"
+        " most networks break.",
     ]
     failed = folder.document.get("failed") or {}
     notes += [f"{name} has no result: {why}" for name, why in failed.items()]
