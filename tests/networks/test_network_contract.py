@@ -217,6 +217,7 @@ def test_the_layers_of_the_cost_add_up(form: Form) -> None:
     assert sum(layer.macs for layer in cost.layers) == cost.macs
     assert sum(layer.activations for layer in cost.layers if layer.macs) == cost.activations
     assert all(layer.activations == math.prod(layer.output_shape) for layer in cost.layers)
+    assert cost.parameters_run == cost.parameters
     assert networks.cost(form.name, form.size, training=False, **form.options).macs <= cost.macs
 
 
@@ -271,6 +272,14 @@ def test_impossible_arguments_are_refused(given: dict[str, Any], match: str) -> 
 def test_a_size_is_whole_numbers(size: Any) -> None:
     with pytest.raises(UsageError, match=r"network mlp: input_size is .*; voxels along each axis are needed"):
         networks.cost("mlp", size)
+
+
+def test_arguments_have_names_and_an_order() -> None:
+    named = networks.cost(name="mlp", input_size=(20, 24), in_channels=2, hidden=(7,))
+    assert named == networks.cost("mlp", (20, 24), in_channels=2, hidden=(7,))
+    assert named.parameters == 2 * 20 * 24 * 7 + 7 + 7 * 10 + 10
+    network = networks.create("mlp", 2, 3, 4, hidden=(7,))
+    assert (network.spatial_dims, network.in_channels, network.out_channels) == (2, 3, 4)
 
 
 def test_names_that_are_none() -> None:

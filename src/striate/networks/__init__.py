@@ -80,9 +80,7 @@ def load(name: str) -> type[Network]:
     return found
 
 
-def create(
-    name: str, *, spatial_dims: int = 2, in_channels: int = 1, out_channels: int = 10, **options: Any
-) -> Network:
+def create(name: str, spatial_dims: int = 2, in_channels: int = 1, out_channels: int = 10, **options: Any) -> Network:
     """Build a network with fresh weights, drawn from torch's global generator.
 
     Parameters
@@ -119,7 +117,6 @@ def create(
 def cost(
     name: str,
     input_size: tuple[int, ...],
-    /,
     *,
     in_channels: int = 1,
     out_channels: int = 10,
@@ -136,7 +133,8 @@ def cost(
     name, in_channels, out_channels, **options
         As for `create`.
     input_size
-        Voxels along each spatial axis; its length decides between 2D and 3D.
+        Voxels along each spatial axis; its length decides between 2D and 3D. A network that is built for one size, by an
+        option of the same name, is built for this one.
     training
         Count what runs while training (all heads of deep supervision), as nnU-Net's published figures do; False
         counts what runs while predicting.
