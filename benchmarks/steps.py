@@ -1,6 +1,6 @@
 """Measures a training step of every network against the same layers in plain torch; needs no data.
 
-    python benchmarks/steps.py                    all networks, fp32 (about ten minutes on two cores)
+    python benchmarks/steps.py                    all that learn by gradient descent, fp32 (about ten minutes on two cores)
     python benchmarks/steps.py unet alexnet --bf16
 
 Ours is `striate.training.step.train_step` as training runs it: forward, total error over all heads, the check that it is
@@ -54,6 +54,7 @@ FORMS: dict[str, tuple[int, int, int, dict[str, Any]]] = {
     "inception_v4": (2, 96, 4, {"width": 0.25}),
     "inception_resnet_v2": (2, 96, 4, {"width": 0.25}),
     "autoencoder": (2, 96, 8, {}),
+    "deep_autoencoder": (2, 28, 64, {}),
     "cnn_rnn": (2, 64, 2, {}),
     "conv_lstm": (2, 64, 2, {}),
     "deepmedic": (3, 25, 4, {}),
