@@ -107,3 +107,18 @@ def test_an_artefact_that_outshines_the_rim_is_named_and_no_other_scan(gate):
     told = [c.code for c in gate.cautions("P", {"flair": {"rim": below, "blur": blurred}})]
     assert told[0] == "blur" and "wrong-channel" not in told
     assert [c.code for c in gate.cautions("P", {"flair": {"rim": below}})] == ["wrong-channel"]
+
+
+def test_a_bias_field_is_not_motion(gate):
+    """It stands in the contrast that edges are divided by, and brightens the air on one side."""
+    ranges = gate.channels["flair"].ranges
+    weak, strong, ghosts = ranges["edge"].low / 2, 2 * ranges["bias"].high, 2 * ranges["ghost"].high
+
+    def told(**measures):
+        return {c.code for c in gate.cautions("P", {"flair": measures})}
+
+    assert told(edge=weak, ghost=ghosts) == {"motion"}
+    assert told(edge=weak, ghost=ghosts, bias=strong) == {"bias-field", "ghosting"}
+    assert told(streaks=2 * ranges["streaks"].high) == {"motion"}
+    assert told(streaks=2 * ranges["streaks"].high, bias=strong) == {"bias-field"}
+    assert "motion" in told(blur=2 * ranges["blur"].high, ghost=ghosts, bias=strong)

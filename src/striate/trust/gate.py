@@ -194,9 +194,15 @@ class Gate:
 
     def _of_channel(self, case: str, name: str, known: Channel, facts: Facts) -> list[tuple[float, Caution]]:
         where, found = f"case {case}: {name}", list[tuple[float, Caution]]()
-        for measure, limits in known.ranges.items():
-            rule, value = MEASURES[measure], facts.get(measure)
-            beyond = 0.0 if value is None else limits.beyond(float(value), rule)
+        beyonds = {
+            measure: limits.beyond(float(facts[measure]), MEASURES[measure])
+            for measure, limits in known.ranges.items()
+            if facts.get(measure) is not None
+        }
+        if beyonds.get("bias", 0.0) > 0:
+            beyonds.pop("edge", None)  # the contrast that edges are divided by holds the field: they seem weak
+        for measure, beyond in beyonds.items():
+            rule, limits, value = MEASURES[measure], known.ranges[measure], facts[measure]
             code = rule.high if beyond > 0 else rule.low
             if beyond and code:
                 text = (
@@ -310,7 +316,10 @@ class Gate:
 
 
 def _name_together(found: dict[str, tuple[float, Caution]]) -> None:
-    """Name what several measures say together, in place: ghosts or streaks in a blurred scan are motion."""
+    """Name what several measures say together, in place: ghosts or streaks in a blurred scan are motion.
+
+    Streaks alone are too, but where noise, spikes or a bias field brighten parts of the air.
+    """
     if "wrong-channel" in found:
         found.pop("other-contrast", None)
     streaks = found.pop("streaks", None)
@@ -323,7 +332,7 @@ def _name_together(found: dict[str, tuple[float, Caution]]) -> None:
             severity,
             Caution("motion", f"{blur[1]} The air shows streaks or ghosts too: signs of motion."),
         )
-    elif streaks and not ghosts and not {"noise", "spikes"} & set(found):
+    elif streaks and not ghosts and not {"noise", "spikes", "bias-field"} & set(found):
         found["motion"] = (streaks[0], Caution("motion", streaks[1].message))
 
 
