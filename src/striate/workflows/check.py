@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from striate.core.kinds import kinds
 from striate.core.progress import Progress, Silent
 from striate.data.checks.run import CheckResult, run_checks
 from striate.data.cohort import Cohort
 
 
+@kinds
 def check(
     cohort: Cohort | Path | str, *, out: Path | str | None = None, progress: Progress | None = None
 ) -> CheckResult:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from striate.core.files import filling
+from striate.core.kinds import kinds
 from striate.core.progress import Progress, Silent, each
 from striate.core.record import Record, Stopwatch
 from striate.data.digits import Digits, drawn, own, packaged
@@ -14,6 +15,7 @@ from striate.io.formats import natural
 from striate.io.formats.png import Png
 
 
+@kinds
 def digits(
     out: Path | str,
     *,

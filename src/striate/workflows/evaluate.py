@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from striate.core.errors import FormatError, UsageError
+from striate.core.errors import FormatError, UsageError, expected
 from striate.core.files import read_json
+from striate.core.kinds import kinds
 from striate.core.progress import Progress, Silent, each
 from striate.core.targets import Targets
 from striate.data.pairs import MaskPair, Pairs, pair_masks
@@ -25,9 +26,10 @@ from striate.workflows.evaluate_classes import evaluate_classes, table_of
 from striate.workflows.taught import taught_of, told
 
 
+@kinds
 def evaluate(
-    predicted: Path,
-    truth: Path,
+    predicted: Path | str,
+    truth: Path | str,
     *,
     regions: Sequence[str] | None = None,
     minimal_overlap: float = 0.0,
@@ -64,6 +66,8 @@ def evaluate(
     UsageError
         When a region cannot be read, or an option is given that only masks have.
     """
+    if seed < 0:
+        raise UsageError(expected("evaluate", f"seed is {seed}", "a number of at least 0 is needed"))
     progress = progress or Silent()
     table, measured = table_of(Path(predicted)), reconstructions_of(Path(predicted))
     if table is not None or measured is not None:

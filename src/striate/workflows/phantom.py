@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from striate.core.files import filling
+from striate.core.kinds import kinds
 from striate.core.progress import Progress, Silent, each
 from striate.core.record import Record, Stopwatch
 from striate.phantoms.cohort import Row, validate, write_subjects, write_table
 
 
+@kinds
 def phantom(
     out: Path | str,
     *,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from striate.core.errors import UsageError
+from striate.core.kinds import kinds
 from striate.core.progress import Progress, Silent
 from striate.core.record import Stopwatch
 from striate.inference.engines.choose import AUTO
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from striate.inference.whole import WholePrediction
 
 
+@kinds
 def predict(
     model: Model | Path | str,
     inputs: Sequence[Path | str] | Path | str,

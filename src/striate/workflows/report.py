@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from striate.core.files import write_text
+from striate.core.kinds import kinds
 from striate.reporting.render import render
 
 
+@kinds
 def report(folder: Path | str, out: Path | str | None = None) -> Path:
     """Write the report of a run or prediction folder.
 

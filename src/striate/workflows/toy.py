@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from striate.core.errors import UsageError, expected
 from striate.core.files import writing
+from striate.core.kinds import kinds
 from striate.core.progress import Progress, Silent
 
 TRUE_A, TRUE_B = 2.0, 1.0
@@ -89,6 +90,7 @@ class Descent:
         return {**{n: getattr(self, n) for n in names}, "path": path}
 
 
+@kinds
 def toy(
     out: Path | str | None = None,
     *,
