@@ -12,6 +12,7 @@ from striate import networks
 from striate.core.case import Case
 from striate.core.errors import UsageError
 from striate.core.image import Image, LabelMap
+from striate.core.machine import native_precision
 from striate.core.progress import Silent
 from striate.inference.engines import choose as choosing
 from striate.inference.engines.choose import choose
@@ -121,6 +122,7 @@ def test_calibrate_makes_it_and_says_so_everywhere(model_of, cases, tmp_path):
     int8 = int8_of(model)
     assert len(int8.cases) == 2 and model.facts["int8"]["reason"] == int8.reason
     assert int8.network.is_file() == int8.allowed
+    assert model.facts[choosing.FITTED] == {"name": "torch", "precision": native_precision()}
     assert f"In whole numbers of 8 bits: {int8.reason}." in (model.folder / "card.md").read_text()
     dice = {row["case"]: row["dice"]["core"][0] for row in int8.cases}
     assert dice == {c.case: c.labels["core"]["dice"] for c in found.evaluation.cases}

@@ -8,7 +8,9 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import numpy as np
 import openvino
@@ -226,6 +228,31 @@ def test_it_is_not_taken_where_it_is_slower(model_of, case):
     given(model, {"tiles": {"middle": NEAR}, "seconds": {"openvino": 1.0, "torch": 0.5}})
     found = choose(model, case)
     assert found.engine.name == "torch" and found.reason == "OpenVINO was measured 0.5 times as fast here"
+
+
+@pytest.mark.parametrize(
+    ("fitted", "apart", "said"),
+    [
+        (("torch", "bf16"), 0.02, True),
+        (("torch", "bf16"), 0.009, False),
+        (("openvino", "int8"), 0.02, False),
+        (None, 0.02, False),
+    ],
+)
+def test_limits_of_another_engine_are_said_where_probabilities_differ(model_of, fitted, apart, said):
+    model = model_of()
+    if fitted:
+        facts = {**model.facts, choosing.FITTED: dict(zip(("name", "precision"), fitted, strict=True))}
+        model = replace(model, facts=facts)
+    engine = SimpleNamespace(name="openvino", precision="int8")
+    parity = {"tiles": {"middle": {"torch": 1e-3, "int8": 1e-3}, "nearly blank": {"torch": 1e-3, "int8": apart}}}
+    caution = choosing._caution(model, engine, "int8", parity)
+    expected = (
+        "Limits were fitted to probabilities of torch in bf16; those of int8 differ from single precision by 0.02 in the mean"
+        " (window 'nearly blank'), PyTorch's by 0.001. For the engine of the limits give --engine torch."
+    )
+    assert caution == (expected if said else "")
+    assert ("caution" in choosing.Chosen(engine, "", {}, caution).to_dict()) == said
 
 
 def test_it_is_not_taken_where_it_differs(model_of, case):

@@ -15,6 +15,8 @@ from striate.core.progress import Progress, Silent
 from striate.core.record import Record, Stopwatch
 from striate.data.cohort import Cohort
 from striate.inference.cascade import open_first
+from striate.inference.engines import Engine
+from striate.inference.engines.choose import FITTED
 from striate.inference.engines.int8 import Int8
 from striate.inference.engines.uncertainty import made_by, open_uncertain, way_of
 from striate.measure.evaluation import Evaluation
@@ -117,7 +119,7 @@ def calibrate(
             progress.note(sentence)
         evaluation = found.write(folder / "validation", trust)
         rounded = measure_int8(model, cases, found.measured, folder, progress, **made) if int8 else None
-        facts = {**_facts([model, *others], trust, evaluation, rounded), "calibration_cohort": opened.name}
+        facts = {**_facts([model, *others], engine, trust, evaluation, rounded), "calibration_cohort": opened.name}
         trust = _save(model, folder, facts, trust, rounded)
         options = {
             "model": model.folder, "cohort": cohort, "out": out, "uncertainty": way, "crf": crf,
@@ -140,12 +142,14 @@ def _refuse(model: Model, way: str, coverage: float, int8: bool) -> None:
         check_int8(model, way)
 
 
-def _facts(models: Sequence[Model], trust: Trust, evaluation: Evaluation, int8: Int8 | None) -> dict[str, Any]:
+def _facts(
+    models: Sequence[Model], engine: Engine, trust: Trust, evaluation: Evaluation, int8: Int8 | None
+) -> dict[str, Any]:
     """Return what is known of the first of `models`, with what was measured now."""
     return {
         **models[0].facts, "trust": trust.summary(), "validation": evaluation.to_dict()["summary"],
         "validation_is_unseen": all("training_images" in m.facts for m in models),
-        "validation_cases": len(evaluation.cases),
+        "validation_cases": len(evaluation.cases), FITTED: {"name": engine.name, "precision": engine.precision},
         **({"int8": int8.summary()} if int8 else {}),
     }  # fmt: skip
 

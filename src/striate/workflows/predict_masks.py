@@ -207,7 +207,10 @@ def _engine(model: Model, cases: list[Case], way: str, others: list[Model], name
     check_way(model, way, others)
     copies = 2 ** len(model.plan.inference.mirror_axes) if way == "tta" else 1
     grids = [check_headers(case, len(model.plan.preparation.spacing_mm))[0] for case in cases]
-    return choose(model, cases[0], name, macs=lambda: copies * macs_of(model, grids), tell=progress.note)
+    chosen = choose(model, cases[0], name, macs=lambda: copies * macs_of(model, grids), tell=progress.note)
+    if chosen.caution:
+        progress.warn(chosen.caution)
+    return chosen
 
 
 def _first(

@@ -52,6 +52,8 @@ as far as PyTorch's in the same precision do. In bf16 it is 0.0003 to 0.007 (mea
 network of nnU-Net with weights drawn at random)."""
 LEAST_INT8 = 0.05
 """The same for int8, of which Dice was measured on held-out cases: a network that went wrong lies further away."""
+FITTED = "limits_engine"
+"""Where the facts of a model say which engine, in which precision, its limits were fitted with."""
 SECONDS = 900
 """Time that converting and comparing may take."""
 
@@ -68,16 +70,21 @@ class Chosen:
         One sentence.
     parity
         What was measured of the converted network; empty where nothing was.
+    caution
+        A sentence where its probabilities lie far from those that the model's limits were fitted to.
     """
 
     engine: Engine
     reason: str
     parity: dict[str, Any]
+    caution: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return it for a record."""
         engine = {"name": self.engine.name, "precision": self.engine.precision, "reason": self.reason}
-        return {**engine, **({"parity": self.parity} if self.parity else {})}
+        return {
+            **engine, **({"caution": self.caution} if self.caution else {}), **({"parity": self.parity} if self.parity else {}),
+        }  # fmt: skip
 
 
 def choose(
@@ -134,7 +141,8 @@ def choose(
         found, problem = _fastest(parity, name)
         if found:
             engine = _opened(model, found, folder, parity["precision"])
-            return Chosen(engine, f"{_measured(parity, found)}{_lacks(engine)}; {_told(model, parity, found)}", parity)
+            reason = f"{_measured(parity, found)}{_lacks(engine)}; {_told(model, parity, found)}"
+            return Chosen(engine, reason, parity, _caution(model, engine, found, parity))
     except Interrupted:
         raise
     except StriateError as error:
@@ -246,9 +254,8 @@ def _exported(model: Model, name: str) -> Chosen:
         found = "int8"
     compiled = f"{COMPILED}-{hashlib.sha256(processor().encode()).hexdigest()[:8]}"
     engine = _opened(model, found, folder, native_precision(), compiled)
-    return Chosen(
-        engine, f"the model was exported for it; there, {_told(model, parity, found)}{_lacks(engine)}", parity
-    )
+    reason = f"the model was exported for it; there, {_told(model, parity, found)}{_lacks(engine)}"
+    return Chosen(engine, reason, parity, _caution(model, engine, found, parity))
 
 
 def _torch(model: Model, reason: str, parity: dict[str, Any] | None = None) -> Chosen:
@@ -343,3 +350,18 @@ def _told(model: Model, parity: dict[str, Any], name: str) -> str:
         return int8.reason
     same = next(iter(parity["tiles"].values()))["same_decision"]
     return f"the same label as single precision in {100 * same:.2f} % of the voxels of a window"
+
+
+def _caution(model: Model, engine: Engine, name: str, parity: dict[str, Any]) -> str:
+    """Say that limits were fitted with another engine, where the engine `name` lies further from PyTorch than is usual."""
+    fitted = model.facts.get(FITTED)
+    if not fitted or (fitted["name"], fitted["precision"]) == (engine.name, engine.precision):
+        return ""
+    window, apart = max(parity["tiles"].items(), key=lambda item: item[1].get(name, 0.0))
+    if apart.get(name, 0.0) <= max(NEAR * apart[BASE], LEAST):
+        return ""
+    return (
+        f"Limits were fitted to probabilities of {fitted['name']} in {fitted['precision']}; those of {TITLES[name]} differ from"
+        f" single precision by {apart[name]:.2g} in the mean (window '{window}'), PyTorch's by {apart[BASE]:.2g}."
+        f" For the engine of the limits give --engine {fitted['name']}."
+    )
