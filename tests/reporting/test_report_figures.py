@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from xml.etree import ElementTree as ET
@@ -90,6 +91,33 @@ def test_pictures_are_well_formed_and_escaped(plot: str) -> None:
     assert "script" not in {element.tag for element in root.iter()}
     assert "NaN" not in plot
     assert "nan" not in plot.replace("nance", "")
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        [12 + n % 3 for n in range(60)],
+        [2 + n % 2 for n in range(60)],
+        [9.7 + 0.4 * (n % 4) for n in range(60)],
+        [60 * 0.92**n + 4 for n in range(60)],
+        [n / 5 + 1 for n in range(60)],
+    ],
+    ids=["above", "below", "around", "falling", "rising"],
+)
+def test_no_line_runs_through_what_a_mark_means(y: list[float]) -> None:
+    """The box of the words, 6 wide and 9 high a character, holds no point between two of the line."""
+    series = [Series("waiting", [float(n) for n in range(60)], [float(v) for v in y])]
+    plot = line_plot(series, "update", "%", y_range=(0, max(12.0, max(y) * 1.08)), mark=(10, "aim: at most 10 %"))
+    root = ET.fromstring(str(plot))
+    (note,) = [e for e in root.iter() if e.tag.endswith("text") and e.get("class") == "note"]
+    (line,) = [e for e in root.iter() if (e.get("class") or "").startswith("line")]
+    base, at = float(note.get("y", "")), float(note.get("x", ""))
+    left = at - 6 * len(note.text or "") if note.get("text-anchor") == "end" else at
+    points = [tuple(map(float, pair.split())) for pair in (line.get("d") or "")[1:].split("L")]
+    for (x0, y0), (x1, y1) in itertools.pairwise(points):
+        for share in range(20):
+            x, height = x0 + (x1 - x0) * share / 20, y0 + (y1 - y0) * share / 20
+            assert not (left <= x <= left + 6 * len(note.text or "") and base - 9 <= height <= base)
 
 
 def test_risk_over_coverage_by_hand() -> None:

@@ -13,6 +13,13 @@ from striate.reporting.figures.axes import WIDTH, Axes, around, picture
 POINTS = 240
 """Points of one line at most; more are averaged in bins."""
 
+CHARACTER = 6.6
+"""Width of a character of a note where the page shows it largest, about; a little more than most."""
+STEPS = 8
+"""Places looked at between two points of a line, to see whether it runs through a note."""
+
+Places = list[tuple[float, float]]
+
 
 @dataclass(frozen=True, slots=True)
 class Series:
@@ -75,7 +82,7 @@ def line_plot(
     axes = Axes((min(xs, default=0), max(xs, default=1)), y_range or around(ys, zero=zero))
     parts = [axes.frame(x_title, y_title, whole=True)]
     if mark:
-        parts.append(_mark(axes, *mark))
+        parts.append(_mark(axes, *mark, [_points(axes, one) for one in drawn]))
     parts.extend(_line(axes, one) for one in drawn)
     right = WIDTH - axes.right
     parts.append(
@@ -88,15 +95,38 @@ def line_plot(
     return picture(axes, Markup("").join(parts), description, extra)
 
 
-def _mark(axes: Axes, value: float, meaning: str) -> Markup:
+def _mark(axes: Axes, value: float, meaning: str, lines: list[Places]) -> Markup:
+    """Draw a horizontal line, with what it means beside it, where the fewest lines of the plot run."""
     right, y = WIDTH - axes.right, axes.at_y(value)
+    wide = CHARACTER * len(meaning)
+    ends = ((right, right - wide, "end"), (axes.left + 3, axes.left + 3, "start"))
+    rows = [base for base in (y - 4, y + 11, y - 12, y + 20) if axes.top + 8 <= base <= axes.floor - 2] or [y - 4]
+    places = [(x, start, base, anchor) for base in rows for x, start, anchor in ends]
+    x, _, base, anchor = min(places, key=lambda p: _crossed(lines, (p[1], p[1] + wide), (p[2] - 10, p[2] + 3)))
     line = Markup('<path class="mark" d="M{} {}H{}"/>').format(axes.left, y, right)
-    return line + Markup('<text class="note" x="{}" y="{}" text-anchor="end">{}</text>').format(right, y - 4, meaning)
+    text = Markup('<text class="note" x="{}" y="{}" text-anchor="{}">{}</text>')
+    return line + text.format(round(x, 2), round(base, 2), anchor, meaning)
+
+
+def _crossed(lines: list[Places], across: tuple[float, float], down: tuple[float, float]) -> int:
+    """Return how many steps along `lines` lie in a box."""
+    steps = [
+        ((1 - s) * x0 + s * x1, (1 - s) * y0 + s * y1)
+        for points in lines
+        for (x0, y0), (x1, y1) in zip(points, points[1:] or points, strict=False)
+        for s in (n / STEPS for n in range(STEPS))
+    ]
+    return sum(across[0] <= x <= across[1] and down[0] <= y <= down[1] for x, y in steps)
+
+
+def _points(axes: Axes, one: Series) -> Places:
+    """Return where the points of a line are drawn; what is off the vertical axis lies at its end."""
+    low, high = axes.y
+    return [(axes.at_x(x), axes.at_y(min(max(y, low), high))) for x, y in zip(one.x, one.y, strict=True)]
 
 
 def _line(axes: Axes, one: Series) -> Markup:
-    low, high = axes.y
-    points = [(axes.at_x(x), axes.at_y(min(max(y, low), high))) for x, y in zip(one.x, one.y, strict=True)]
+    points = _points(axes, one)
     path = "M" + "L".join(f"{x} {y}" for x, y in points)
     parts = [Markup('<path class="line c{}{}" d="{}"/>').format(one.colour, " faint" if one.faint else "", path)]
     if one.dots or len(points) == 1:
