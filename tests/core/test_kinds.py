@@ -69,7 +69,7 @@ def test_what_it_does_not_say_is_refused(given, message):
         example("out", **given)
 
 
-@pytest.mark.parametrize("place", PLACES, ids=repr)
+@pytest.mark.parametrize("place", PLACES, ids=lambda value: type(value).__name__)
 def test_no_place_is_taken_for_one_by_any_function(place, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for call in (
