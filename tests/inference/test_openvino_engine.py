@@ -223,11 +223,14 @@ def test_an_openvino_without_bf16_computes_in_single_precision_and_says_so(model
     assert ("this OpenVINO offers no bf16 here" in reason) == (native_precision() == "bf16")
 
 
-def test_it_is_not_taken_where_it_is_slower(model_of, case):
+def test_it_is_not_taken_where_it_is_slower(model_of, case, monkeypatch):
     model = model_of()
     given(model, {"tiles": {"middle": NEAR}, "seconds": {"openvino": 1.0, "torch": 0.5}})
     found = choose(model, case)
     assert found.engine.name == "torch" and found.reason == "OpenVINO was measured 0.5 times as fast here"
+    monkeypatch.setattr(choosing, "native_precision", lambda: "bf16")
+    told = choosing._fastest({**found.parity, "precision": "fp32"}, "auto")[1]
+    assert told == f"{found.reason}; in single precision, which is slower, because this OpenVINO offers no bf16 here"
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ def choose(
         found, problem = _fastest(parity, name)
         if found:
             engine = _opened(model, found, folder, parity["precision"])
-            reason = f"{_measured(parity, found)}{_lacks(engine)}; {_told(model, parity, found)}"
+            reason = f"{_measured(parity, found)}{_lacks(found, engine.precision)}; {_told(model, parity, found)}"
             return Chosen(engine, reason, parity, _caution(model, engine, found, parity))
     except Interrupted:
         raise
@@ -186,9 +186,9 @@ def _measured(parity: dict[str, Any], name: str) -> str:
     )
 
 
-def _lacks(engine: Engine) -> str:
+def _lacks(name: str, precision: str) -> str:
     """Say that OpenVINO has not the precision of this processor, where that is so."""
-    if engine.name == "openvino" and engine.precision == "fp32" and native_precision() == "bf16":
+    if name == "openvino" and precision == "fp32" and native_precision() == "bf16":
         return "; in single precision, which is slower, because this OpenVINO offers no bf16 here"
     return ""
 
@@ -202,7 +202,9 @@ def _fastest(parity: dict[str, Any], name: str) -> tuple[str, str]:
     for one in engines if name == AUTO else [name]:
         problem = doubt_of(parity, one)
         if not problem and name == AUTO and times[one] < FASTER:
-            problem = f"{TITLES[one]} was measured {times[one]:.1f} times as fast here"
+            problem = (
+                f"{TITLES[one]} was measured {times[one]:.1f} times as fast here{_lacks(one, parity['precision'])}"
+            )
         if not problem:
             return one, ""
     return "", problem
@@ -254,7 +256,7 @@ def _exported(model: Model, name: str) -> Chosen:
         found = "int8"
     compiled = f"{COMPILED}-{hashlib.sha256(processor().encode()).hexdigest()[:8]}"
     engine = _opened(model, found, folder, native_precision(), compiled)
-    reason = f"the model was exported for it; there, {_told(model, parity, found)}{_lacks(engine)}"
+    reason = f"the model was exported for it; there, {_told(model, parity, found)}{_lacks(found, engine.precision)}"
     return Chosen(engine, reason, parity, _caution(model, engine, found, parity))
 
 

@@ -19,7 +19,7 @@ from striate.inference.engines import Engine
 BASE = "torch"
 FASTER = 1.1
 """How many times faster than `BASE` an engine must be to be taken."""
-MOST, SURE, AT_ONCE = 7, 3, 2
+MOST, SURE, AT_ONCE = 15, 3, 2
 """Rounds: never more; enough where the same one led in all of them; enough where it led by far."""
 LEADS, FAR = 1.02, 1.5
 """What it is to lead, and by far: how many times the time of the leader the next one took."""
