@@ -39,7 +39,7 @@ def example(
         {"flag": True}, {"flag": np.bool_(True)}, {"places": "a"}, {"places": Path("a")}, {"places": ["a", Path("b")]},
         {"spacing_mm": (1, 2.5)}, {"spacing_mm": [1.0, 2.0]}, {"progress": Silent()},
     ],
-    ids=str,
+    ids=lambda given: next(iter(given)),
 )  # fmt: skip
 def test_what_the_signature_says_passes(given):
     assert example("out", **given)[0] == "out"
