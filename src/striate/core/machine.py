@@ -72,13 +72,13 @@ def restart_peak_rss() -> bool:
 
 @functools.cache
 def processor() -> str:
-    """Name of the processor with its matrix extensions, for the record."""
+    """Name of the processor with what it computes networks by, for the record and for what was measured on it."""
     try:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:
         return platform.processor() or platform.machine()
     name = re.search(r"model name\s*:\s*(.+)", text)
-    flags = sorted(set(re.findall(r"\b(?:avx2|avx512f|avx512_bf16|amx_bf16|amx_int8)\b", text)))
+    flags = sorted(set(re.findall(r"\b(?:avx2|avx_vnni|avx512f|avx512_vnni|avx512_bf16|amx_bf16|amx_int8)\b", text)))
     return f"{name.group(1).strip() if name else platform.machine()} ({', '.join(flags)})"
 
 
