@@ -1,6 +1,6 @@
 """Measures what docs/benchmarks.md holds about trust: calibration, intervals, flags, lesions, uncertainty, their cost.
 
-    python benchmarks/trust.py WORK [limits] [failures] [uncertainty] [overhead]     about an hour on two cores
+    python benchmarks/trust.py WORK [limits] [failures] [copies] [uncertainty] [overhead]     about an hour on two cores
 
 WORK keeps the phantoms (80 to learn from, 120 to calibrate on, 200 to test on; 4 scanners, half of the scans with an artefact),
 the models and the evidence, so that a run that was stopped goes on. Prints one JSON document per part.
@@ -16,7 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,6 +40,7 @@ from striate.trust.calibration import DOMAINS
 from striate.trust.evidence import CaseEvidence
 from striate.trust.examine import examine
 from striate.trust.risk_coverage import RiskCoverage
+from striate.trust.spoilt import spoilt
 from striate.trust.trust import Trust
 from striate.workflows import predict_masks as verb
 from striate.workflows.calibrate import calibrate
@@ -164,28 +165,77 @@ def failures(work: Path) -> dict[str, object]:
     parts = cohorts(work)
     model = calibrated(work, parts)
     trust = Trust.read(model.folder)
-    rng, cases, kinds = np.random.default_rng(0), [], []
-    for i, case in enumerate(Cohort.open(parts["test"]).cases):
-        ((channel, scan),) = case.channels.items()
-        kinds.append((str(rng.choice(list(CORRUPTIONS))), float(rng.uniform())))
-        path = work / "spoilt" / f"{case.name}.nii.gz"
-        if not path.exists():
-            path.parent.mkdir(exist_ok=True)
-            write_image(path, corrupted(read_image(scan), *kinds[-1], seed=i))
-        cases.append(replace(case, channels={channel: path}))
-    spoilt: Held = kept(work / "spoilt.pickle", lambda: judged(model, trust, cases, engine_of(model)))
+    cases, kinds = spoiled(work / "spoilt", Cohort.open(parts["test"]).cases)
+    worse: Held = kept(work / "spoilt.pickle", lambda: judged(model, trust, cases, engine_of(model)))
     clean: Held = kept(work / "held.pickle", lambda: judged(model, trust, cases, engine_of(model)))
-    dice = np.array([e.labels[LABEL].dice or 0.0 for e, _ in spoilt])
-    bad, flagged = dice < 0.6, np.array([d["review"]["needed"] for _, d in spoilt])
-    unlike, usual = (np.array([d["ood"]["score"] / d["ood"]["threshold"] for _, d in held]) for held in (spoilt, clean))
-    expected = np.array([d["review"]["expected_dice"] or 0.0 for _, d in spoilt])
+    dice = np.array([e.labels[LABEL].dice or 0.0 for e, _ in worse])
+    bad, flagged = dice < 0.6, np.array([d["review"]["needed"] for _, d in worse])
+    unlike, usual = (np.array([d["ood"]["score"] / d["ood"]["threshold"] for _, d in held]) for held in (worse, clean))
+    expected = np.array([d["review"]["expected_dice"] or 0.0 for _, d in worse])
     return {
-        "n_subjects": len(spoilt), "bad": int(bad.sum()), "dice": round(float(dice.mean()), 3),
+        "n_subjects": len(worse), "bad": int(bad.sum()), "dice": round(float(dice.mean()), 3),
         "auroc_expected_dice": round(float(auc(-expected, bad)), 4), "auroc_unlikeness": round(float(auc(unlike, bad)), 4),
         "missed": share(~flagged[bad]), "flagged_of_good": share(flagged[~bad]),
         "ood_auroc_beyond_breaking": round(float(auc(np.r_[usual, unlike[bad]], np.r_[usual * 0, unlike[bad] * 0 + 1] > 0)), 4),
-        "by_artefact": {name: _one(np.array([k == name for k, _ in kinds]), bad, flagged, spoilt) for name in CORRUPTIONS},
+        "by_artefact": {name: _one(np.array([k == name for k, _ in kinds]), bad, flagged, worse) for name in CORRUPTIONS},
     }  # fmt: skip
+
+
+def spoiled(folder: Path, cases: Sequence[Case]) -> tuple[list[Case], list[tuple[str, float]]]:
+    """Put an artefact of any strength into each case; return the cases, and what was done to each."""
+    rng, found, kinds = np.random.default_rng(0), [], []
+    for i, case in enumerate(cases):
+        ((channel, scan),) = case.channels.items()
+        kinds.append((str(rng.choice(list(CORRUPTIONS))), float(rng.uniform())))
+        path = folder / f"{case.name}.nii.gz"
+        if not path.exists():
+            path.parent.mkdir(exist_ok=True)
+            write_image(path, corrupted(read_image(scan), *kinds[-1], seed=i))
+        found.append(replace(case, channels={channel: path}))
+    return found, kinds
+
+
+def copies(work: Path) -> dict[str, object]:
+    """Fit review with and without spoilt copies of the calibration scans: on the scanners that were learned from, on others."""
+    parts = cohorts(work)
+    model = calibrated(work, parts)
+    trust, engine = Trust.read(model.folder), engine_of(model)
+    table = work / "others" / "cohort.csv"
+    if not table.exists():
+        phantom(table.parent, subjects=220, seed=1, spacing_mm=SPACING, artefacts="mixed", sites=SITES)
+    others = Cohort.open(table).cases
+    cohort = {
+        "same scanners": (Cohort.open(parts["calibrate"]).cases, Cohort.open(parts["test"]).cases),
+        "other scanners": (others[:CALIBRATE], others[CALIBRATE:]),
+    }
+    found = {}
+    for name, (taught, tested) in cohort.items():
+        own = work / name.split()[0]
+        own.mkdir(exist_ok=True)
+        pairs = kept(own / "pairs.pickle", lambda t=taught: [both_of(model, engine, *case) for case in enumerate(t)])
+        new = [*tested, *spoiled(own / "spoilt", tested)[0]]
+        held: Held = kept(own / "tested.pickle", lambda c=new: judged(model, trust, c, engine))
+        bad = np.array([(e.labels[LABEL].dice or 0.0) < 0.6 for e, _ in held])
+        usual, spoilt_ones = zip(*pairs, strict=True)
+        for way, more in (("without copies", ()), ("with copies", spoilt_ones)):
+            review = (fitted := Trust.fit(usual, spoilt=more, known=trust)).review
+            told = [
+                fitted.review.judge(e, ood=fitted.ood(e), cautions=fitted.gate.cautions(e.case, e.facts))
+                for e, _ in held
+            ]
+            expected = np.array([one.expected_dice.get(LABEL, -1.0) for one in told])
+            flagged = np.array([one.needed for one in told])
+            found[f"{name}, {way}"] = {
+                "auroc": round(float(auc(-expected, bad)), 3), "bad": int(bad.sum()), "n": len(bad),
+                "missed": share(~flagged[bad]), "flagged_of_good": share(flagged[~bad]),
+                "limit": review.limit, "n_bad_subjects": review.n_bad_subjects,
+            }  # fmt: skip
+    return found
+
+
+def both_of(model: Model, engine: Engine, number: int, case: Case) -> tuple[CaseEvidence, CaseEvidence]:
+    truth = read_label(Path(str(case.label)))
+    return examine(model, case, engine=engine, truth=truth)[1], spoilt(model, case, truth, number, engine=engine)
 
 
 def _one(chosen: np.ndarray, bad: np.ndarray, flagged: np.ndarray, held: Held) -> dict[str, object]:
@@ -290,5 +340,5 @@ def fine(work: Path) -> Path:
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    for part in sys.argv[2:] or ["limits", "failures", "uncertainty", "overhead"]:
+    for part in sys.argv[2:] or ["limits", "failures", "copies", "uncertainty", "overhead"]:
         print(json.dumps({part: globals()[part](folder)}), flush=True)
