@@ -23,7 +23,7 @@ def page(folder: Path, document: dict) -> str:
 
 @pytest.fixture
 def document() -> dict:
-    """An audit of a model of phantoms; its learning curve and explanations are made up."""
+    """An audit of a model of phantoms, explained by `striate explain`; its learning curve is made up."""
     return json.loads(GOLDEN.read_text())
 
 
