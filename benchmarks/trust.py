@@ -286,7 +286,7 @@ def uncertainty(work: Path, count: int = 60) -> dict[str, object]:
     return found
 
 
-def overhead(work: Path, pairs: int = 11) -> dict[str, object]:
+def overhead(work: Path, pairs: int = 31) -> dict[str, object]:
     """Time whole calls of predict with and without all that trust adds, alternating; the median of the ratios."""
     parts = cohorts(work)
     model = calibrated(work, parts)
