@@ -74,6 +74,23 @@ def test_a_blur_widens_a_point_by_its_width():
     assert row[16 + 3] / row[16] == pytest.approx(0.5, abs=0.02)  # 6 mm full width at half maximum
 
 
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_channels_draw_for_themselves_whatever_file_they_lie_in(scan, name):
+    both = corrupted(Image(np.repeat(scan.array, 2, axis=0), AFFINE), name, 0.5, 3).array
+    apart = [corrupted(scan, name, 0.5, 3, channel).array[0] for channel in range(2)]
+    assert np.array_equal(both, np.stack(apart))
+    assert np.array_equal(*apart) is (name in ("blur", "anisotropy", "downsampling"))  # these draw nothing
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_a_voxel_that_is_not_finite_counts_as_zero(scan, name):
+    wrong, right = scan.array.copy(), scan.array.copy()
+    wrong[0, 2, 2, 2], wrong[0, 3, 3, 3], right[0, 2, 2, 2], right[0, 3, 3, 3] = np.inf, np.nan, 0, 0
+    assert np.array_equal(
+        corrupted(Image(wrong, AFFINE), name, 0.5, 1).array, corrupted(Image(right, AFFINE), name, 0.5, 1).array
+    )
+
+
 def test_pictures_are_spoilt_too():
     array = np.random.default_rng(0).uniform(50, 200, (1, 48, 48)).astype(np.float32)
     for name in CORRUPTIONS:

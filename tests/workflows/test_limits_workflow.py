@@ -157,7 +157,7 @@ def test_review_learns_from_spoilt_copies_too(calibrated):
     done, _ = calibrated
     assert done.trust.n_subjects == 3 and done.trust.review.n_cases == 2 * 3 and done.trust.review.n_spoilt == 3
     assert all(found.n_subjects == 3 for found in done.trust.calibration.labels.values())
-    assert "artefacts put in" not in done.trust.review.guarantee  # there is none
+    assert "many cases, as they are and with artefacts put in, with a Dice below 0.6" in done.trust.review.guarantee
 
 
 def test_calibration_of_an_ensemble_holds_for_it(trained, more, tmp_path):

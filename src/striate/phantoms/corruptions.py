@@ -151,7 +151,7 @@ MEANINGS = {
 """What strength 1 is, in physical terms."""
 
 
-def corrupted(image: Image, artefact: str, strength: float, seed: int) -> Image:
+def corrupted(image: Image, artefact: str, strength: float, seed: int, channel: int = 0) -> Image:
     """Return a scan with an artefact, on the same grid; channels are spoilt independently.
 
     Where one value fills a tenth of the image (skull-stripped scans) it stays: stripping comes after scanning.
@@ -166,6 +166,8 @@ def corrupted(image: Image, artefact: str, strength: float, seed: int) -> Image:
         0 (the scan as it is) to 1.
     seed
         Of what is drawn; the same artefact of the same seed differs between strengths by its strength alone.
+    channel
+        Number of the first channel of `image` in its scan: each channel draws for itself, whatever file it lies in.
 
     Raises
     ------
@@ -179,9 +181,10 @@ def corrupted(image: Image, artefact: str, strength: float, seed: int) -> Image:
         return image
     turning, turned = to_ras(image.grid)
     found = np.empty(image.array.shape, dtype=np.float32)
-    for index, channel in enumerate(image.array):
-        rng = np.random.default_rng((seed, sorted(CORRUPTIONS).index(artefact), index))
-        signal: Array = np.ascontiguousarray(turning.apply(np.nan_to_num(channel.astype(np.float32))))
+    for index, values in enumerate(image.array):
+        rng = np.random.default_rng((seed, sorted(CORRUPTIONS).index(artefact), channel + index))
+        finite = np.nan_to_num(values.astype(np.float32), posinf=0.0, neginf=0.0)
+        signal: Array = np.ascontiguousarray(turning.apply(finite))
         empty = signal == np.float32(background_value(signal))
         least = np.float32(min(float(signal.min()), 0.0))  # a magnitude is not negative; z-scored images are lifted
         lifted: Array = (signal - least).reshape(*signal.shape, *[1] * (3 - signal.ndim))

@@ -255,7 +255,7 @@ def corruption_curve(
             if budget_s is not None and not rows:
                 tried = _affordable(tried, time.monotonic() - begin, budget_s - labelled.spent_s)
             for name, strength in tried[1:]:
-                spoilt = [corrupted(image, name, strength, seed + number) for image in images]
+                spoilt = [corrupted(image, name, strength, seed + number, k) for k, image in enumerate(images)]
                 row.append(_look(model, engine, case, spoilt, truth, trust))
                 bar.update(number + len(row) / len(tried))
             rows.append(row)

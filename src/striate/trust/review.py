@@ -211,15 +211,16 @@ class ReviewRule:
     @property
     def guarantee(self) -> str:
         """What is known of how many bad cases go unflagged, in one sentence."""
-        n = self.n_bad_subjects
+        n, which = self.n_bad_subjects, "cases"
+        if self.n_spoilt:
+            which = "cases, as they are and with artefacts put in,"
         if self.limit is not None:
             return (
-                f"At most {self.miss:.0%} of the cases with a Dice below {self.bad:g} go unflagged "
-                f"(from {n} subjects with such cases among {self.n_subjects}"
-                f"{'; scans with artefacts put in are among them' if self.n_spoilt else ''})."
+                f"At most {self.miss:.0%} of the {which} with a Dice below {self.bad:g} go unflagged "
+                f"(from {n} subjects with such cases among {self.n_subjects})."
             )
         return (
-            f"How many cases with a Dice below {self.bad:g} go unflagged is not known: {n} of {self.n_subjects} subjects "
+            f"How many {which} with a Dice below {self.bad:g} go unflagged is not known: {n} of {self.n_subjects} subjects "
             f"had one; {self.needed} are needed."
         )
 

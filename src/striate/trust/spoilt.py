@@ -44,7 +44,7 @@ def spoilt(
     """
     rng = np.random.default_rng((SEED, number))
     artefact, strength = str(rng.choice(list(CORRUPTIONS))), max(0.01, round(float(rng.uniform()), 2))
-    images = [corrupted(image, artefact, strength, number) for image in read_channels(case).values()]
+    images = [corrupted(image, artefact, strength, number, k) for k, image in enumerate(read_channels(case).values())]
     ready = prepare_images(images, model.plan.preparation, case.name)
     _, evidence = examine(model, case, engine=engine, truth=truth, prepared=ready, tta=tta, crf=crf)
     return replace(evidence, case=f"{case.name}, {artefact.replace('_', ' ')} {strength:.2f}")

@@ -65,7 +65,7 @@ def calibrate(
 ) -> Calibrated:
     """Measure a model's limits on all cases of `cohort` that have a mask and that it did not learn from.
 
-    Each is predicted twice: as it is, and with an artefact put in, from which expected Dice and review learn what failure is.
+    Each is predicted as it is and, not by a cascade, with an artefact put in: review learns from that what failure is.
 
     Parameters
     ----------

@@ -116,7 +116,7 @@ def _review(part: Any) -> dict[str, Any] | None:
     limit, miss, bad = (number(part.get(key)) for key in ("limit", "miss", "bad"))
     cells = {
         "missed": "Bad cases that it missed, by subjects",
-        "flagged": "Cases that it flagged",
+        "flagged": "Cases that it flagged" + (", of those as they are" if part.get("n_spoilt") else ""),
     }
     rows = [(name, f"{fixed(100 * v, 0)} %") for key, name in cells.items() if (v := number(part.get(key))) is not None]
     if (area := number(part.get("auroc"))) is not None:
