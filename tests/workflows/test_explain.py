@@ -14,7 +14,7 @@ from striate.core.image import Image
 from striate.core.progress import Silent
 from striate.core.record import Record
 from striate.data.prepare import Preparation
-from striate.explain import METHODS
+from striate.explaining import METHODS
 from striate.io.read import read_image
 from striate.io.write import write_image
 from striate.model.model import Model

@@ -20,7 +20,7 @@ from striate.data.back import back
 from striate.data.prepare import Prepared
 from striate.data.samples import SampleStore, fit, unfit
 from striate.data.split import Split
-from striate.explain.scene import on_working_grid
+from striate.explaining.scene import on_working_grid
 from striate.inference.anomaly import SMOOTHING_VOXELS, Calibration, deviation, difference, score, usual
 from striate.inference.whole import WholePrediction, through
 from striate.io.read import read_label

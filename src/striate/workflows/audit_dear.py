@@ -84,10 +84,10 @@ def explanations_of(
         require("captum", "trust", "striate audit")
     except StriateError as error:
         return {"n_subjects": 0, "absent": str(error)}
-    from striate.explain import METHODS
-    from striate.explain.effort import Pace
-    from striate.explain.explanation import explanations
-    from striate.explain.scene import Scene, on_working_grid
+    from striate.explaining import METHODS
+    from striate.explaining.effort import Pace
+    from striate.explaining.explanation import explanations
+    from striate.explaining.scene import Scene, on_working_grid
 
     plan, network, began = model.plan, model.network(), time.monotonic()
     engine, chosen = engine_of(model, network), _chosen(cases, rows)
@@ -166,8 +166,8 @@ def _chosen(cases: Sequence[Case], rows: Sequence[Row]) -> list[Case]:
 
 def _fitting(pace: Any, seconds: float) -> tuple[Any, list[str]] | str:
     """Return the effort and the methods that fit into the time, or why none does."""
-    from striate.explain import METHODS
-    from striate.explain.effort import SHARE, STANDARD, Effort, affordable
+    from striate.explaining import METHODS
+    from striate.explaining.effort import SHARE, STANDARD, Effort, affordable
 
     why, least = "", Effort(**LEAST_EFFORT)
     for methods in (

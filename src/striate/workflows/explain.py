@@ -18,13 +18,13 @@ from striate.core.machine import peak_rss_bytes, show_seconds
 from striate.core.progress import Progress, Silent, each
 from striate.core.record import Record, Stopwatch
 from striate.data.prepare import Prepared
-from striate.explain import METHODS, method_named
-from striate.explain.activating_patches import activating_patches, unit_of
-from striate.explain.effort import LADDER, STANDARD, Effort, Pace, affordable
-from striate.explain.explanation import explanations
-from striate.explain.feature_maps import feature_maps
-from striate.explain.score import not_in_place
-from striate.explain.target import prepared_for
+from striate.explaining import METHODS, method_named
+from striate.explaining.activating_patches import activating_patches, unit_of
+from striate.explaining.effort import LADDER, STANDARD, Effort, Pace, affordable
+from striate.explaining.explanation import explanations
+from striate.explaining.feature_maps import feature_maps
+from striate.explaining.score import not_in_place
+from striate.explaining.target import prepared_for
 from striate.inference.inputs import check_headers, gather
 from striate.model.model import Model
 from striate.planning.cost import seen_patch
@@ -66,7 +66,7 @@ def explain(
         Gets ``CASE_TARGET_METHOD.nii.gz``, ``explanations.json``, ``record.json``, ``panels/``, ``features/`` where a layer
         is named, and ``report.html``. None: only the cost is told, and nothing is written.
     methods
-        Names in `striate.explain.METHODS`; all where none is given.
+        Names in `striate.explaining.METHODS`; all where none is given.
     label
         Label, region or class; each that was predicted where none is given.
     lesion, whole, plane

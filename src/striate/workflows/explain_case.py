@@ -10,9 +10,9 @@ from torch import nn
 
 from striate.core.case import Case
 from striate.data.prepare import Prepared
-from striate.explain.layers import layer_named
-from striate.explain.scene import Scene, on_working_grid
-from striate.explain.target import Target, class_target, mask_targets, prepared_for
+from striate.explaining.layers import layer_named
+from striate.explaining.scene import Scene, on_working_grid
+from striate.explaining.target import Target, class_target, mask_targets, prepared_for
 from striate.inference.predict import predict_case
 from striate.inference.whole import predict_whole
 from striate.planning.plan import Plan

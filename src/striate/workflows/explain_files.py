@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from striate.explain.activating_patches import Patch
-from striate.explain.effort import Effort
-from striate.explain.explanation import Explanation
-from striate.explain.feature_maps import FeatureMaps
-from striate.explain.scene import Scene
-from striate.explain.target import Target, plain_name
+from striate.explaining.activating_patches import Patch
+from striate.explaining.effort import Effort
+from striate.explaining.explanation import Explanation
+from striate.explaining.feature_maps import FeatureMaps
+from striate.explaining.scene import Scene
+from striate.explaining.target import Target, plain_name
 from striate.io.write import write_image
 from striate.reporting.explanation_panel import write_explanation_panel, write_pictures
 from striate.workflows.explain_case import Look

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from striate.explain import faithfulness, inside, method_named, random_weights
-from striate.explain.effort import Effort, Pace
-from striate.explain.grad_cam import layer_of
-from striate.explain.integrated_gradients import completeness_error
-from striate.explain.scene import Scene
-from striate.explain.verdict import Verdict
+from striate.explaining import faithfulness, inside, method_named, random_weights
+from striate.explaining.effort import Effort, Pace
+from striate.explaining.grad_cam import layer_of
+from striate.explaining.integrated_gradients import completeness_error
+from striate.explaining.scene import Scene
+from striate.explaining.verdict import Verdict
 from striate.planning.plan import Plan
 
 
@@ -26,7 +26,7 @@ class Explanation:
     Attributes
     ----------
     method
-        Name in `striate.explain.METHODS`.
+        Name in `striate.explaining.METHODS`.
     attribution
         (C or 1, *region): for (positive) and against (negative) what is explained.
     verdicts
@@ -70,7 +70,7 @@ def explanations(
     plan
         Of the model; networks with random weights are made after it.
     methods
-        Names in `striate.explain.METHODS`.
+        Names in `striate.explaining.METHODS`.
     effort
         How much is computed.
     seed

@@ -16,7 +16,7 @@ from striate.core.image import Image
 from striate.data.back import back
 from striate.data.prepare import Prepared
 from striate.data.resample import resample
-from striate.explain.score import Heard, Score, Tile
+from striate.explaining.score import Heard, Score, Tile
 from striate.inference.tiling import Tiling
 from striate.planning.cost import seen_patch
 from striate.planning.plan import Plan

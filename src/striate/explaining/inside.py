@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from striate.explain.scene import Scene
-from striate.explain.verdict import Verdict
+from striate.explaining.scene import Scene
+from striate.explaining.verdict import Verdict
 
 BOUND = 1.0
 """The share of the attribution, divided by the share of the volume, must exceed this."""

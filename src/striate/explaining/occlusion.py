@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from striate.core.optional import require
-from striate.explain.effort import Effort
-from striate.explain.scene import BASELINE, Scene
-from striate.explain.score import VOXELS_AT_ONCE
+from striate.explaining.effort import Effort
+from striate.explaining.scene import BASELINE, Scene
+from striate.explaining.score import VOXELS_AT_ONCE
 
 
 def strides_of(size: tuple[int, ...], boxes: int) -> tuple[int, ...]:

@@ -8,8 +8,8 @@ from torch import nn
 
 from striate.core.image import Grid, Image, to_ras
 from striate.data.prepare import Preparation, Prepared, prepare_images
-from striate.explain.scene import Scene
-from striate.explain.score import Score, Tile
+from striate.explaining.scene import Scene
+from striate.explaining.score import Score, Tile
 
 
 def plain(array) -> Prepared:

@@ -11,7 +11,7 @@ from striate import networks
 from striate.core.errors import DataError
 from striate.core.image import Image
 from striate.data.prepare import Preparation
-from striate.explain.scene import Scene, on_working_grid
+from striate.explaining.scene import Scene, on_working_grid
 from striate.inference.predict import predict_classes
 from striate.planning.plan import Inference, NetworkChoice, Plan, Task, Training
 
@@ -105,8 +105,8 @@ def test_a_2d_network_sees_slices_and_regions_are_sigmoids():
     scene = Scene.of_mask(plan, network_of(plan), prepared, target, "tumour")
     assert scene.size == (8, 8, 2) and len(scene.score.tiles) == 2 and not scene.score.exclusive
     assert scene.first_tile.shape == (1, 1, 8, 8)
-    from striate.explain import method_named
-    from striate.explain.effort import Effort
+    from striate.explaining import method_named
+    from striate.explaining.effort import Effort
 
     for name, channels in {"gradient_input": 1, "grad_cam": 1, "occlusion": 1}.items():
         found = method_named(name)(scene, Effort(boxes=20))

@@ -16,11 +16,11 @@ from torch.nn.functional import interpolate
 
 from striate.core.errors import ModelError, expected
 from striate.core.optional import require
-from striate.explain.effort import Effort
-from striate.explain.held_norms import held_norms
-from striate.explain.layers import deepest, layer_named
-from striate.explain.scene import Scene
-from striate.explain.score import Tile, need_gradient
+from striate.explaining.effort import Effort
+from striate.explaining.held_norms import held_norms
+from striate.explaining.layers import deepest, layer_named
+from striate.explaining.scene import Scene
+from striate.explaining.score import Tile, need_gradient
 from striate.inference.tiling import bell
 
 

@@ -18,7 +18,7 @@ from striate.core.errors import DataError, UsageError, expected
 from striate.core.image import LabelMap, to_ras
 from striate.core.names import lookup
 from striate.data.prepare import Prepared, prepare
-from striate.explain.scene import Scene, on_working_grid
+from striate.explaining.scene import Scene, on_working_grid
 from striate.inference.whole import WholePrediction
 from striate.io.read import read_header
 from striate.measure.components import components

@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from striate.core.optional import require
-from striate.explain.effort import Effort
-from striate.explain.held_norms import held_norms
-from striate.explain.scene import BASELINE, Scene
-from striate.explain.score import VOXELS_AT_ONCE, need_gradient
+from striate.explaining.effort import Effort
+from striate.explaining.held_norms import held_norms
+from striate.explaining.scene import BASELINE, Scene
+from striate.explaining.score import VOXELS_AT_ONCE, need_gradient
 
 
 def attribute(scene: Scene, effort: Effort) -> NDArray[np.float32]:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from striate.explain.layers import layer_named, output_of
-from striate.explain.scene import BASELINE, Scene, cut
+from striate.explaining.layers import layer_named, output_of
+from striate.explaining.scene import BASELINE, Scene, cut
 from striate.inference.predict import window_of
 from striate.inference.sliding_window import Window
 from striate.planning.plan import Plan

@@ -9,11 +9,11 @@ from scenes import conv, scene_of
 from torch import nn
 
 from striate.core.machine import show_seconds
-from striate.explain import faithfulness, inside, method_named, random_weights
-from striate.explain.blocks import Blocks
-from striate.explain.effort import LADDER, SHARE, Effort, Pace, affordable
-from striate.explain.explanation import Explanation
-from striate.explain.verdict import Verdict
+from striate.explaining import faithfulness, inside, method_named, random_weights
+from striate.explaining.blocks import Blocks
+from striate.explaining.effort import LADDER, SHARE, Effort, Pace, affordable
+from striate.explaining.explanation import Explanation
+from striate.explaining.verdict import Verdict
 
 EFFORT = Effort(steps=4, boxes=64, networks=2, orders=19, levels=5)
 SIDE = 24

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from striate.core.optional import require
-from striate.explain.effort import Effort
-from striate.explain.held_norms import held_norms
-from striate.explain.scene import Scene
-from striate.explain.score import need_gradient
+from striate.explaining.effort import Effort
+from striate.explaining.held_norms import held_norms
+from striate.explaining.scene import Scene
+from striate.explaining.score import need_gradient
 
 
 def attribute(scene: Scene, effort: Effort) -> NDArray[np.float32]:

@@ -9,11 +9,11 @@ from scenes import Linear, conv, scene_of
 from torch import nn
 
 from striate.core.errors import ModelError, UsageError
-from striate.explain import METHODS, method_named
-from striate.explain.effort import Effort
-from striate.explain.integrated_gradients import completeness_error
-from striate.explain.occlusion import strides_of
-from striate.explain.score import Tile
+from striate.explaining import METHODS, method_named
+from striate.explaining.effort import Effort
+from striate.explaining.integrated_gradients import completeness_error
+from striate.explaining.occlusion import strides_of
+from striate.explaining.score import Tile
 
 EFFORT = Effort(steps=8, boxes=10_000, networks=1, orders=19, levels=4)
 
@@ -88,7 +88,7 @@ def test_grad_cam_looks_at_the_deepest_layer_and_enlarges_its_map():
     first, last = conv(torch.rand(2, 1, 3, 3)), conv(torch.rand(1, 2, 1, 1))
     network = nn.Sequential(first, nn.MaxPool2d(4), last, nn.Upsample(scale_factor=4))
     scene = scene_of(network, np.random.default_rng(0).random((1, 16, 16)), np.ones((16, 16), dtype=bool))
-    from striate.explain.grad_cam import layer_of
+    from striate.explaining.grad_cam import layer_of
 
     assert layer_of(scene) == "2"
     assert method_named("grad_cam")(scene, EFFORT).shape == (1, 16, 16)
@@ -138,7 +138,7 @@ def test_normalisation_is_held_so_that_attributions_add_up(norm):
 
 
 def test_held_normalisation_leaves_the_image_itself_as_it_was():
-    from striate.explain.held_norms import held_norms
+    from striate.explaining.held_norms import held_norms
 
     torch.manual_seed(0)
     first, last = conv(torch.rand(4, 1, 3, 3)), conv(torch.rand(1, 4, 3, 3))

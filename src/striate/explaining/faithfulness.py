@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from striate.explain.blocks import Blocks
-from striate.explain.effort import Effort
-from striate.explain.scene import BASELINE, Scene
-from striate.explain.score import VOXELS_AT_ONCE
-from striate.explain.verdict import Verdict
+from striate.explaining.blocks import Blocks
+from striate.explaining.effort import Effort
+from striate.explaining.scene import BASELINE, Scene
+from striate.explaining.score import VOXELS_AT_ONCE
+from striate.explaining.verdict import Verdict
 
 LIMIT = 0.05
 """Largest p-value of each of the two that passes."""

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from striate.core.errors import UsageError
 from striate.data.prepare import Prepared
-from striate.explain.layers import layer_named, output_of
-from striate.explain.scene import cut
+from striate.explaining.layers import layer_named, output_of
+from striate.explaining.scene import cut
 from striate.inference.tiling import Tiling
 
 MOST = 12

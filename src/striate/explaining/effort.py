@@ -11,10 +11,10 @@ import torch
 
 from striate.core.errors import TimeLimitError, expected
 from striate.core.machine import show_seconds
-from striate.explain.held_norms import held_norms
+from striate.explaining.held_norms import held_norms
 
 if TYPE_CHECKING:
-    from striate.explain.scene import Scene
+    from striate.explaining.scene import Scene
 
 SHARE = 0.8
 """Share of the time that may be planned; the rest is for writing and for being wrong."""

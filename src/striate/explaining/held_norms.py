@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from striate.explain.score import Score
+from striate.explaining.score import Score
 
 Affine = tuple[Tensor, Tensor]
 

@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from striate.core.counted import counted
-from striate.explain import Method
-from striate.explain.blocks import Blocks
-from striate.explain.effort import Effort
-from striate.explain.scene import Scene
-from striate.explain.verdict import Verdict
+from striate.explaining import Method
+from striate.explaining.blocks import Blocks
+from striate.explaining.effort import Effort
+from striate.explaining.scene import Scene
+from striate.explaining.verdict import Verdict
 from striate.planning.plan import Plan
 
 BOUND = 0.5

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from striate.explain.effort import Effort
-    from striate.explain.scene import Scene
+    from striate.explaining.effort import Effort
+    from striate.explaining.scene import Scene
 
 METHODS: dict[str, str] = {
-    "occlusion": "striate.explain.occlusion",
-    "gradient_input": "striate.explain.gradient_input",
-    "integrated_gradients": "striate.explain.integrated_gradients",
-    "grad_cam": "striate.explain.grad_cam",
+    "occlusion": "striate.explaining.occlusion",
+    "gradient_input": "striate.explaining.gradient_input",
+    "integrated_gradients": "striate.explaining.integrated_gradients",
+    "grad_cam": "striate.explaining.grad_cam",
 }
 
 __all__ = ["METHODS", "Method", "method_named"]

@@ -11,9 +11,9 @@ from torch import nn
 
 from striate.core.errors import UsageError
 from striate.core.image import Image
-from striate.explain.activating_patches import MOST, PER_CASE, activating_patches, unit_of
-from striate.explain.feature_maps import feature_maps
-from striate.explain.layers import deepest, layer_named, maps_of
+from striate.explaining.activating_patches import MOST, PER_CASE, activating_patches, unit_of
+from striate.explaining.feature_maps import feature_maps
+from striate.explaining.layers import deepest, layer_named, maps_of
 
 
 def pyramid() -> nn.Module:
@@ -39,7 +39,7 @@ def test_feature_maps_cover_the_case_and_go_back_to_its_grid():
     rng = np.random.default_rng(0)
     from scenes import prepared_from
 
-    from striate.explain.scene import Scene
+    from striate.explaining.scene import Scene
 
     array = rng.normal(1, 1, (1, 12, 12, 12)).astype(np.float32)
     prepared = prepared_from(Image(array, np.diag([-1.0, 1, 1, 1])), (1.0,) * 3)
