@@ -14,6 +14,7 @@ from striate.data.prepare import Preparation, prepare_images
 from striate.inference.observe import Observer
 from striate.inference.observed import BINS, LOGITS, REACH, quantise
 from striate.inference.predict import predict_case
+from striate.inference.probabilities import ProbabilityWriter
 from striate.inference.restore import Restorer
 from striate.io.read import read_image
 from striate.io.write import write_image
@@ -206,6 +207,21 @@ def test_a_truth_on_another_grid_is_refused():
     prepared = _prepared(*GRIDS["2D"])
     with pytest.raises(GeometryError, match=r"case p: the truth has .* both must lie on one grid"):
         Observer(prepared, LABELS, LabelMap(np.zeros((15, 13), np.uint8), np.eye(4)))
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_maps_that_were_written_hold_what_was_observed(grid, tmp_path):
+    prepared = _prepared(*GRIDS[grid])
+    shares, observer = _shares(prepared, REGIONS, sharpness=5), Observer(prepared, REGIONS)
+    logits = [8.4, 9.0, 10.0, 11.5]
+    shares[0].reshape(-1)[: len(logits)] = 1 / (1 + np.exp(-np.array(logits)))
+    with ProbabilityWriter(tmp_path, "p", REGIONS) as writer:
+        Restorer(prepared, REGIONS, 0, writer, observer).push(0, shares)
+        written, observed = writer.finish(), observer.finish()
+    for name in REGIONS.names:
+        assert np.array_equal(quantise(read_image(written[name]).array[0]), observed.certainty[name])
+    seen = quantise(shares[0]).reshape(-1)[: len(logits)]
+    assert np.abs(LOGITS[seen] - logits).max() <= 0.06  # half a bin and what single precision rounds
 
 
 @pytest.mark.parametrize("regions", [None, {"all": (1, 2, 5), "core": (1,)}])

@@ -1,8 +1,8 @@
 """`ProbabilityWriter`: probability maps on the files' own grid, put together on disk instead of in memory.
 
-Restored rows of each target are appended to one plain file per target (float16, relative precision 2⁻¹¹); at the end
-each file alone is read, put into the frame of the case, and written as an image. Outside of what the network saw the
-probability is 0.
+Restored rows of each target are appended to one plain file per target; at the end each file alone is read, put into the
+frame of the case, and written as an image. Both are float32: in half precision all above 0.9998 would be 1, and the logits of
+sure lesions lost. Outside of what the network saw the probability is 0.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class ProbabilityWriter:
     def push(self, target: int, rows: NDArray[np.float32]) -> None:
         """Append restored rows (rows, *other axes) of one target; rows come in order."""
         name = self.targets.names[target]
-        self._streams[name].write(np.ascontiguousarray(rows, dtype=np.float16).data)
+        self._streams[name].write(np.ascontiguousarray(rows, dtype=np.float32).data)
 
     def finish(self) -> dict[str, Path]:
         """Write the images, once all rows have come, and return their paths by name of target."""
@@ -71,10 +71,11 @@ class ProbabilityWriter:
         shape = prepared.cropped.shape
         for name, stream in self._streams.items():
             stream.close()
-            rows = np.fromfile(self._raw(name), dtype=np.float16).reshape([shape[a] for a in order])
-            self._raw(name).unlink()
             whole = np.zeros(prepared.turned_shape, dtype=np.float32)
+            rows = np.fromfile(self._raw(name), dtype=np.float32).reshape([shape[a] for a in order])
             whole[prepared.crop] = rows.transpose(np.argsort(order))
+            del rows  # 4 bytes per voxel, while the image is written
+            self._raw(name).unlink()
             array = np.ascontiguousarray(prepared.reorientation.invert(whole))
             path = self.folder / f"{self.case}_{self._names[name]}{'.nii.gz' if len(shape) == 3 else '.npz'}"
             write_image(path, Image(array[None], prepared.source.affine))
