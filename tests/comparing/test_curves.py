@@ -96,7 +96,7 @@ def test_size_compares_the_same_runs_from_random_weights_only():
         ("b", "random", 1.0): {(0, None): cases([0.7, 0.7])},
     }
     shown = [
-        {"network": n, "start": s, "fraction": f, "label": f"{n} {s}", "parameters": 100 * k}
+        {"network": n, "start": s, "fraction": f, "label": f"{n} {s}", "parameters_run": 100 * k}
         for k, (n, s, f) in enumerate(parts, 1)
     ]
     found = _size(parts, shown, "dice")

@@ -70,7 +70,7 @@ def show_runs(found: Compared) -> None:
 
     say(told(found.runs, found.run_s))
     rows = [
-        [name, "×".join(map(str, one["size"])), str(one["layers"]), str(one["depth"]), f"{one['parameters']:,}",
+        [name, "×".join(map(str, one["size"])), str(one["layers"]), str(one["depth"]), f"{one['parameters_run']:,}",
          f"{one['macs'] / 1e6:,.1f}"]
         for name, one in found.sizes.items()
     ]  # fmt: skip
@@ -91,7 +91,7 @@ def show_compared(found: Compared) -> None:
             interval = f"{low:.3f} … {high:.3f}" if low is not None else ""
             rows.append(
                 [one["label"], f"{100 * one['fraction']:g} %", "–" if value is None else f"{value:.3f}", interval,
-                 f"{one['parameters']:,}", f"{one['macs'] / 1e6:,.1f}", show_seconds(one["seconds"]),
+                 f"{one['parameters_run']:,}", f"{one['macs'] / 1e6:,.1f}", show_seconds(one["seconds"]),
                  show_bytes(one["peak_memory_bytes"]), f"{1000 * one['kwh']:.2g}"]
             )  # fmt: skip
         table(rows, ["network", "data", main.replace("_", " "), "95 %", "parameters", "MMAC", "time", "memory", "Wh"])

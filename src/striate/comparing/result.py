@@ -19,7 +19,7 @@ from striate.core.files import read_json
 from striate.planning.plan import Plan
 
 COSTS = ("training_flops_by_operations", "macs", "kwh")
-SAME = ("layers", "depth", "parameters", "parameters_learned", "macs", "kwh_source", "size", "number_format", "options")
+SAME = ("layers", "depth", "parameters", "parameters_run", "macs", "kwh_source", "size", "number_format", "options")
 """Columns of which a network's row takes the first run's; of the other numbers it takes the mean."""
 
 Group = tuple[str, str, float]
@@ -118,7 +118,7 @@ def _size(parts: Mapping[Group, Part], shown: Sequence[dict[str, Any]], main: st
     same = shared([parts[row["network"], "random", row["fraction"]] for row in own]) if own else [{}]
     if not same[0]:
         return None
-    return by_size(main, [row["label"] for row in own], [row["parameters"] for row in own], same)
+    return by_size(main, [row["label"] for row in own], [row["parameters_run"] for row in own], same)
 
 
 def _invariance(done: Sequence[Trial], out: Path, whole: float) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def row_of(trial: Trial, folder: Path, measures: Measures) -> dict[str, Any]:
         "peak_memory_bytes": facts["peak_rss_bytes"],
         "kwh": spent["joules"] / 3.6e6,
         "kwh_source": spent["source"],
-        "samples_per_parameter": samples / max(size["parameters_learned"], 1),
+        "samples_per_parameter": samples / max(size["parameters"], 1),
         "voxels_per_parameter": plan.expected.samples_per_parameter,
         "number_format": plan.training.precision,
         "batch": plan.training.batch,
@@ -79,7 +79,7 @@ def flat(measures: Measures) -> dict[str, float | int | None]:
 def size_of(plan: Plan) -> dict[str, int]:
     """Return what the network of a plan is: layers that multiply, depth, parameters, and MACs of one image or patch.
 
-    ``parameters`` are those that predict, as the MACs are; ``parameters_learned`` hold those of auxiliary heads too.
+    ``parameters_run`` are those that predict, as the MACs are; ``parameters`` hold those of auxiliary heads too.
     """
     choice = plan.network
     options = {k: v for k, v in choice.options.items() if k != "input_size"}  # it is the patch
@@ -103,8 +103,8 @@ def _size(
     return (
         ("layers", sum(layer.macs > 0 for layer in cost.layers)),
         ("depth", depth(network, (*((1,) if kind == "sequence" else ()), in_channels, *size))),
-        ("parameters", cost.parameters_run),
-        ("parameters_learned", cost.parameters),
+        ("parameters", cost.parameters),
+        ("parameters_run", cost.parameters_run),
         ("macs", round(cost.macs / images)),
     )
 

@@ -86,7 +86,7 @@ def _value(row: dict[str, Any] | None, main: str) -> dict[str, str]:
 
 def _cost(row: dict[str, Any]) -> dict[str, Any]:
     cells = [
-        str(row["size"]), str(row["layers"]), str(row["depth"]), compact(row["parameters"]), compact(row["macs"]),
+        str(row["size"]), str(row["layers"]), str(row["depth"]), compact(row["parameters_run"]), compact(row["macs"]),
         compact(round(row["steps"])), compact(row["training_flops_by_operations"]), compact(row["training_flops_by_time"]),
         show_seconds(row["seconds"]), show_bytes(row["peak_memory_bytes"]), compact(1000 * row["kwh"]),
         compact(row["samples_per_parameter"]),

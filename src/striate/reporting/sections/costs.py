@@ -12,7 +12,7 @@ from striate.reporting.numbers import compact, measure_text, number
 from striate.reporting.section import Section
 
 PLOTS = {
-    "parameters": "parameters",
+    "parameters_run": "parameters",
     "macs": "MACs of one image",
     "training_flops_by_operations": "training FLOP (by operations)",
     "training_s": "seconds of learning",
