@@ -44,8 +44,11 @@ def test_one_voxel_maps_become_the_shift(norm: Any, training: bool, cases: int) 
     with torch.no_grad():
         norm.bias.copy_(torch.tensor([1.0, -2.0]))
     axes = (1, 1) if isinstance(norm, InstanceNorm2d) else (1, 1, 1)
-    found = norm(torch.randn(cases, 2, *axes))
+    x = torch.randn(cases, 2, *axes, requires_grad=True)
+    found = norm(x)
     torch.testing.assert_close(found, norm.bias.view(1, 2, *axes).expand(cases, 2, *axes))
+    found.sum().backward()
+    assert x.grad is not None and not x.grad.any()  # every layer before it has a gradient, of 0
 
 
 @pytest.mark.parametrize("kind", ["2d", "3d"])

@@ -56,9 +56,9 @@ def _lone(x: Tensor) -> bool:
 
 
 def _shift(norm: InstanceNorm | InstanceNorm2d | InstanceNorm3d, x: Tensor) -> Tensor:
-    """Return what becomes of maps of one voxel: the learned shift."""
+    """Return what becomes of maps of one voxel: the learned shift. What comes before gets a gradient of 0, not none."""
     axes = (1, -1, *(1,) * (x.ndim - 2))
-    return torch.zeros_like(x) * norm.weight.view(axes) + norm.bias.view(axes)
+    return (x * 0) * norm.weight.view(axes) + norm.bias.view(axes)
 
 
 def _by_case(norm: InstanceNorm | InstanceNorm2d | InstanceNorm3d, x: Tensor) -> Tensor:
