@@ -2,13 +2,15 @@
 
     python benchmarks/names.py WORK        about two minutes on one core; WORK is the folder of benchmarks/trust.py
 
-The gate learns from the phantoms without an artefact among those that the model learned from, and is shown those of the other
-parts: as they are, and with each artefact at three strengths. Prints one JSON document: artefact and strength → code → scans.
+The gate learns from the phantoms without an artefact among those that the model learned from, and is shown those among the 48
+that come after them: as they are, and with each artefact at three strengths. Prints one JSON document: artefact and strength →
+code → scans.
 """
 
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import sys
 from collections import Counter
@@ -25,15 +27,15 @@ from striate.trust.gate import Gate
 from striate.trust.image_facts import Facts, image_facts
 
 STRENGTHS = (0.5, 0.75, 1.0)
+SHOWN = 48
 
 
-def clean(table: Path) -> Iterator[Image]:
-    """Yield the scans without an artefact."""
+def clean(table: Path) -> Iterator[Image | None]:
+    """Yield the scan of each case; None where it has an artefact."""
     with table.open(newline="") as stream:
         kinds = [row["artefact"] for row in csv.DictReader(stream)]
     for kind, case in zip(kinds, Cohort.open(table).cases, strict=True):
-        if kind == "none":
-            yield read_image(next(iter(case.channels.values())))
+        yield read_image(next(iter(case.channels.values()))) if kind == "none" else None
 
 
 def main(work: Path) -> None:
@@ -46,8 +48,9 @@ def main(work: Path) -> None:
         found = [gate.cautions("case", facts(image)) for image in images]
         return {"n": len(found), **Counter(caution.code for cautions in found for caution in cautions)}
 
-    gate = Gate.fit([facts(image) for image in clean(work / "phantoms" / "learn.csv")])
-    held = [image for part in ("calibrate", "test") for image in clean(work / "phantoms" / f"{part}.csv")]
+    gate = Gate.fit([facts(image) for image in clean(work / "phantoms" / "learn.csv") if image is not None])
+    others = itertools.chain(*(clean(work / "phantoms" / f"{part}.csv") for part in ("calibrate", "test")))
+    held = [image for image in itertools.islice(others, SHOWN) if image is not None]
     result: dict[str, object] = {"n_training": gate.n_subjects, "as they are": names(iter(held))}
     for kind in CORRUPTIONS:
         for strength in STRENGTHS:
