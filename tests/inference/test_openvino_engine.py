@@ -179,6 +179,56 @@ def test_engines_are_compared_again_on_other_cores_where_the_work_is_worth_it(mo
     assert again["cores"] == cores() and again["tiles"] == first["tiles"]
     assert told == ["comparing OpenVINO with PyTorch again: before, it was on 64 cores"]
     assert network.stat().st_mtime_ns == converted_at
+    assert choose(model, case, macs=lambda: 1e15, tell=told.append).parity == again
+    monkeypatch.setattr(choosing, "cores", lambda: 64)
+    assert choose(model, case, macs=lambda: 1e15, tell=told.append).parity["measured"] == first["measured"]
+    assert len(told) == 1
+
+
+def test_a_comparison_that_fails_on_other_cores_leaves_the_verdict_and_is_not_tried_again(model_of, case, monkeypatch):
+    model, runs = model_of(), []
+    choose(model, case, "openvino")
+    network = next(model.folder.glob(f"openvino/*/{NETWORK}"))
+    first = json.loads((network.parent / PARITY).read_text())
+    first |= {"cores": 64, "ratios": {"openvino": 5.0, "torch": 1.0}}
+    (network.parent / PARITY).write_text(json.dumps(first))
+
+    def ended(*_, **__):
+        runs.append("")
+        raise subprocess.TimeoutExpired("", choosing.SECONDS)
+
+    monkeypatch.setattr(subprocess, "run", ended)
+    for _ in range(2):
+        found = choose(model, case, macs=lambda: 1e15)
+        assert found.engine.name == "openvino"
+        assert found.parity == {**first, "again": {"cores": cores(), "failed": "it took more than 900 s"}}
+    assert len(runs) == 1 and json.loads((network.parent / PARITY).read_text()) == first
+    monkeypatch.setattr(choosing, "cores", lambda: 64)
+    assert choose(model, case, macs=lambda: 1e15).parity == first and len(runs) == 1
+
+
+def test_an_image_that_cannot_be_read_is_no_verdict_of_another_number_of_cores(model_of, case, tmp_path):
+    model = model_of()
+    choose(model, case, "openvino")
+    network = next(model.folder.glob(f"openvino/*/{NETWORK}"))
+    first = json.loads((network.parent / PARITY).read_text())
+    first |= {"cores": 64, "ratios": {"openvino": 5.0, "torch": 1.0}}
+    (network.parent / PARITY).write_text(json.dumps(first))
+    (tmp_path / "broken.nii.gz").write_bytes(b"no image")
+    broken = Case("P2", "P2", {**case.channels, "t1c": tmp_path / "broken.nii.gz"})
+    assert choose(model, broken, macs=lambda: 1e15).parity == first
+    assert choose(model, case, macs=lambda: 1e15).parity["cores"] == cores()
+
+
+def test_what_failed_on_other_cores_is_tried_on_these(model_of, case, monkeypatch):
+    model = model_of()
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(choosing, "cores", lambda: 64)
+        elsewhere.setattr(subprocess, "run", lambda *a, **k: subprocess.CompletedProcess([], -9, "", ""))
+        assert "ended by signal 9" in choose(model, case, macs=lambda: 1e15).reason
+    assert choose(model, case).parity["cores"] == 64
+    assert choose(model, case, macs=lambda: 1e15).parity["tiles"]
+    assert len(list(model.folder.glob(f"openvino/*/{NETWORK}"))) == 1
 
 
 def test_another_version_of_torch_or_openvino_is_another_verdict(model_of, monkeypatch):

@@ -2,8 +2,9 @@
 
 What OpenVINO needs is made once per model and processor and lies in the model's folder, ``openvino/``: the converted
 network, what was compiled of it, and ``parity.json``: how fast it is, and how far its probabilities and PyTorch's lie from
-those in single precision; likewise for ONNX Runtime, where it is asked for or OpenVINO is not installed, in ``onnx/``. Making it
-takes as long as some predictions, so that small work does not begin it.
+those in single precision; ``parity-8.json`` where that was measured again on 8 cores. Likewise for ONNX Runtime, where it is
+asked for or OpenVINO is not installed, in ``onnx/``. Making it takes as long as some predictions, so that small work does not
+begin it.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from striate.data.resample import new_shape
 from striate.inference.engines import ENGINES, Engine, child, open_engine
 from striate.inference.engines.int8 import Int8, int8_of
 from striate.inference.engines.onnx import OnnxEngine
-from striate.inference.engines.openvino import COMPILED, NETWORK, PARITY, OpenVINOEngine
+from striate.inference.engines.openvino import COMPILED, MADE, NETWORK, PARITY, OpenVINOEngine
 from striate.inference.engines.race import BASE, FASTER
 from striate.inference.tiling import Tiling
 from striate.model.model import EXPORTED, ONNX, Model
@@ -41,8 +42,6 @@ AUTO = "auto"
 PACKAGES = {"openvino": "openvino", "onnx": "onnxruntime"}
 """Form of a converted network, also the name of its folder → the package that computes it; the first that is there is taken."""
 TITLES = {"openvino": "OpenVINO", "int8": "int8", "onnx": "ONNX Runtime"}
-MADE = 4
-"""Version of how networks are converted; those of another version are made again."""
 WORTH_MACS = 3e12
 """Multiply-accumulates of a call from which on converting the network pays within that call: that and comparing took 67 s
 for 30.8 million parameters, and PyTorch does 6e10 to 9e10 of it in a second on two cores."""
@@ -136,8 +135,7 @@ def choose(
             folder, parity = _make(model, case, folder, form)
         elif name == AUTO and _elsewhere(parity, folder) and macs() >= WORTH_MACS:
             tell(f"comparing {TITLES[form]} with PyTorch again: before, it was on {parity['cores']} cores")
-            convert(model, folder, case.channels, form)
-            parity = _read(folder)
+            parity = _again(model, case, folder, form, parity)
         found, problem = _fastest(parity, name)
         if found:
             engine = _opened(model, found, folder, parity["precision"])
@@ -164,8 +162,27 @@ def _version(package: str) -> str:
 
 
 def _elsewhere(parity: dict[str, Any], folder: Path) -> bool:
-    """Tell whether engines were compared on another number of cores, and a new verdict can be kept."""
-    return parity.get("cores") not in (None, cores()) and os.access(folder, os.W_OK)
+    """Tell whether engines were compared on another number of cores alone, and a new verdict can be kept."""
+    elsewhere = parity.get("cores") not in (None, cores()) and not (folder / _here()).is_file()
+    return elsewhere and os.access(folder, os.W_OK)
+
+
+def _here() -> str:
+    """Return the name of the verdict for this number of cores, where the first one is of another."""
+    return f"{Path(PARITY).stem}-{cores()}.json"
+
+
+def _again(model: Model, case: Case, folder: Path, form: str, parity: dict[str, Any]) -> dict[str, Any]:
+    """Compare on this number of cores. Where that fails, what was found on another one serves, and it is not tried again."""
+    try:
+        convert(model, folder, case.channels, form, _here())
+        found = read_json(folder / _here())
+        if "failed" in found:
+            found = {**parity, "again": {name: found[name] for name in ("cores", "failed")}}
+            write_json(folder / _here(), found)
+    except (DataError, ResourceError):  # of this case or disk; another time it may go well
+        return parity
+    return found
 
 
 def _times(parity: dict[str, Any]) -> dict[str, float]:
@@ -283,8 +300,8 @@ def _key(model: Model, form: str) -> str:
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    """Return what was measured; empty where that is not there."""
-    return read_json(folder / PARITY) if (folder / PARITY).is_file() else {}
+    """Return what was measured, on this number of cores if it was; empty where that is not there."""
+    return next((read_json(folder / name) for name in (_here(), PARITY) if (folder / name).is_file()), {})
 
 
 def _make(model: Model, case: Case, folder: Path, form: str) -> tuple[Path, dict[str, Any]]:
@@ -305,7 +322,7 @@ def _make(model: Model, case: Case, folder: Path, form: str) -> tuple[Path, dict
     return folder, _read(folder)
 
 
-def convert(model: Model, into: Path, channels: Mapping[str, Path], form: str) -> None:
+def convert(model: Model, into: Path, channels: Mapping[str, Path], form: str, verdict: str = PARITY) -> None:
     """Fill the folder `into` by a process of its own; that it failed is written there too.
 
     Parameters
@@ -313,11 +330,13 @@ def convert(model: Model, into: Path, channels: Mapping[str, Path], form: str) -
     model
         With its weights.
     into
-        Gets `NETWORK` or `ONNX`, and `PARITY`.
+        Gets `NETWORK` or `ONNX`, where it is not there yet, and `verdict`.
     channels
         Name → image of one case, in whose middle engines are compared; where empty, in an image drawn at random.
     form
         One of `PACKAGES`.
+    verdict
+        Name of the file for what was measured.
 
     Raises
     ------
@@ -325,11 +344,12 @@ def convert(model: Model, into: Path, channels: Mapping[str, Path], form: str) -
         When an image cannot be read.
     """
     asked = {
-        "model": str(model.folder.absolute()), "into": str(into.absolute()), "form": form,
+        "model": str(model.folder.absolute()), "into": str(into.absolute()), "form": form, "verdict": verdict,
         "channels": {name: str(path.absolute()) for name, path in channels.items()},
     }  # fmt: skip
     if failed := child.run("convert", asked, SECONDS):
-        write_json(into / PARITY, {"failed": failed, "form": form, "processor": processor()})
+        why = {"failed": failed, "form": form, "made": MADE, "processor": processor(), "cores": cores()}
+        write_json(into / verdict, why)
 
 
 def doubt_of(parity: dict[str, Any], name: str) -> str:

@@ -5,8 +5,9 @@ compiler has been seen to crash (`striate.inference.engines.normalise`). A crash
 
     python -m striate.inference.engines.convert < ASKED.json
 
-reads ``model``, ``into`` and ``channels`` (name → image file of one case; none, or a cascade: an image is drawn) and writes
-``network.xml``, ``network.bin`` and ``parity.json`` into the folder ``into``; a network that lies there is only compared again.
+reads ``model``, ``into``, ``channels`` (name → image file of one case; none, or a cascade: an image is drawn) and ``verdict``
+and writes ``network.xml``, ``network.bin`` and what was measured, as ``verdict``, into the folder ``into``; a network that lies
+there is only compared.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ from torch import Tensor, nn
 
 from striate.core.case import Case
 from striate.core.errors import DataError
-from striate.core.files import write_json
+from striate.core.files import write_json, writing
 from striate.core.machine import cores, processor
 from striate.data.prepare import prepare
 from striate.inference.engines import Engine
 from striate.inference.engines.answering import Answering
 from striate.inference.engines.int8 import int8_of
 from striate.inference.engines.normalise import normalise
-from striate.inference.engines.openvino import NETWORK, PARITY, OpenVINOEngine, precision_here, runtime
+from striate.inference.engines.openvino import MADE, NETWORK, OpenVINOEngine, precision_here, runtime
 from striate.inference.engines.pytorch import TorchEngine
 from striate.inference.engines.race import BASE, race
 from striate.inference.engines.separate import separate
@@ -44,10 +45,11 @@ from striate.planning.plan import Plan
 
 
 def convert(network: nn.Module, exclusive: bool, tile: Tensor, path: Path) -> None:
-    """Write `network` for windows of the shape of `tile` (1, C, *patch) to `path`; weights in half precision for bf16."""
+    """Write `network` for windows of the shape of `tile` (1, C, *patch) to `path`, whole; weights in half precision for bf16."""
     made = converted(network, exclusive, tile)
     separate(made)
-    runtime().save_model(made, path, compress_to_fp16=precision_here() == "bf16")
+    with writing(path) as beside, writing(path.with_suffix(".bin")):  # OpenVINO writes both
+        runtime().save_model(made, beside, compress_to_fp16=precision_here() == "bf16")
 
 
 def converted(network: nn.Module, exclusive: bool, tile: Tensor) -> Any:
@@ -143,7 +145,8 @@ def main() -> None:
     made = (_onnx if asked["form"] == "onnx" else _openvino)(model, tiles["middle"], into)
     found = compare(model.network(), exclusive, made, tiles)
     when = datetime.now(UTC).isoformat(timespec="seconds")
-    write_json(into / PARITY, {"measured": when, "processor": processor(), "cores": cores(), **found})
+    where = {"made": MADE, "processor": processor(), "cores": cores()}
+    write_json(into / asked["verdict"], {"measured": when, **where, **found})
 
 
 def _openvino(model: Model, tile: NDArray[np.float32], into: Path) -> dict[str, Engine]:
@@ -162,7 +165,8 @@ def _onnx(model: Model, tile: NDArray[np.float32], into: Path) -> dict[str, Engi
     from striate.inference.engines.onnx_file import write_onnx
 
     if not (into / ONNX).is_file():
-        write_onnx(model.network(), model.plan.targets.exclusive, tile, into / ONNX)
+        with writing(into / ONNX) as beside:
+            write_onnx(model.network(), model.plan.targets.exclusive, tile, beside)
     return {"onnx": OnnxEngine(into / ONNX)}
 
 

@@ -25,6 +25,8 @@ from striate.inference.pooled import Pooled
 
 NETWORK, PARITY, COMPILED = "network.xml", "parity.json", "compiled"
 """What lies in the folder of a converted network."""
+MADE = 5
+"""Version of how networks are converted and compared; those of another version are made again."""
 HINTS = {"bf16": "bf16", "fp32": "f32"}
 """Precision → what OpenVINO calls it."""
 
