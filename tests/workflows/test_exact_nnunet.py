@@ -93,7 +93,7 @@ def test_the_command_gives_the_same_masks_with_findings_and_record(tmp_path: Pat
     assert int((found != expected).sum()) <= 2
     assert case["facts"]["engine"] == "torch, exact"
     assert case["facts"]["folds"] == 2
-    assert set(case["facts"]["seconds"]) == {"prepare", "facts", "network", "judge", "write"}
+    assert set(case["facts"]["seconds"]) == {"prepare", "facts", "network", "judge", "hash", "write"}
     assert case["labels"]["edema"]["volume_ml"]["value"] == pytest.approx(int((found == 1).sum()) * 1.2 * 1.6 / 1000)
     record = json.loads((out / "record.json").read_text())
     assert record["options"]["exact"] is True

@@ -82,7 +82,7 @@ def test_the_files_are_those_of_one_after_the_other(model, scans, tmp_path, monk
     assert together[1].path == tmp_path / "a" / "case1.nii.gz" and together[1].path.exists()
     assert all(path.exists() for path in together[1].probabilities.values())
     stages = read_json(tmp_path / "a" / "record.json")["facts"]["cases"]["case1"]["seconds"]
-    assert set(stages) == {"prepare", "facts", "network", "judge", "write"}
+    assert set(stages) == {"prepare", "facts", "network", "judge", "hash", "write"}
 
 
 @pytest.mark.parametrize("together", [True, False])

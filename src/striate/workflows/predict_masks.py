@@ -151,7 +151,9 @@ class _Steps:
         """Judge an answer and write its mask, panel and maps; the prediction returned holds no voxels."""
         (prediction, maps), (facts, seconds) = made, seen
         with timed(seconds, "judge"):
-            judged = self._recognised(case, self.judge.findings(prediction, weigh(prediction, facts)))
+            judged = self.judge.findings(prediction, weigh(prediction, facts))
+        with timed(seconds, "hash"):
+            judged = self._recognised(case, judged)
         with timed(seconds, "write"):
             path = self._store(prediction)
             if self.options["save_uncertainty"]:
