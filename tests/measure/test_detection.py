@@ -11,8 +11,9 @@ import pytest
 from striate.cli.train import show_detection
 from striate.core.image import LabelMap
 from striate.core.targets import Targets
-from striate.measure.detection import CURVE, Detection, scores_of
+from striate.measure.detection import CURVE, Detection, named_in, scores_of
 from striate.measure.detection_table import froc_table
+from striate.measure.finding import CaseFindings
 from striate.measure.findings import Findings
 from striate.measure.froc import CPM_POINTS
 from striate.measure.lesions import LesionOverlap
@@ -110,6 +111,32 @@ def test_scores_come_from_findings_by_the_size_of_lesions():
     assert "no probability" in scores_of(overlaps, "lesion", findings_of(mask, [0.3, None, 0.1]))
     assert "not those of its findings" in scores_of(overlaps, "lesion", findings_of(line(0, 10), [0.3, 0.2]))
     assert "No findings lie beside the mask of case a" in scores_of(overlaps, "lesion", {})
+
+
+def test_one_name_is_found_for_all_cases():
+    some, none, lesions = line(0, 10), line(), lambda mask: int(mask.sum()) // 2
+    empty = {"a": LesionOverlap.of(none, line(0), 0.001)}
+    both = {**empty, "b": LesionOverlap.of(some, line(0), 0.001)}
+
+    def findings(**masks):
+        """Return the findings of cases a and b, of label → the mask of each."""
+        made = {}
+        for place, case in enumerate("ab"):
+            every = {
+                n: findings_of(own[place], [0.5] * lesions(own[place]), n)["a"].labels[n] for n, own in masks.items()
+            }
+            made[case] = CaseFindings(case, every)
+        return made
+
+    known = findings(edema=(none, none), core=(none, some))
+    assert named_in(known, "label_2", both) == "core"  # not edema, which fits in the first case too
+    assert scores_of(both, "label_2", known) == [[], [0.5, 0.5]]
+    assert named_in(known, "label_2", empty) is None and named_in(known, "edema", empty) == "edema"
+    assert "'label_2' may be those of 'core' or 'edema' in the findings" in scores_of(empty, "label_2", known)
+    mixed = findings(edema=(none, line(0)), core=(some, some))
+    assert named_in(mixed, "label_2", both) is None
+    assert "No one label of the findings has the lesions of 'label_2'" in scores_of(both, "label_2", mixed)
+    assert named_in({}, "label_2", both) is None
 
 
 def test_what_a_training_says_of_lesions(capsys):

@@ -77,7 +77,9 @@ class Detection:
         What the scores of the curve are: `LESION` or `LARGEST`; None where there is no curve.
     candidates, most_found, most_false_positives
         How many candidates there are, how many true lesions they find and how many of them are false, where those that the
-        masks leave out were looked at; None where only the masks were, at which the curve then ends.
+        masks leave out were looked at; None where only the masks were, at which the curve then ends. Candidates smaller
+        than `minimal_lesion_ml` of the rule are among `candidates`, and true lesions that they find among `most_found`;
+        false alarms they never are.
     why
         Why the masks are the only operating point, in one sentence; None where there is a curve.
     """
@@ -186,8 +188,7 @@ class Detection:
 def scores_of(overlaps: Mapping[str, LesionOverlap], label: str, findings: Mapping[str, CaseFindings]) -> Scores | str:
     """Return the probabilities that findings give to the lesions of one label, or why they are not known.
 
-    A label of the findings is that of the masks when its lesions have the same sizes, one by one; the one of the same name is
-    looked at first, as findings name labels as the model does, and the truth may name them otherwise.
+    Which label of the findings it is, `named_in` tells.
 
     Parameters
     ----------
@@ -198,28 +199,48 @@ def scores_of(overlaps: Mapping[str, LesionOverlap], label: str, findings: Mappi
     findings
         Case → its findings, as they were written beside the masks.
     """
-    scores = []
+    missing = next((case for case in overlaps if case not in findings), None)
+    if missing is not None:
+        return f"No findings lie beside the mask of case {missing}, so its lesions have no probability."
+    names = _fitting(findings, label, overlaps)
+    if not names:
+        other = next((c for c in overlaps if not _fitting(findings, label, {c: overlaps[c]})), None)
+        if other is None:
+            return f"No one label of the findings has the lesions of '{label}' in the masks of all cases."
+        return f"The lesions of '{label}' in the mask of case {other} are not those of its findings."
+    if len(names) > 1:
+        return (
+            f"The lesions of '{label}' may be those of {' or '.join(map(repr, names))} in the findings, which have the same sizes"
+            " in all cases. Name it as the findings do: striate evaluate … --regions NAME=VALUE"
+        )
+    lesions = [findings[case].labels[names[0]].lesions for case in overlaps]
+    if any(lesion.probability is None for own in lesions for lesion in own):
+        return (
+            f"The findings give the lesions of '{label}' no probability: the model was never calibrated for masks made"
+            " in this way, or on too few lesions (striate calibrate)."
+        )
+    return [[float(lesion.probability or 0.0) for lesion in own] for own in lesions]
+
+
+def named_in(findings: Mapping[str, CaseFindings], label: str, overlaps: Mapping[str, LesionOverlap]) -> str | None:
+    """Return how the findings name a label of the masks; None where that is not known.
+
+    Findings name labels as the model does, and the truth may name them otherwise. A label of the findings is that of the masks
+    where its lesions have the same sizes, one by one, in every case. The one of the same name comes first; where several
+    others fit, as where all masks are empty, none is taken. Parameters as of `scores_of`.
+    """
+    names = _fitting(findings, label, overlaps)
+    return names[0] if len(names) == 1 else None
+
+
+def _fitting(findings: Mapping[str, CaseFindings], label: str, overlaps: Mapping[str, LesionOverlap]) -> list[str]:
+    """Return the labels of the findings that fit in all cases (see `named_in`), or `label` alone, where it does."""
+    fitting = list[set[str]]()
     for case, overlap in overlaps.items():
-        if case not in findings:
-            return f"No findings lie beside the mask of case {case}, so its lesions have no probability."
-        named = named_in(findings[case], label, overlap)
-        if named is None:
-            return f"The lesions of '{label}' in the mask of case {case} are not those of its findings."
-        own = findings[case].labels[named].lesions
-        if any(lesion.probability is None for lesion in own):
-            return (
-                f"The findings give the lesions of '{label}' no probability: the model was never calibrated for masks made"
-                " in this way, or on too few lesions (striate calibrate)."
-            )
-        scores.append([float(lesion.probability or 0.0) for lesion in own])
-    return scores
-
-
-def named_in(findings: CaseFindings, label: str, overlap: LesionOverlap) -> str | None:
-    """Return how the findings name a label of the masks: where lesions have its sizes (see `scores_of`); None for nowhere."""
-    sizes = overlap.predicted_voxels.tolist()
-    names = sorted(findings.labels, key=lambda name: name != label)
-    return next((n for n in names if [x.voxels for x in findings.labels[n].lesions] == sizes), None)
+        sizes, own = overlap.predicted_voxels.tolist(), findings[case].labels if case in findings else {}
+        fitting.append({name for name, one in own.items() if [lesion.voxels for lesion in one.lesions] == sizes})
+    names = sorted(set.intersection(*fitting))
+    return [label] if label in names else names
 
 
 def _measured(

@@ -113,9 +113,10 @@ def evaluate_masks(
     findings = _findings(pairs.pairs, progress)
     notes = (*notes, *_flattering(findings, pairs.pairs, progress))
 
+    ranked = rank_candidates(cases, pairs.pairs, findings, targets)
+
     def scores(label: str, overlaps: Mapping[str, LesionOverlap]) -> Scores | Ranked | str:
-        candidates = rank_candidates(label, overlaps, pairs.pairs, findings, targets)
-        return candidates or scores_of(overlaps, label, findings)
+        return ranked.get(label) or scores_of(overlaps, label, findings)
 
     trained = _trained(pairs.pairs)
     notes = (*pairs.notes, *notes, *told(trained, len(cases), progress))

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from striate.core.errors import DataError, FormatError, ModelError, expected
 from striate.core.files import read_json
 from striate.core.image import LabelMap
@@ -14,33 +17,29 @@ from striate.inference.observed import quantise
 from striate.inference.probabilities import map_beside
 from striate.io.read import read_image, read_label, stem
 from striate.measure.detection import LARGEST, LESION, Ranked, named_in
-from striate.measure.evaluation import on_one_grid
+from striate.measure.evaluation import CaseEvaluation, on_one_grid
 from striate.measure.finding import CaseFindings
-from striate.measure.lesions import LesionOverlap
 from striate.trust.candidates import Candidates, candidates_of
 from striate.trust.trust import Trust
 
 
 def rank_candidates(
-    label: str,
-    overlaps: Mapping[str, LesionOverlap],
+    cases: Sequence[CaseEvaluation],
     pairs: Sequence[MaskPair],
     findings: Mapping[str, CaseFindings],
     targets: Targets,
-) -> Ranked | None:
-    """Return the candidates of one label in their order; None where the map of its probability is missing for a case.
+) -> dict[str, Ranked]:
+    """Return label → its candidates in their order; labels without a map of their probability for each case are left out.
 
     They are ranked by the model of lesions that made the findings, where its folder is still where it was; else by the largest
     probability of their voxels.
 
     Parameters
     ----------
-    label
-        Its name in `targets`.
-    overlaps
-        Case → the lesions of its mask over the true ones.
+    cases
+        What was measured: the lesions of the masks over the true ones.
     pairs
-        The files; of each case the map lies beside the mask.
+        The files; of each case the maps lie beside the mask.
     findings
         Case → its findings, which name the labels as the model does.
     targets
@@ -51,48 +50,74 @@ def rank_candidates(
     DataError
         When a map cannot be read, or does not lie on the grid of its mask.
     """
-    cases = {pair.case: pair for pair in pairs if pair.case in overlaps}
-    names = {c: named_in(findings[c], label, overlaps[c]) for c in cases if c in findings}
-    maps = {
-        c: map_beside(cases[c].predicted, stem(cases[c].predicted), name, list(findings[c].labels))
-        for c, name in names.items()
-        if name is not None
+    files = {pair.case: pair for pair in pairs}
+    names, maps = dict[str, str](), dict[str, dict[str, Path]]()
+    for label in targets.names:
+        name = named_in(findings, label, {case.case: case.overlaps[label] for case in cases})
+        there = {} if name is None else {c: _map(pair, name, findings[c]) for c, pair in files.items()}
+        known = {c: path for c, path in there.items() if path is not None}
+        if name is not None and len(known) == len(cases):
+            names[label], maps[label] = name, known
+    found: dict[str, dict[str, Candidates]] = {label: {} for label in maps}
+    for case in cases if maps else ():
+        own = {label: paths[case.case] for label, paths in maps.items()}
+        for label, one in _candidates(files[case.case], targets, own, case).items():
+            found[label][case.case] = one
+    trusts = {folder: _trust(folder) for folder in {pair.predicted.parent for pair in pairs}}
+    return {
+        label: _ranked(names[label], own, {c: trusts[files[c].predicted.parent] for c in own})
+        for label, own in found.items()
     }
-    own = Targets({label: targets.sets[label]}, exclusive=False)
-    there = {case: path for case, path in maps.items() if path is not None}
-    if len(there) < len(cases):
-        return None
-    found = {c: _candidates(cases[c], own, label, path, overlaps[c]) for c, path in there.items()}
-    every, scores = {case: one.overlap for case, one in found.items()}, list[list[float]]()
-    trusts = {folder: _trust(folder) for folder in {pair.predicted.parent for pair in cases.values()}}
-    for case, one in found.items():
-        name, trust = str(names[case]), trusts[cases[case].predicted.parent]
-        judged = all(lesion.probability is not None for lesion in findings[case].labels[name].lesions)
-        told = [trust.lesions.probability(name, lesion) if trust and judged else None for lesion in one.lesions]
-        scores.append([p for p in told if p is not None])
-    if any(len(row) < len(one.lesions) for row, one in zip(scores, found.values(), strict=True)):
-        return Ranked(every, [one.largest for one in found.values()], LARGEST)
-    return Ranked(every, scores, LESION)
 
 
-def _candidates(pair: MaskPair, own: Targets, label: str, path: Path, overlap: LesionOverlap) -> Candidates:
+def _map(pair: MaskPair, name: str, findings: CaseFindings) -> Path | None:
+    return map_beside(pair.predicted, stem(pair.predicted), name, list(findings.labels))
+
+
+def _candidates(
+    pair: MaskPair, targets: Targets, maps: Mapping[str, Path], measured: CaseEvaluation
+) -> dict[str, Candidates]:
+    """Return label → the candidates of one case; its files are read once, its maps one after the other."""
     predicted = read_label(pair.predicted)
-    truth, image = on_one_grid(predicted, read_label(pair.truth), pair.case), read_image(path)
+    truth = on_one_grid(predicted, read_label(pair.truth), pair.case)
+    truth = LabelMap(truth.array, predicted.affine)  # within the tolerance of what was matched
+    found = dict[str, Candidates]()
+    for label, path in maps.items():
+        own = Targets({label: targets.sets[label]}, exclusive=False)
+        shares = {label: _bins(path, predicted, pair.case)}
+        found[label] = candidates_of(predicted, truth, own, shares, measured.overlaps[label].rule)[label]
+    return found
+
+
+def _bins(path: Path, predicted: LabelMap, case: str) -> NDArray[np.uint8]:
+    """Return the bins of a map of probability, which must lie on the grid of the mask."""
+    image = read_image(path)
     if not image.grid.matches(predicted.grid):
         got = f"shape {image.grid.shape}, the mask has {predicted.grid.shape}"
         got = got if image.grid.shape != predicted.grid.shape else "another place than the mask"
         again = "Predict the case again with --save-probabilities, or take the map away."
-        raise DataError(expected(path, got, "one grid is needed", again), case=pair.case, path=path)
-    shares = {label: quantise(image.array[0])}
-    truth = LabelMap(truth.array, predicted.affine)  # within the tolerance of what was matched
-    return candidates_of(predicted, truth, own, shares, overlap.rule)[label]
+        raise DataError(expected(path, got, "one grid is needed", again), case=case, path=path)
+    return quantise(image.array[0])
+
+
+def _ranked(name: str, found: Mapping[str, Candidates], trusts: Mapping[str, Trust | None]) -> Ranked:
+    """Rank the candidates of the label that findings call `name`; of each case, by the limits of what predicted it."""
+    overlaps, scores = {case: one.overlap for case, one in found.items()}, list[list[float]]()
+    for case, one in found.items():
+        trust = trusts[case]
+        if trust is None or trust.lesions.reason(name) is not None:
+            return Ranked(overlaps, [one.largest for one in found.values()], LARGEST)
+        told = [trust.lesions.probability(name, lesion) for lesion in one.lesions]
+        scores.append([p for p in told if p is not None])
+    return Ranked(overlaps, scores, LESION)
 
 
 def _trust(folder: Path) -> Trust | None:
-    """Return the limits of the model that predicted into a folder; None where they are not to be had any more."""
+    """Return the limits of the model that predicted into a folder; None where they do not hold for its masks, or are gone."""
     try:
         document = read_json(folder / "record.json", "striate-record")
-        where = Path(str(document["options"]["model"]))
-        return Trust.read(where, str(document["facts"]["weights_sha256"]))
-    except (FormatError, ModelError, KeyError, TypeError):
+        facts, where = document["facts"], Path(str(document["options"]["model"]))
+        trust = Trust.read(where, str(facts["weights_sha256"]))
+        return trust if trust is not None and trust.holds_for(facts["made_by"]) else None
+    except (FormatError, ModelError, KeyError, TypeError, ValueError):
         return None

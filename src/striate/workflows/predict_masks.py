@@ -63,7 +63,8 @@ def predict_masks(
         others = [Model.open(path) for path in options["ensemble"]]
         chosen = None if exact else _engine(model, cases, way, others, name, progress)
         first = None if exact else _first(model, cases, way, others, name, progress)
-        judge = Judge(model, {"exact": True} if exact else made_by(way, crf=crf, others=others), progress)
+        made = {"exact": True} if exact else made_by(way, crf=crf, others=others)
+        judge = Judge(model, made, progress)
         order = {case.name: index for index, case in enumerate(cases)}
         steps = _Steps(
             model, options, folder, out, judge, chosen.engine if chosen else None, first.engine if first else None,
@@ -81,7 +82,7 @@ def predict_masks(
             progress.warn(line)
         Findings(tuple(findings)).write(folder)
         memory = {"announced_bytes": announced, "neighbours_together": together}
-        facts = {"memory": memory, "limits": list(judge.limits), **_engines(model, chosen, first)}
+        facts = {"memory": memory, "limits": list(judge.limits), "made_by": made, **_engines(model, chosen, first)}
         _record(options, model, found, folder, watch, steps.hashes, facts).write(folder / "record.json")
     return found
 
