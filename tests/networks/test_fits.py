@@ -56,7 +56,6 @@ def test_a_network_that_is_added_is_among_them(monkeypatch):
 
 def test_nothing_is_said_of_what_is_large_enough_or_wrong_otherwise():
     assert too_small("lenet5", (33, 64), {}) is None
-    assert too_small("lenet5", (8, 8), {"input_size": [32, 32]}) is None
     assert too_small("hmax", (8, 8, 8), {}) is None
     assert too_small("unet", (8, 8), {"features": "big"}) is None
     assert too_small("unet", (8, 8), {"features": [8, 16]}) is None

@@ -268,9 +268,11 @@ def test_impossible_arguments_are_refused(given: dict[str, Any], match: str) -> 
         networks.create("unet", **given)
 
 
-@pytest.mark.parametrize("size", [28, "28", (), (28.0, 28.0), None])
-def test_a_size_is_whole_numbers(size: Any) -> None:
-    with pytest.raises(UsageError, match=r"network mlp: input_size is .*; voxels along each axis are needed"):
+@pytest.mark.parametrize("size", [28, "28", (), (28.0, 28.0), None, (-8, 64), (0, 8), (True, 8)])
+def test_a_size_is_whole_numbers_of_at_least_one(size: Any) -> None:
+    with pytest.raises(
+        UsageError, match=r"network mlp: input_size is .*; at least one voxel along each axis is needed"
+    ):
         networks.cost("mlp", size)
 
 

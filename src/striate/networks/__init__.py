@@ -153,9 +153,9 @@ def cost(
 
     given: Any = input_size
     size = tuple(given) if isinstance(given, Sequence) else ()
-    if not size or not all(isinstance(n, Integral) for n in size):
+    if not size or any(isinstance(n, bool) or not isinstance(n, Integral) or int(n) < 1 for n in size):
         raise UsageError(
-            expected(f"network {name}", f"input_size is {input_size!r}", "voxels along each axis are needed",
+            expected(f"network {name}", f"input_size is {input_size!r}", "at least one voxel along each axis is needed",
                      "Such as (64, 64).")
         )  # fmt: skip
     try:

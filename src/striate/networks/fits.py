@@ -22,10 +22,9 @@ def too_small(
 ) -> str | None:
     """Return the sentence on images of `size` (voxels per axis) that are too small for a network; None where they are not.
 
-    It names the smallest size, and the networks that take `size` as they are by default. A network whose ``input_size`` is
-    among `options` has one size only: nothing is said of it.
+    It names the smallest size, and the networks that take `size` as they are by default.
     """
-    found = None if "input_size" in options else smallest(name, size, options, in_channels, out_channels)
+    found = smallest(name, size, options, in_channels, out_channels)
     if found is None or all(n >= low for n, low in zip(size, found.least, strict=True)):
         return None
     return small_sentence(name, size, found, able(size))
