@@ -132,9 +132,13 @@ def test_images_too_small_for_a_network_are_told_with_those_that_take_them(name)
 
 
 def test_nothing_is_told_of_images_that_are_large_enough():
-    for facts, name in ((PICTURES, "alexnet"), (facts_of((96, 40)), "mlp"), (HEADS, "inception_3d")):
-        told = small_images(facts, plan_for(facts, network=name), fast=False)
-        assert (told is not None) == (name == "alexnet")
+    for facts, name in ((facts_of((96, 40)), "mlp"), (HEADS, "inception_3d")):
+        assert small_images(facts, plan_for(facts, network=name), fast=False) is None
+
+
+def test_digits_are_told_to_be_too_small_for_alexnet():
+    told = small_images(PICTURES, plan_for(PICTURES, network="alexnet"), fast=False) or ""
+    assert told.startswith("network alexnet: images of 28×28 voxels; at least ")
 
 
 def test_large_images_are_made_smaller_and_keep_their_form():
