@@ -51,7 +51,7 @@ def test_clean_cohort_has_no_problem(maker, kind):
 def test_result_is_read_back_without_loss(maker, tmp_path):
     result = check(clean(maker, 2).cohort({1: "lesion", 2: "absent"}), out=tmp_path / "check.json", progress=Silent())
     again = CheckResult.read(tmp_path / "check.json")
-    assert again == CheckResult(result.cohort, result.cases, result.problems, again.facts)
+    assert again == CheckResult(result.cohort, result.cases, result.problems, again.facts, result.states)
     document = json.loads((tmp_path / "check.json").read_text())
     assert document["kind"] == "striate-check" and document["schema_version"] == 1
     fact = document["facts"][0]

@@ -7,6 +7,7 @@ import pytest
 from striate.core.errors import TimeLimitError, UsageError
 from striate.data.cohort import Cohort
 from striate.workflows.options import budget_of, checked, plain_options, split_of, targets_of, wishes_of
+from striate.workflows.plan import plan
 
 
 @pytest.fixture(scope="module")
@@ -28,18 +29,20 @@ def cohort(tiny_cohort):
         ({"memory": "lots"}, r"size 'lots': a positive number"),
         ({"dims": 4}, r"dims 4: 2 or 3"),
         ({"seed": -1}, r"seed -1: a number of at least 0"),
-        ({"budget": 10}, r"budget 10: a text is needed, for instance '10m'"),
-        ({"steps": "5"}, r"steps '5': a whole number is needed"),
-        ({"seed": 1.5}, r"seed 1\.5: a whole number is needed"),
-        ({"fraction": "half"}, r"fraction 'half': a number is needed"),
-        ({"holdout": "P1"}, r"holdout 'P1': a list of texts is needed, for instance \['P1'\]"),
-        ({"network": ["unet"]}, r"network \['unet'\]: a text is needed"),
+        ({"budget": 10}, r"plan: budget is 10; a text is needed"),
+        ({"steps": "5"}, r"steps is '5'; a whole number is needed"),
+        ({"seed": 1.5}, r"seed is 1\.5; a whole number is needed"),
+        ({"fraction": "half"}, r"fraction is 'half'; a number is needed"),
+        ({"holdout": "P1"}, r"holdout is 'P1'; a list of texts is needed"),
+        ({"network": ["unet"]}, r"network is \['unet'\]; a text is needed"),
+        ({"frozen": 1}, r"frozen is 1; True or False is needed"),
+        ({"encoder": 1}, r"encoder is 1; a file or folder is needed"),
         ({"network": "unett"}, r"unknown network 'unett'\. Did you mean 'unet'\?"),
     ],
 )
 def test_what_is_refused(options, message):
     with pytest.raises(UsageError, match=message):
-        checked(options)
+        plan("cohort", **options)
 
 
 def test_a_budget_too_short_for_anything():

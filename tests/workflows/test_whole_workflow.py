@@ -253,6 +253,18 @@ def test_a_plan_is_made_for_classes(folders, tmp_path):
     assert len(json.loads((done.folder / "split.json").read_text())["validation"]) == 2  # one in five of each class
 
 
+@pytest.mark.parametrize(("size", "told"), [((SIZE, SIZE), 0), ((32, 32), 1)])
+def test_images_too_small_for_the_network_of_a_given_plan_are_told(folders, tmp_path, size, told):
+    listener = Silent()
+    listener.note = (notes := []).append
+    name = "lenet5" if told else "lenet5_modern"
+    follow(plan_of(network=name, size=size), folders, tmp_path, progress=listener)
+    small = [
+        note for note in notes if note.startswith("network lenet5: images of 16×16 voxels; at least 32×32 are needed")
+    ]
+    assert len(small) == told
+
+
 def test_slices_that_contain_a_lesion(tiny_cohort, tmp_path):
     plan = plan_of(size=(16, 16), channels=("flair",), unit="slice", contains="lesion", regions={"lesion": (1,)},
                    classes=("no lesion", "lesion"))  # fmt: skip

@@ -22,17 +22,22 @@ def grouped(warnings: Iterable[tuple[str, str, str]]) -> list[str]:
         (case, code, sentence) of each, in order; a sentence may begin with ``case NAME: ``. Those without a case are told by
         themselves.
     """
+    return [line for line, _ in grouped_counted(warnings)]
+
+
+def grouped_counted(warnings: Iterable[tuple[str, str, str]]) -> list[tuple[str, int]]:
+    """Return the lines of `grouped`, each with the number of warnings that it stands for."""
     kinds: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for case, code, sentence in dict.fromkeys(warnings):
         kinds.setdefault((code, "" if case else sentence), []).append((case, sentence))
-    lines: list[str] = []
+    lines: list[tuple[str, int]] = []
     for rows in kinds.values():
         names = list(dict.fromkeys(case for case, _ in rows))
         if len(names) <= ALONE:
-            lines += [sentence for _, sentence in rows]
+            lines += [(sentence, 1) for _, sentence in rows]
             continue
         rests = [sentence.removeprefix(f"case {case}: ") for case, sentence in rows]
         first = rests[0].rstrip(".")
         like = "" if len(set(rests)) == 1 else f"for instance {names[0]}: "
-        lines.append(f"{len(names)} cases: {like}{first} ({some(names)}).")
+        lines.append((f"{len(names)} cases: {like}{first} ({some(names)}).", len(rows)))
     return lines

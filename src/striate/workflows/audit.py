@@ -21,6 +21,7 @@ from typing import Any
 
 from striate.core.errors import DataError, Interrupted, ModelError, StriateError, UsageError, expected
 from striate.core.files import hash_file, plain, read_json, write_json, write_text
+from striate.core.kinds import kinds
 from striate.core.machine import peak_rss_bytes, seconds_of, show_seconds
 from striate.core.progress import Progress, Silent
 from striate.core.record import Record, Stopwatch
@@ -75,6 +76,7 @@ class Audited:
     report: Path | None
 
 
+@kinds
 def audit(
     model: Model | Path | str,
     cohort: Path | str,

@@ -10,6 +10,7 @@ from typing import Any
 
 from striate.core.errors import ModelError, UsageError
 from striate.core.files import filling, hash_file
+from striate.core.kinds import kinds
 from striate.core.machine import peak_rss_bytes
 from striate.core.progress import Progress, Silent
 from striate.core.record import Record, Stopwatch
@@ -51,6 +52,7 @@ class Calibrated:
     evaluation: Evaluation
 
 
+@kinds
 def calibrate(
     model: Model | Path | str,
     cohort: Path | str,

@@ -13,6 +13,7 @@ from striate.core.case import Case
 from striate.core.errors import DataError, UsageError, expected
 from striate.core.files import filling, hash_file, write_json, write_text
 from striate.core.grouped import grouped
+from striate.core.kinds import kinds
 from striate.core.machine import peak_rss_bytes
 from striate.core.optional import require
 from striate.core.progress import Progress, Silent
@@ -58,6 +59,7 @@ class Changed:
     repeatability: Repeatability | None = None
 
 
+@kinds
 def change(
     model: Model | Path | str | None,
     before: Given,

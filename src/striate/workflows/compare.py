@@ -11,6 +11,7 @@ A finished run is skipped and an unfinished one is gone on with, so going on aft
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from striate.comparing.shares import DEFAULT_BUDGET, share, told
 from striate.comparing.trial import Trial, trials
 from striate.core.errors import DataError, UsageError, expected
 from striate.core.files import read_json, write_json, write_text
+from striate.core.kinds import kinds
 from striate.core.progress import Progress, Silent, hearing_warnings
 from striate.data.cohort import Cohort
 from striate.training.run import alone
@@ -64,9 +66,10 @@ class Compared:
     report: Path | None
 
 
+@kinds
 def compare(
     cohort: Path | str | None = None,
-    networks: list[str] | tuple[str, ...] | None = None,
+    networks: Sequence[str] | None = None,
     *,
     out: Path | str | None = None,
     resume: bool = False,

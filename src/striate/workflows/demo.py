@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from striate.core.errors import DataError, expected
+from striate.core.kinds import kinds
 from striate.core.progress import Progress, Silent
 from striate.measure.evaluation import Evaluation
 from striate.measure.lesions import LesionRule
@@ -42,6 +43,7 @@ class Demonstrated:
     prediction_report: Path
 
 
+@kinds
 def demo(
     out: Path | str = "demo",
     *,

@@ -14,6 +14,7 @@ from striate.core.case import Case
 from striate.core.counted import counted
 from striate.core.errors import DataError, ModelError, TimeLimitError, UsageError, expected
 from striate.core.files import filling, hash_file, write_json
+from striate.core.kinds import kinds
 from striate.core.machine import peak_rss_bytes, show_seconds
 from striate.core.progress import Progress, Silent, each
 from striate.core.record import Record, Stopwatch
@@ -37,6 +38,7 @@ PATIENCE_S = 300.0
 """Time that is planned for where none is given, for all cases; never more than the standard effort."""
 
 
+@kinds
 def explain(
     model: Model | Path | str,
     inputs: Sequence[Path | str] | Path | str,

@@ -10,6 +10,7 @@ from typing import Any
 from striate.core.case import Case
 from striate.core.errors import ModelError, UsageError, expected
 from striate.core.files import filling, read_json, write_json
+from striate.core.kinds import kinds
 from striate.core.names import lookup
 from striate.core.optional import require
 from striate.core.progress import Progress, Silent
@@ -29,6 +30,7 @@ LARGEST = 1e-3
 """Probabilities of ONNX Runtime may differ from PyTorch's by this much, both in single precision."""
 
 
+@kinds
 def export(
     model: Model | Path | str,
     out: Path | str,

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, TypedDict
 
 from striate import networks
 from striate.core.errors import TimeLimitError, UsageError, expected
 from striate.core.machine import bytes_of, seconds_of, show_seconds
-from striate.core.names import did_you_mean, lookup
+from striate.core.names import lookup
 from striate.core.targets import Targets
 from striate.data.cohort import Cohort
 from striate.data.split import Split, Truth, fold, from_column, hold_out, share_of, usual
@@ -66,7 +65,7 @@ class Options(TypedDict, total=False):
     holdout: Sequence[str] | None
     fold: str | None
     fraction: float | None
-    encoder: str | None
+    encoder: Path | str | None
     frozen: bool | None
     adversarial: float | None
     network: str | None
@@ -75,20 +74,15 @@ class Options(TypedDict, total=False):
 
 
 def checked(options: Options) -> Options:
-    """Return `options` when every key is known, every value can be read, and they do not exclude each other.
+    """Return `options` when every value can be read, and they do not exclude each other; of the right kinds they are.
 
     Raises
     ------
     UsageError
-        With the nearest name of an unknown key, or what excludes what.
+        With what is needed, or what excludes what.
     TimeLimitError
         When the time is too short for anything.
     """
-    known = Options.__optional_keys__
-    for key in options:
-        if key not in known:
-            raise UsageError(f"unknown option '{key}'. {did_you_mean(key, known)}")
-    _refuse_kinds(options)
     if options.get("budget") and options.get("steps"):
         raise UsageError(
             f"budget {options['budget']} and steps {options['steps']}: give one of them, both set the length."
@@ -117,26 +111,6 @@ def checked(options: Options) -> Options:
         least = f"at least {show_seconds(LEAST_BUDGET_S)} are needed to learn anything"
         raise TimeLimitError(expected("budget", show_seconds(seconds_of(budget)), least))
     return options
-
-
-def _refuse_kinds(options: Options) -> None:
-    """Refuse values of another kind, which only Python can give."""
-    for what, kinds, keys in (
-        ("a text", str, ("budget", "memory", "task", "fold", "network")),
-        ("a folder", (str, Path), ("encoder",)),
-        ("a whole number", Integral, ("steps", "dims", "seed")),
-        ("a number", Real, ("fraction", "adversarial")),
-        ("True or False", bool, ("frozen",)),
-        ("a list of texts", (list, tuple), ("regions", "holdout")),
-    ):
-        for key in keys:
-            value: Any = options.get(key)
-            if value is None or isinstance(value, kinds):
-                continue
-            listed = f"['{value}']" if kinds == (list, tuple) else ""
-            example = {"budget": "'10m'", "memory": "'6G'"}.get(key, listed)
-            hint = f", for instance {example}" if example else ""
-            raise UsageError(f"{key} {value!r}: {what} is needed{hint}.")
 
 
 def budget_of(options: Options, spent_s: float = 0.0) -> Budget:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Unpack
 
+from striate.core.kinds import kinds
 from striate.core.progress import Progress, Silent, hearing_warnings
 from striate.data.cohort import Cohort
 from striate.data.split import Split
@@ -20,6 +21,7 @@ from striate.workflows.options import Options, budget_of, checked, split_of, tar
 from striate.workflows.task import truth_for, whole_task
 
 
+@kinds
 def plan(
     cohort: Path | str | Cohort,
     *,
@@ -82,8 +84,7 @@ def plan_training(
         facts = measure_images(cohort, [cohort.case(name) for name in split.train], progress)
         progress.note("Timing a few real training steps on this machine …")
         made = make_whole_plan(facts, task, budget_of(options, spent_s), MachineTimer(), wishes_of(options))
-        if small := small_images(facts, made, fast=MachineTimer().fast):
-            progress.note(small)
+        note_small(facts, made, progress)
         return facts, hardened(from_encoder(made, options), options.get("adversarial"))
     targets = targets_of(cohort, options)
     facts = Fingerprint.measure(cohort, [cohort.case(name) for name in split.train], targets, progress)
@@ -93,3 +94,11 @@ def plan_training(
     made = make_plan(facts, masks, budget_of(options, spent_s), MachineTimer(), wishes_of(options))
     made = hardened(from_encoder(made, options), options.get("adversarial"))
     return facts, with_contrast(made, [cohort.case(name) for name in split.train])
+
+
+def note_small(facts: Fingerprint, plan: Plan, progress: Progress) -> None:
+    """Tell where whole images are smaller than the least that the planned network takes."""
+    from striate.training.timing import MachineTimer
+
+    if small := small_images(facts, plan, fast=MachineTimer().fast):
+        progress.note(small)

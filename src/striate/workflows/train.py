@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Unpack
 
 from striate.core.errors import DataError, Interrupted, StriateError, UsageError, expected
+from striate.core.kinds import kinds
 from striate.core.machine import seconds_of, show_seconds
 from striate.core.progress import Progress, Silent, hearing_warnings
 from striate.core.record import Stopwatch
@@ -27,13 +28,13 @@ from striate.planning.plan import Plan, Task
 from striate.training import distributed, schedule
 from striate.training.run import Run, alone, resuming
 from striate.workflows.checked import FILE as CHECK
-from striate.workflows.checked import passed
+from striate.workflows.checked import passed, result_for
 from striate.workflows.encoder import refuse_taught
 from striate.workflows.finish import REPORT_S, Finished, finish
 from striate.workflows.harden import with_contrast
 from striate.workflows.material import build, open_material
 from striate.workflows.options import DEFAULT_BUDGET, Options, checked, plain_options, split_of, targets_of
-from striate.workflows.plan import plan_training
+from striate.workflows.plan import note_small, plan_training
 from striate.workflows.refuse import refuse_large, refuse_other_data, with_options
 from striate.workflows.task import truth_for, whole_task
 
@@ -41,6 +42,7 @@ LEAST_LEARNING_S = 5.0
 """Seconds of learning that every run gets, whatever its budget."""
 
 
+@kinds
 def train(
     cohort: Path | str | None = None,
     *,
@@ -64,7 +66,7 @@ def train(
     resume
         The folder of a run to go on with. With `steps` or `budget` a finished run is extended.
     check
-        The ``check.json`` of these very cases (`striate.check(cohort, out=…)`): they are not read for it again.
+        The ``check.json`` of these very files (`striate.check(cohort, out=…)`): they are not read for it again.
     progress
         Who listens; by default nobody.
     options
@@ -87,12 +89,13 @@ def train(
         if distributed.rank() == 0:
             if resume is not None and folder.is_dir():
                 held.enter_context(alone(folder))
+            known = _known(cohort, check, resume)
             run = _open_run(cohort, folder, out, plan, resume, options)
             if resume is None:
                 held.enter_context(alone(folder))
-            if check is not None and resume is None:
-                CheckResult.read(Path(check)).write(run / CHECK)
             with _resumable(folder), _whole(folder, new=resume is None):
+                if known is not None:
+                    known.write(run / CHECK)
                 _prepare(run, progress, began)
                 refuse_large(Plan.read(run / "plan.yaml"), run / "plan.yaml", run.options.get("memory"))
                 _build(run, progress)
@@ -123,6 +126,15 @@ def _resumable(folder: Path) -> Iterator[None]:
         if "--resume" in str(error):
             raise
         raise Interrupted(f"stopped; go on with: {resuming(folder)}") from error
+
+
+def _known(cohort: Path | str | None, check: Path | str | None, resume: Path | str | None) -> CheckResult | None:
+    """Return the result of a check that was given, read and compared with the files before a run is begun."""
+    if check is not None and resume is not None:
+        raise UsageError(
+            f"check {check}: resume {resume} was given too; the run knows its own. Leave one of them away."
+        )
+    return None if check is None or cohort is None else result_for(Cohort.open(Path(cohort)), Path(check))
 
 
 def _open_run(
@@ -218,6 +230,7 @@ def _prepare(run: Run, progress: Progress, began: float) -> None:
                 made = with_contrast(made, cases)
             else:
                 facts = measure_images(cohort, cases, progress)
+                note_small(facts, made, progress)
         else:
             facts, made = plan_training(cohort, task, split, options, progress, time.monotonic() - began)
             if made.training.budget_s is not None:

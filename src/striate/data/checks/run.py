@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from striate.core.errors import FormatError, expected
 from striate.core.files import read_json, write_json
 from striate.core.progress import Progress, Silent, each
 from striate.data.checks import CHECKS
 from striate.data.checks.facts import CohortFacts
 from striate.data.checks.gather import gather
 from striate.data.checks.problem import SEVERITIES, Problem
+from striate.data.checks.states import states
 
 if TYPE_CHECKING:
     from striate.data.cohort import Cohort
@@ -34,12 +36,15 @@ class CheckResult:
         Errors first, then warnings, then notes; by case within each.
     facts
         What was measured of each case, as JSON knows it (see docs/concepts/checks.md).
+    states
+        Case → what its files were (`striate.data.checks.states`); empty where an older Striate wrote the result.
     """
 
     cohort: str
     cases: int
     problems: tuple[Problem, ...]
     facts: tuple[dict[str, Any], ...] = field(default_factory=tuple)
+    states: dict[str, str] = field(default_factory=dict)
 
     @property
     def clean(self) -> bool:
@@ -55,7 +60,12 @@ class CheckResult:
         return {
             "kind": KIND, "schema_version": VERSION, "cohort": self.cohort, "cases": self.cases,
             "problems": [p.to_dict() for p in self.problems], "facts": list(self.facts),
+            "states": self.states,
         }  # fmt: skip
+
+    def of(self, cohort: Cohort) -> bool:
+        """Tell whether this is the result of just these files: the same places, sizes and times of change."""
+        return self.states == states(cohort)
 
     def write(self, path: Path) -> None:
         """Write the result to `path` (``check.json``), whole or not at all."""
@@ -68,11 +78,24 @@ class CheckResult:
         Raises
         ------
         FormatError
-            When `path` is not such a file, or of a newer version.
+            When `path` is not such a file, lacks something, or is of a newer version.
         """
         document = read_json(path, KIND, VERSION)
-        problems = tuple(Problem.from_dict(p) for p in document["problems"])
-        return cls(document["cohort"], document["cases"], problems, tuple(document["facts"]))
+        try:
+            problems = tuple(Problem.from_dict(p) for p in document["problems"])
+            facts = tuple({**fact, "case": fact["case"]} for fact in document["facts"])
+            return cls(document["cohort"], document["cases"], problems, facts, dict(document.get("states", {})))
+        except (KeyError, TypeError, ValueError) as error:
+            wrong = f"no {error}" if isinstance(error, KeyError) else "values of other kinds"
+            raise FormatError(
+                expected(
+                    path,
+                    f"{wrong} in it",
+                    "the result of a check is needed",
+                    "Make it: striate check COHORT --out FILE",
+                ),
+                path=path,
+            ) from error
 
 
 def run_checks(cohort: Cohort, progress: Progress | None = None) -> CheckResult:
@@ -83,10 +106,10 @@ def run_checks(cohort: Cohort, progress: Progress | None = None) -> CheckResult:
     ResourceError
         When memory does not suffice for one file. Files that cannot be read are problems, not exceptions.
     """
-    progress = Silent() if progress is None else progress
+    progress, before = Silent() if progress is None else progress, states(cohort)
     cases = tuple(gather(case) for case in each(progress, "reading", cohort.cases, len(cohort.cases)))
     problems = find_problems(CohortFacts(cases, dict(cohort.label_names)))
-    return CheckResult(cohort.name, len(cases), problems, tuple(c.to_dict() for c in cases))
+    return CheckResult(cohort.name, len(cases), problems, tuple(c.to_dict() for c in cases), before)
 
 
 def find_problems(facts: CohortFacts) -> tuple[Problem, ...]:
