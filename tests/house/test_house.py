@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import inspect
+import re
 import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -82,6 +85,31 @@ def test_every_public_name_loads_and_is_documented() -> None:
         assert f"`{name}" in reference, f"{name} is missing in docs/reference/python.md"
 
 
+def test_the_reference_shows_the_signatures_of_all_verbs() -> None:
+    """Names, order and defaults of all arguments but `progress`, and the options of `plan` and `train`."""
+    from types import FunctionType
+
+    from striate.workflows.options import Options
+
+    reference = (ROOT / "docs" / "reference" / "python.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)(\(.*?\))` \|", reference.partition("## Nouns")[0], re.MULTILINE))
+    verbs = {n: getattr(striate, n) for n in striate.__all__ if not n.startswith(("read_", "write_"))}
+    verbs = {name: verb for name, verb in verbs.items() if isinstance(verb, FunctionType)}
+    assert set(rows) == set(verbs)
+    for name, row in rows.items():
+        shown: dict[str, object] = {}
+        exec(f"def shown{row}: ...", {}, shown)
+        given = _arguments(verbs[name])
+        assert ("progress" in {n for n, *_ in given}) == (name != "report"), name
+        assert _arguments(shown["shown"]) == [one for one in given if one[0] != "progress"], name
+    told = re.search(r"^`options` of `plan` and `train`: (.*?) \(", reference, re.MULTILINE | re.DOTALL)
+    assert told is not None and re.findall(r"`(\w+)`", told[1]) == list(Options.__annotations__)
+
+
+def _arguments(function: Any) -> list[tuple[str, Any, Any]]:
+    return [(p.name, p.kind, p.default) for p in inspect.signature(function).parameters.values()]
+
+
 def test_version_is_the_packages() -> None:
     assert metadata.version("striate") == striate.__version__
 
@@ -101,8 +129,6 @@ def test_torchvision_is_not_installed() -> None:
 
 
 def test_every_command_named_in_a_message_exists() -> None:
-    import re
-
     from striate.cli.main import VERBS
 
     for path in SOURCES:
