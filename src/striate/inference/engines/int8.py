@@ -7,6 +7,7 @@ measured to be faster (`striate.inference.engines.choose`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,14 +80,20 @@ class Int8:
     @property
     def reason(self) -> str:
         """One sentence."""
-        subjects = len({row["subject"] for row in self.cases})
-        label, fall = max(self.falls.items(), key=lambda item: item[1].mean or 0.0)
-        interval = f" (95 % interval {fall.low:.4f} to {fall.high:.4f})" if fall.low is not None else ""
+        count = len({row["subject"] for row in self.cases})
+        subjects = f"in the mean over {count} held-out subject{'' if count == 1 else 's'}"
+        means = {label: math.inf if fall.mean is None else fall.mean for label, fall in self.falls.items()}
+        label = max(means, key=means.__getitem__)
+        mean, low, high = means[label], self.falls[label].low, self.falls[label].high
+        if math.isinf(mean):
+            return f"in int8 Dice of {label} is not known {subjects}, so that it is not used"
+        if mean <= 0:
+            rise = (
+                f"rises least for {label}, by {-mean:.4f}{_interval(high, low, -1)}" if mean else f"stays for {label}"
+            )
+            return f"in int8 Dice falls for no label and {rise} {subjects}: it may be used"
         verdict = "it may be used" if self.allowed else f"more than {MOST_FALL}, so that it is not used"
-        return (
-            f"in int8 Dice falls most for {label}, by {fall.mean:.4f}{interval} in the mean over {subjects} held-out"
-            f" subject{'' if subjects == 1 else 's'}: {verdict}"
-        )
+        return f"in int8 Dice falls most for {label}, by {mean:.4f}{_interval(low, high)} {subjects}: {verdict}"
 
     def summary(self) -> dict[str, Any]:
         """Return what the facts and the card of a model say of it."""
@@ -97,6 +104,11 @@ class Int8:
         """Write ``verdict.json``."""
         made = {"weights_sha256": self.weights_sha256, "network_sha256": self.network_sha256, "cases": list(self.cases)}
         write_json(self.folder / VERDICT, {"kind": KIND, "schema_version": VERSION, **self.summary(), **made})
+
+
+def _interval(low: float | None, high: float | None, sign: int = 1) -> str:
+    """Write an interval; empty where there is none."""
+    return "" if low is None or high is None else f" (95 % interval {sign * low:.4f} to {sign * high:.4f})"
 
 
 def int8_of(model: Model) -> Int8 | None:
