@@ -31,6 +31,7 @@ from striate.inference.engines.separate import separate
 from striate.inference.features import first_layer, pooling
 from striate.inference.predict import predict_case
 from striate.io.write import write_image
+from striate.model.model import WEIGHTS
 
 
 @pytest.fixture
@@ -306,6 +307,24 @@ def test_limits_of_another_engine_are_said_where_probabilities_differ(model_of, 
     )
     assert caution == (expected if said else "")
     assert ("caution" in choosing.Chosen(engine, "", {}, caution).to_dict()) == said
+
+
+def test_a_caution_names_a_window_that_is_far_and_advises_what_the_model_can(model_of):
+    fitted = {choosing.FITTED: {"name": "torch", "precision": "bf16"}}
+    model, engine = model_of(), SimpleNamespace(name="openvino", precision="int8")
+    model = replace(model, facts={**model.facts, **fitted})
+    near = {"torch": 0.015, "int8": 0.02, "openvino": 0.016}
+    far = {"torch": 0.001, "int8": 0.018, "openvino": 0.001}
+    parity = {"tiles": {"middle": near, "nearly blank": far}}
+    caution = choosing._caution(model, engine, "int8", parity)
+    assert "by 0.018 in the mean (window 'nearly blank'), PyTorch's by 0.001. For the engine of" in caution
+    assert choosing._caution(model, engine, "int8", {"tiles": {"middle": near}}) == ""
+    (model.folder / WEIGHTS).unlink()
+    caution = choosing._caution(model, engine, "int8", parity)
+    assert caution.endswith("PyTorch's by 0.001. Nearer to single precision lies --engine openvino.")
+    engine.precision = "fp32"
+    parity["tiles"]["nearly blank"]["openvino"] = 0.02
+    assert choosing._caution(model, engine, "openvino", parity).endswith("(window 'nearly blank'), PyTorch's by 0.001.")
 
 
 def test_it_is_not_taken_where_it_differs(model_of, case):

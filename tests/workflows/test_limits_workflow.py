@@ -12,9 +12,11 @@ import pytest
 import striate
 from striate.core.errors import DataError, ModelError, UsageError
 from striate.core.files import hash_file
+from striate.core.machine import native_precision
 from striate.core.progress import Silent
 from striate.core.record import Record
 from striate.data.cohort import Cohort
+from striate.inference.engines.choose import FITTED
 from striate.inference.engines.uncertainty import open_uncertain
 from striate.trust.trust import Trust
 from striate.workflows.calibrate import calibrate
@@ -47,6 +49,7 @@ def calibrated(trained, more, tmp_path_factory):
 def test_training_ends_with_limits_and_says_so_in_the_card(trained):
     model = striate.Model.open(trained)
     trust = Trust.read(model.folder, model.facts["weights_sha256"])
+    assert model.facts[FITTED] == {"name": "torch", "precision": native_precision()}
     assert (trust.n_subjects, trust.n_reference_subjects) == (1, 3)
     assert trust.gate is not None and trust.likeness is not None and trust.likeness.threshold is None
     card = (model.folder / "card.md").read_text()

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from striate.core.files import hash_file, read_json
-from striate.core.machine import peak_rss_bytes, show_bytes
+from striate.core.machine import native_precision, peak_rss_bytes, show_bytes
 from striate.core.progress import Progress
 from striate.core.record import Record, Stopwatch
 from striate.data.cohort import Cohort
 from striate.data.split import Split
+from striate.inference.engines.choose import FITTED
 from striate.model.model import Model
 from striate.model.weights import SNAPSHOTS
 from striate.planning.plan import Plan
@@ -76,7 +77,7 @@ def finish(
         facts |= {"validation": evaluation.to_dict()["summary"], "validation_cases": len(split.validation)}
     trust = Trust.read(model.folder)
     if trust is not None:
-        facts |= {"trust": trust.summary()}
+        facts |= {"trust": trust.summary(), FITTED: {"name": "torch", "precision": native_precision()}}
     model = Model.save(run / "model", plan, learned.network.state_dict(), facts)
     if trust is not None:
         trust.write(model.folder)

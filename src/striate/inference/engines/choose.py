@@ -379,11 +379,18 @@ def _caution(model: Model, engine: Engine, name: str, parity: dict[str, Any]) ->
     fitted = model.facts.get(FITTED)
     if not fitted or (fitted["name"], fitted["precision"]) == (engine.name, engine.precision):
         return ""
-    window, apart = max(parity["tiles"].items(), key=lambda item: item[1].get(name, 0.0))
-    if apart.get(name, 0.0) <= max(NEAR * apart[BASE], LEAST):
+    far = {
+        window: apart for window, apart in parity["tiles"].items()
+        if not apart.get(name, 0.0) <= max(NEAR * apart[BASE], LEAST)
+    }  # fmt: skip
+    if not far:
         return ""
+    window, apart = max(far.items(), key=lambda item: item[1][name])
+    nearer = name == "int8" and apart.get("openvino", math.inf) < apart[name]
+    advice = f" For the engine of the limits give --engine {fitted['name']}."
+    if model.exported:  # which holds no weights for PyTorch
+        advice = " Nearer to single precision lies --engine openvino." if nearer else ""
     return (
         f"Limits were fitted to probabilities of {fitted['name']} in {fitted['precision']}; those of {TITLES[name]} differ from"
-        f" single precision by {apart[name]:.2g} in the mean (window '{window}'), PyTorch's by {apart[BASE]:.2g}."
-        f" For the engine of the limits give --engine {fitted['name']}."
+        f" single precision by {apart[name]:.2g} in the mean (window '{window}'), PyTorch's by {apart[BASE]:.2g}.{advice}"
     )
