@@ -21,11 +21,11 @@ from striate import networks
 from striate.core.case import Case
 from striate.core.errors import Interrupted, ModelError, UsageError
 from striate.core.image import Image
-from striate.core.machine import cores, native_precision
+from striate.core.machine import cores, native_precision, processor
 from striate.inference.engines import choose as choosing
 from striate.inference.engines.choose import choose
 from striate.inference.engines.convert import compare, convert, converted, probes
-from striate.inference.engines.openvino import NETWORK, PARITY, OpenVINOEngine
+from striate.inference.engines.openvino import MADE, NETWORK, PARITY, OpenVINOEngine
 from striate.inference.engines.pytorch import TorchEngine
 from striate.inference.engines.separate import separate
 from striate.inference.features import first_layer, pooling
@@ -230,6 +230,31 @@ def test_what_failed_on_other_cores_is_tried_on_these(model_of, case, monkeypatc
     assert choose(model, case).parity["cores"] == 64
     assert choose(model, case, macs=lambda: 1e15).parity["tiles"]
     assert len(list(model.folder.glob(f"openvino/*/{NETWORK}"))) == 1
+
+
+def test_folders_that_nobody_reads_any_more_go_when_a_new_one_is_made(model_of, case):
+    model, name = model_of(), processor().split(" (")[0]
+    kept = {
+        "of another processor": {"made": MADE - 1, "processor": "Another (avx2)"},
+        "of a machine with other instructions": {"made": MADE, "processor": f"{name} (something)"},
+        ".being filled": {"made": MADE, "processor": processor()},
+    }
+    gone = {
+        "of other windows": {"made": MADE, "processor": processor()},
+        "of the time before versions": {"processor": f"{name} (avx512f)"},
+        "of an older version": {"made": MADE - 1, "processor": f"{name} (avx512f)"},
+    }
+    place = model.folder / "openvino"
+    for folder, parity in {**kept, **gone}.items():
+        (place / folder).mkdir(parents=True)
+        (place / folder / PARITY).write_text(json.dumps(parity))
+    for folder, text in (("cut off", '{"made'), ("somebody's own", None)):
+        (place / folder).mkdir()
+        if text:
+            (place / folder / PARITY).write_text(text)
+    choose(model, case, "openvino")
+    here = choosing._key(model, "openvino")
+    assert {found.name for found in place.iterdir()} == {*kept, "somebody's own", here}
 
 
 def test_another_version_of_torch_or_openvino_is_another_verdict(model_of, monkeypatch):

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from striate.core.case import Case
-from striate.core.errors import DataError, Interrupted, ResourceError, StriateError, UsageError
+from striate.core.errors import DataError, FormatError, Interrupted, ResourceError, StriateError, UsageError
 from striate.core.files import filling, read_json, write_json
 from striate.core.image import Grid, to_ras
 from striate.core.machine import cores, native_precision, processor
@@ -306,8 +306,8 @@ def _read(folder: Path) -> dict[str, Any]:
 
 def _make(model: Model, case: Case, folder: Path, form: str) -> tuple[Path, dict[str, Any]]:
     """Convert and compare; where the model's folder takes nothing more, in one that goes with this process."""
-    for old in folder.parent.glob("*"):  # of other windows or versions
-        if _read(old).get("processor") == processor():
+    for old in folder.parent.glob("[!.]*"):  # others are being filled
+        if old != folder and _outdated(old):
             shutil.rmtree(old, ignore_errors=True)
     try:
         with filling(folder) as beside:
@@ -320,6 +320,21 @@ def _make(model: Model, case: Case, folder: Path, form: str) -> tuple[Path, dict
         if not _read(folder):  # else another process was quicker
             raise
     return folder, _read(folder)
+
+
+def _outdated(folder: Path) -> bool:
+    """Tell whether a folder is this processor's, of other windows or versions, or one that nobody reads any more.
+
+    Processors were told by fewer instructions before: of an older version the name alone says whose it was.
+    """
+    try:
+        parity = _read(folder)
+    except FormatError:
+        return True
+    theirs, ours = parity.get("processor", ""), processor()
+    if parity.get("made", 0) < MADE:
+        theirs, ours = theirs.split(" (")[0], ours.split(" (")[0]
+    return bool(theirs) and theirs == ours
 
 
 def convert(model: Model, into: Path, channels: Mapping[str, Path], form: str, verdict: str = PARITY) -> None:
