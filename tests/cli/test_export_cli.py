@@ -77,6 +77,17 @@ def test_an_exported_model_says_what_it_cannot_do(model, scan, tmp_path, capsys)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["exported", "model", "scan.nii.gz"]
 
 
+def test_an_old_export_that_would_crash_is_refused(model, scan, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "exported"
+    assert run(["export", str(model.folder), "--out", str(out)]) == 0
+    network = out / EXPORTED / "network.xml"
+    network.write_text(network.read_text().replace('type="MVN"', 'type="GroupNormalization"'))
+    monkeypatch.setattr("striate.inference.engines.choose.precision_here", lambda: "fp32")
+    assert run(["predict", str(out), str(scan), "--out", str(tmp_path / "masks")]) == 4
+    assert "Make it again: striate export MODEL --out FOLDER" in capsys.readouterr().err
+    assert not (tmp_path / "masks").exists()
+
+
 def test_onnx_gives_the_probabilities_of_the_network(model, tmp_path, capsys):
     import onnxruntime
 

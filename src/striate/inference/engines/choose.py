@@ -23,16 +23,26 @@ from pathlib import Path
 from typing import Any
 
 from striate.core.case import Case
-from striate.core.errors import DataError, FormatError, Interrupted, ResourceError, StriateError, UsageError
+from striate.core.errors import (
+    DataError,
+    FormatError,
+    Interrupted,
+    ModelError,
+    ResourceError,
+    StriateError,
+    UsageError,
+    expected,
+)
 from striate.core.files import filling, read_json, write_json
 from striate.core.image import Grid, to_ras
 from striate.core.machine import cores, native_precision, processor
 from striate.core.names import lookup
 from striate.data.resample import new_shape
 from striate.inference.engines import ENGINES, Engine, child, open_engine
+from striate.inference.engines.int8 import FOLDER as INT8
 from striate.inference.engines.int8 import Int8, int8_of
 from striate.inference.engines.onnx import OnnxEngine
-from striate.inference.engines.openvino import COMPILED, MADE, NETWORK, PARITY, OpenVINOEngine
+from striate.inference.engines.openvino import COMPILED, MADE, NETWORK, PARITY, OpenVINOEngine, precision_here
 from striate.inference.engines.race import BASE, FASTER
 from striate.inference.tiling import Tiling
 from striate.model.model import EXPORTED, ONNX, Model
@@ -271,10 +281,24 @@ def _exported(model: Model, name: str) -> Chosen:
     faster = parity["processor"] == processor() and _fastest(parity, AUTO)[0] == "int8"  # it was measured there
     if name == "int8" or (name == AUTO and faster and not problem):
         found = "int8"
+    if form == "openvino":
+        _refuse_old(model, found, folder)
     compiled = f"{COMPILED}-{hashlib.sha256(processor().encode()).hexdigest()[:8]}"
     engine = _opened(model, found, folder, native_precision(), compiled)
     reason = f"the model was exported for it; there, {_told(model, parity, found)}{_lacks(found, engine.precision)}"
     return Chosen(engine, reason, parity, _caution(model, engine, found, parity))
+
+
+def _refuse_old(model: Model, name: str, folder: Path) -> None:
+    """Refuse an exported network that ends the process: group normalisation as it came before `normalise`, not in bf16."""
+    file = model.folder / INT8 / NETWORK if name == "int8" else folder / NETWORK
+    if precision_here() == "bf16" or not file.is_file() or b'type="GroupNormalization"' not in file.read_bytes():
+        return
+    before = "calibrate MODEL COHORT --out NEW --int8, then export NEW" if name == "int8" else "export MODEL"
+    raise ModelError(
+        expected(file, "an older Striate wrote it, in a form on which OpenVINO crashes in single precision",
+                 "this processor needs that precision", f"Make it again: striate {before} --out FOLDER"), path=file,
+    )  # fmt: skip
 
 
 def _torch(model: Model, reason: str, parity: dict[str, Any] | None = None) -> Chosen:
