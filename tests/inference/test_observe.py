@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -182,6 +185,24 @@ def test_many_labels_and_portions_change_nothing(monkeypatch):
         assert (found[0].true_counts[name] <= found[0].counts[name]).all()
     assert np.array_equal(found[0].certainty["l7"], found[1].certainty["l7"])
     assert sum(found[0].counts[name][1].sum() for name in targets.names) <= np.prod(prepared.cropped.shape)
+
+
+def test_maps_are_not_held_twice():
+    targets, shape = Targets.of_labels({i: f"l{i}" for i in range(1, 31)}), (40, 41, 42)
+    prepared = _prepared(shape, (1.0, 1.0, 1.0), np.eye(4))
+    truth, rows = _truth(prepared, targets), _shares(prepared, targets)
+    tracemalloc.start()
+    try:
+        observer = Observer(prepared, targets, truth)
+        Restorer(prepared, targets, 0, observer=observer).push(0, rows)
+        before = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        observed = observer.finish()
+        more = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+    assert len(observed.shares) == 30 and all(one.shape == shape for one in observed.shares.values())
+    assert more < 30 * math.prod(shape) / 2
 
 
 def test_labels_that_are_nowhere_are_counted_without_a_logarithm():

@@ -175,6 +175,19 @@ def test_memory_counts_the_crf_where_it_is_asked_for(plan_of, monkeypatch):
         check_memory(plan, GRID, 2, {}, "case P1", "plan.yaml", crf=True)
 
 
+def test_memory_counts_what_is_kept_to_compare_with_a_truth(plan_of, monkeypatch):
+    voxels = 240 * 240 * 155
+    for regions, bytes_each in ((None, 3 + 4), ({"all": (1, 2, 5), "core": (1,)}, 4)):  # three labels keep a map each
+        plan = plan_of(patch=(96, 96, 96), regions=regions)
+        plain, compared = needed_bytes(plan, GRID, 2, {}), needed_bytes(plan, GRID, 2, {}, truth=True)
+        more = {name: compared[name] - plain[name] for name in plain}
+        assert more == {**dict.fromkeys(plain, 0), "mask": bytes_each * voxels, "findings": bytes_each * voxels}
+        monkeypatch.setattr(memory, "memory_available_bytes", lambda plain=plain: peak_bytes([plain], together=False))
+        assert check_memory(plan, GRID, 2, {}, "case P1", "plan.yaml") == plain
+        with pytest.raises(MemoryLimitError, match="case P1"):
+            check_memory(plan, GRID, 2, {}, "case P1", "plan.yaml", truth=True)
+
+
 def test_memory_of_the_network_goes_by_engine_and_precision(plan_of):
     plan, facts = plan_of(patch=(160, 160, 96)), {"activations_per_voxel": 218.6, "parameters": 30_789_273}
 

@@ -31,6 +31,8 @@ GATE_BYTES = 24
 """Of the facts of the images, per voxel that the network sees, one channel at a time (measured with `tracemalloc`)."""
 MASK_BYTES, MAP_BYTES = 8, 1
 """Of the mask while it is made, per voxel of the files, and of what is observed, of each region."""
+TRUTH_BYTES = 4
+"""Of the truth, per voxel of the files: 2 as it was read, 2 as classes (measured with `tracemalloc`)."""
 RESTORED = 5
 """Portions of restored rows that are held at a time."""
 JUDGED_BYTES, SHOWN_BYTES = 28, 5
@@ -56,6 +58,7 @@ def needed_bytes(
     precision: str | None = None,
     crf: bool = False,
     exact: bool = False,
+    truth: bool = False,
 ) -> dict[str, int]:
     """Return the memory of each stage of a prediction, an upper estimate.
 
@@ -75,6 +78,8 @@ def needed_bytes(
         Whether the fully connected CRF follows.
     exact
         Whether nnU-Net's way is followed, which keeps whole logits (`striate.inference.exact`).
+    truth
+        Whether the case is compared with its truth: each label then keeps a map of its own probability (`Observed.shares`).
 
     Returns
     -------
@@ -94,6 +99,8 @@ def needed_bytes(
     height = min(tiling.patch[axis], shape[axis])
     rows = 4 * classes * height * math.prod(n for a, n in enumerate(shape) if a != axis)
     regions = 1 if plan.targets.exclusive else len(plan.targets.sets)
+    maps = regions + len(plan.targets.sets) * (truth and plan.targets.exclusive)
+    kept = MAP_BYTES * (maps - 1) + TRUTH_BYTES * truth
     earlier = len(plan.preparation.previous_labels)
     logits = {"logits": 4 * classes * seen + EXACT_BYTES * voxels}
     portion = min(ROWS_BYTES, 4 * regions * voxels * height // shape[axis])
@@ -103,8 +110,8 @@ def needed_bytes(
         "gate": GATE_BYTES * seen,
         **(logits if exact else {"rows": (1 + resampled) * (rows if rows <= HALF_ABOVE_BYTES else rows // 2)}),
         "network": _network_bytes(plan, facts, "torch" if exact else engine, "fp32" if exact else precision),
-        "mask": (MASK_BYTES + MAP_BYTES * (regions - 1)) * voxels + RESTORED * portion,
-        "findings": max(JUDGED_BYTES + MAP_BYTES * (regions - 1), SHOWN_BYTES * (channels + 1)) * voxels,
+        "mask": (MASK_BYTES + kept) * voxels + RESTORED * portion,
+        "findings": max(JUDGED_BYTES + kept, SHOWN_BYTES * (channels + 1)) * voxels,
         **({"first": SHARE_BYTES * (voxels + seen)} if earlier else {}),
         **({"crf": (8 * classes + CRF_BYTES) * seen} if crf else {}),
     }
@@ -179,6 +186,7 @@ def check_memory(
     precision: str | None = None,
     crf: bool = False,
     exact: bool = False,
+    truth: bool = False,
 ) -> dict[str, int]:
     """Refuse a case that by itself would not fit into the memory that is free; return what its stages need.
 
@@ -187,7 +195,9 @@ def check_memory(
     MemoryLimitError
         With what is needed, what there is, and the line of the plan to change.
     """
-    parts = needed_bytes(plan, grid, channels, facts, engine=engine, precision=precision, crf=crf, exact=exact)
+    parts = needed_bytes(
+        plan, grid, channels, facts, engine=engine, precision=precision, crf=crf, exact=exact, truth=truth
+    )
     needed, free = peak_bytes([parts], together=False), memory_available_bytes()
     if needed > free:
         worst = max(parts, key=lambda name: parts[name])

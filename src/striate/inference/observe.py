@@ -55,12 +55,13 @@ class Observer:
         order = [axis, *(a for a in range(len(shape)) if a != axis)]
         self._back = [int(a) for a in np.argsort(order)]
         maps = 1 if self.targets.exclusive else len(self.targets.names)
-        self._maps = np.zeros((maps, *(shape[a] for a in order)), dtype=np.uint8)
+        rows = tuple(shape[a] for a in order)
+        self._maps = [np.zeros(rows, dtype=np.uint8) for _ in range(maps)]
         self._true_rows, self._own = None, self._maps
         if self._truth is not None:
             self._true_rows = np.ascontiguousarray(self._truth.transpose(order))
             if self.targets.exclusive:
-                self._own = np.zeros((len(self.targets.names), *self._maps.shape[1:]), dtype=np.uint8)
+                self._own = [np.zeros(rows, dtype=np.uint8) for _ in self.targets.names]
 
     def take(self, target: int, low: int, share: NDArray[np.float32]) -> None:
         """Count the restored shares (rows, *other axes) of one target, from row `low` on."""
@@ -76,7 +77,7 @@ class Observer:
         if true is not None:
             self._true[target] += _counted(bins[true])
         if not self.targets.exclusive or self._truth is not None:
-            self._own[target, low : low + len(share)] = bins
+            self._own[target][low : low + len(share)] = bins
 
     def decide(self, low: int, found: NDArray[np.int16], best: NDArray[np.float32] | None) -> None:
         """Count what lies inside the mask, once the classes `found` (rows, *other axes) of rows from `low` on are known.
@@ -87,7 +88,7 @@ class Observer:
         true = None if self._true_rows is None else self._true_rows[rows]
         if self.targets.exclusive and best is not None:
             bins = quantise(best)
-            self._maps[0, rows] = bins
+            self._maps[0][rows] = bins
             inside = found > 0
             kinds, own = found[inside], bins[inside]
             self._inside += _counted_by(kinds, own, len(self._members))[1:]
@@ -95,7 +96,7 @@ class Observer:
                 right = kinds == true[inside]
                 self._true_inside += _counted_by(kinds[right], own[right], len(self._members))[1:]
             return
-        for target, bins in enumerate(self._maps[:, rows]):
+        for target, bins in enumerate(whole[rows] for whole in self._maps):
             inside = self._members[:, target][found]
             self._inside[target] += _counted(bins[inside])
             if true is not None:
@@ -103,10 +104,11 @@ class Observer:
                 self._true_inside[target] += _counted(bins[both])
 
     def finish(self) -> Observed:
-        """Return what was observed, its maps on the grid of the files."""
+        """Return what was observed, its maps on the grid of the files; the observer lets go of each as it is framed."""
         names, exclusive = self.targets.names, self.targets.exclusive
-        maps = [self._framed(rows, BINS - 1 if exclusive else 0) for rows in self._maps]
-        own = maps if self._own is self._maps else [self._framed(rows, 0) for rows in self._own]
+        alone, self._true_rows = self._own is self._maps, None
+        maps = [self._framed(self._maps.pop(0), BINS - 1 if exclusive else 0) for _ in range(len(self._maps))]
+        own = maps if alone else [self._framed(self._own.pop(0), 0) for _ in range(len(self._own))]
         return Observed(
             counts=_two_rows(names, self._all, self._inside),
             certainty={name: maps[0 if exclusive else index] for index, name in enumerate(names)},

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from striate.core.case import Case
+from striate.core.image import LabelMap
 from striate.core.progress import Progress, each
 from striate.inference.engines import Engine
 from striate.io.read import read_label
@@ -80,24 +81,41 @@ class HeldOut:
         DataError
             When a file cannot be read or the truth lies on another grid.
         """
-        plan, names, found = model.plan, model.plan.task.label_names, cls()
+        found = cls()
         for index, case in enumerate(each(progress, title, cases, len(cases))):
-            truth = read_label(Path(str(case.label)))
-            prediction, seen = examine(model, case, engine=engine, first=first, truth=truth, tta=tta, crf=crf)
-            found.measured.append(CaseEvaluation.of(case.name, prediction.label, truth, plan.targets, case.subject))
-            found.findings += Findings.of(case.name, prediction.label, plan.targets, prediction.warnings).cases
-            found.evidence.append(seen)
-            found.facts[case.name] = prediction.facts
-            if spoil and model.previous is None:
+            truth, panel = read_label(Path(str(case.label))), panels is None or index < panels
+            found._add(model, engine, case, truth, folder, first=first, tta=tta, crf=crf, panel=panel)
+            if spoil and model.previous is None:  # nothing of the first prediction is held any more
                 found.spoilt.append(spoilt(model, case, truth, index, engine=engine, tta=tta, crf=crf))
-            if prediction.observed is not None:
-                shares = prediction.observed.shares
-                found.candidates[case.name] = candidates_of(prediction.label, truth, plan.targets, shares)
-            write_label(folder / f"{case.name}{'.nii.gz' if truth.array.ndim == 3 else '.png'}", prediction.label)
-            if panels is None or index < panels:
-                where = folder / "panels" / f"{case.name}.npz"
-                write_case_panel(where, case, prediction.label, plan.targets, truth, names)
         return found
+
+    def _add(
+        self,
+        model: Model,
+        engine: Engine,
+        case: Case,
+        truth: LabelMap,
+        folder: Path,
+        *,
+        first: Engine | None,
+        tta: bool,
+        crf: bool,
+        panel: bool,
+    ) -> None:
+        """Predict one case, keep what it says, and write its mask; maps of probability are let go as soon as they were used."""
+        targets = model.plan.targets
+        prediction, seen = examine(model, case, engine=engine, first=first, truth=truth, tta=tta, crf=crf)
+        if prediction.observed is not None:
+            self.candidates[case.name] = candidates_of(prediction.label, truth, targets, prediction.observed.shares)
+            prediction = replace(prediction, observed=None)
+        self.measured.append(CaseEvaluation.of(case.name, prediction.label, truth, targets, case.subject))
+        self.findings += Findings.of(case.name, prediction.label, targets, prediction.warnings).cases
+        self.evidence.append(seen)
+        self.facts[case.name] = prediction.facts
+        write_label(folder / f"{case.name}{'.nii.gz' if truth.array.ndim == 3 else '.png'}", prediction.label)
+        if panel:
+            where = folder / "panels" / f"{case.name}.npz"
+            write_case_panel(where, case, prediction.label, targets, truth, model.plan.task.label_names)
 
     def write(self, folder: Path, trust: Trust) -> Evaluation:
         """Write ``evaluation.json`` and the findings, judged by `trust`, into `folder`; return the measures.

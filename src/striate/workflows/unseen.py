@@ -58,7 +58,8 @@ def check_cases(model: Model, cases: Sequence[Case], *, crf: bool) -> None:
     plan = model.plan
     for case in cases:
         grid, channels = check_headers(case, len(plan.preparation.spacing_mm))
-        check_memory(plan, grid, channels, model.facts, f"case {case.name}", model.folder / PLAN, crf=crf)
+        where = f"case {case.name}", model.folder / PLAN
+        check_memory(plan, grid, channels, model.facts, *where, crf=crf, truth=True)
         path = Path(str(case.label))
         other = read_header(path).grid
         if not other.matches(grid):
