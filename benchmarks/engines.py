@@ -33,6 +33,7 @@ from striate.inference.engines.onnx_file import write_onnx
 from striate.inference.engines.openvino import NETWORK, OpenVINOEngine, runtime
 from striate.inference.engines.pytorch import TorchEngine
 from striate.inference.engines.quantise import rounded
+from striate.inference.engines.separate import separate
 from striate.networks.counting import count
 
 sys.path.insert(0, str(Path(__file__).parent / "vs_peers"))
@@ -42,21 +43,23 @@ BASE = "torch bf16"
 
 
 def opened(network: torch.nn.Module, tile: np.ndarray, work: Path, int8: bool) -> dict[str, Engine]:
-    """Return every engine of `network`, ready for windows of the shape of `tile`."""
+    """Return every engine of `network`, ready for windows of the shape of `tile`, by its name and precision."""
     convert(deepcopy(network), True, torch.from_numpy(tile), work / NETWORK)
+    single = converted(deepcopy(network), True, torch.from_numpy(tile))
+    separate(single)
+    runtime().save_model(single, work / "single.xml", compress_to_fp16=False)  # as where there is no bf16
     write_onnx(deepcopy(network), True, tile, work / "network.onnx")
-    engines: dict[str, Engine] = {
-        "openvino bf16": OpenVINOEngine(work / NETWORK, "bf16"), "openvino fp32": OpenVINOEngine(work / NETWORK, "fp32"),
-        "onnx fp32": OnnxEngine(work / "network.onnx"), "torch fp32": TorchEngine(network, True, "fp32"),
-        BASE: TorchEngine(network, True, "bf16"),
-    }  # fmt: skip
+    engines: list[Engine] = [
+        OpenVINOEngine(work / NETWORK, "bf16"), OpenVINOEngine(work / "single.xml", "fp32"),
+        OnnxEngine(work / "network.onnx"), TorchEngine(network, True, "fp32"), TorchEngine(network, True, "bf16"),
+    ]  # fmt: skip
     if int8:
         found = [np.random.default_rng(i).normal(size=tile.shape).astype(np.float32) for i in range(4)]
         runtime().save_model(
             rounded(converted(deepcopy(network), True, torch.from_numpy(tile)), found), work / "int8.xml"
         )
-        engines["openvino int8"] = OpenVINOEngine(work / "int8.xml", "int8")
-    return engines
+        engines.append(OpenVINOEngine(work / "int8.xml", "int8"))
+    return {f"{engine.name} {engine.precision}": engine for engine in engines}
 
 
 def measured(engines: dict[str, Engine], tile: np.ndarray, operations: float, rounds: int) -> dict[str, object]:
