@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from striate.data.checks.dilate import ball, dilated, eroded
+from striate.data.checks.foreground import find_foreground
 from striate.data.checks.tissue import inner
 
 STEPS = st.tuples(*[st.sampled_from([0.7, 1.0, 1.875, 3.0, 6.0])] * 3)
@@ -50,3 +51,11 @@ def test_a_core_lies_deeper_than_the_rim_or_a_share_of_the_largest_depth(size, t
     deep_mm = ndimage.distance_transform_edt(padded, sampling=steps)
     deep_mm = deep_mm[1:-1, 1:-1, slice(None) if thickness == 1 else slice(1, -1)]
     assert np.array_equal(inner(mask, 6.0, steps), deep_mm > min(6.0, 0.4 * deep_mm.max()))
+
+
+def test_voxels_whose_size_was_rounded_have_the_same_object():
+    rng = np.random.default_rng(0)
+    blobs = ndimage.gaussian_filter(rng.normal(size=(40, 40, 40)), 2.5)
+    volume = (rng.normal(10, 2, blobs.shape) + 100 * (blobs > 0)).astype(np.float32)
+    exact, rounded = (find_foreground(volume, (step,) * 3).coarse_mask for step in (1.5, 1.5000001))
+    assert 0.1 < exact.mean() < 0.9 and np.array_equal(exact, rounded)
