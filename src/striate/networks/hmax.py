@@ -131,7 +131,7 @@ class S1(nn.Module):
         norm = self.size * squares.clamp(min=TINY**2).sqrt()
         found = F.conv2d(one, self.filters).abs() / norm
         found = found if self.borders else F.pad(found, margin)
-        return found.view(x.shape[0], -1, *found.shape[2:])
+        return found.reshape(x.shape[0], -1, *found.shape[2:])
 
 
 class Band(nn.Module):

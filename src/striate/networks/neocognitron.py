@@ -164,7 +164,7 @@ class CLayer(nn.Module):
         """Return the C-cells (B, K, I, J)."""
         windows = self.windows(x)
         pooled = F.conv2d(windows.flatten(0, 1)[:, None], self.d, stride=self.windows.stride)
-        pooled = pooled.view(*x.shape[:2], *pooled.shape[2:])
+        pooled = pooled.reshape(*x.shape[:2], *pooled.shape[2:])
         lateral = pooled.mean(dim=1, keepdim=True)
         u = ((1 + pooled) / (1 + lateral) - 1).relu()
         return u / (self.alpha + u)
