@@ -22,7 +22,8 @@ from striate.core.errors import UsageError
 from striate.training.step import to_device
 
 TOLERANCE = 5e-4
-"""Largest difference from ONNX Runtime, or between layouts in memory, as a share of the largest output; float32 itself loses 2e-4 in the deepest U-Net."""
+"""Largest difference from ONNX Runtime, or between layouts in memory, as a share of the largest output; float32 itself loses
+2e-4 in the deepest U-Net."""
 ROOT = Path(__file__).resolve().parents[2]
 EVERY = pytest.mark.parametrize("name", networks.names())
 FORM = pytest.mark.parametrize("form", forms(), ids=lambda form: form.key)
