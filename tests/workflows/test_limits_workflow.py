@@ -18,6 +18,7 @@ from striate.core.record import Record
 from striate.data.cohort import Cohort
 from striate.inference.engines.choose import FITTED
 from striate.inference.engines.uncertainty import open_uncertain
+from striate.trust.error_probability import error_probability
 from striate.trust.trust import Trust
 from striate.workflows.calibrate import calibrate
 from striate.workflows.held_out import HeldOut
@@ -270,3 +271,24 @@ def test_snapshots_of_a_training_answer_as_an_ensemble(tiny_cohort, tiny_plan, t
     again = calibrate(done.folder, tiny_cohort, tmp_path / "calibrated", uncertainty="ensemble")
     assert len(list((again.model.folder / "snapshots").iterdir())) == 2
     assert again.trust.holds_for({"uncertainty": "ensemble", "crf": False})
+
+
+@pytest.mark.parametrize("holds", [True, False])
+def test_maps_of_uncertainty_are_calibrated_only_where_the_calibration_holds(
+    trained, tiny_cohort, tmp_path, monkeypatch, holds
+):
+    given, raw = [], []
+
+    def told(prediction, trust):
+        given.append(trust)
+        raw.append(error_probability(prediction, None))
+        return error_probability(prediction, trust)
+
+    monkeypatch.setattr("striate.workflows.predict_masks.error_probability", told)
+    others = [] if holds else [trained]
+    predict(trained, tiny_cohort / "s1_flair.nii.gz", tmp_path / "out", ensemble=others, save_uncertainty=True)
+    assert [trust is not None for trust in given] == [holds]
+    (path,) = (tmp_path / "out" / "uncertainty").iterdir()
+    assert np.array_equal(np.asarray(nib.load(path).dataobj), raw[0]) is not holds
+    limits = Record.read(tmp_path / "out" / "record.json").facts["limits"]
+    assert any("uncertainty maps are of raw probabilities" in text for text in limits) is not holds

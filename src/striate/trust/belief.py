@@ -30,7 +30,8 @@ def belief(prediction: Prediction, name: str, trust: Trust | None = None) -> NDA
     name
         Of the label or region.
     trust
-        Whose calibration is used; probabilities are raw without it, and of a label that it does not know.
+        Whose calibration is used, fitted to masks made in the same way; probabilities are raw without it, and of a label that it
+        does not know.
 
     Raises
     ------

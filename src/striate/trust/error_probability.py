@@ -22,7 +22,7 @@ def error_probability(prediction: Prediction, trust: Trust | None) -> NDArray[np
     prediction
         Made with ``observe=True``.
     trust
-        Of the model; without it the probabilities are the network's own, uncalibrated.
+        Of the model, fitted to masks made in the same way; without it the probabilities are the network's own, uncalibrated.
 
     Raises
     ------

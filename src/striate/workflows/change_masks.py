@@ -95,7 +95,7 @@ class DrawnMasks:
     def _drawn(self, case: Case) -> Masked:
         prediction, evidence = examine(self.model, case, engine=self.engine, first=self.first)
         return Masked(
-            prediction.label, self.judge.findings(prediction, evidence), beliefs(prediction, self.judge.trust)
+            prediction.label, self.judge.findings(prediction, evidence), beliefs(prediction, self.judge.fitted)
         )
 
     def _stored(self, case: Case) -> Masked | None:

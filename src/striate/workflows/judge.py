@@ -14,6 +14,10 @@ from striate.trust.assess import assess
 from striate.trust.evidence import CaseEvidence
 from striate.trust.trust import Trust
 
+RAW_MAPS = (
+    "The uncertainty maps are of raw probabilities: no calibration was fitted to masks that are made in this way."
+)
+
 
 class Judge:
     """Judges the masks of one model.
@@ -26,11 +30,15 @@ class Judge:
         How its masks are made (`striate.inference.engines.uncertainty.made_by`); ``exact`` where nnU-Net's way is followed.
     progress
         Is told what is not known.
+    maps
+        Whether maps of the uncertainty are written: it is told where their probabilities are raw.
 
     Attributes
     ----------
     trust
         The limits; None where they were never measured.
+    fitted
+        The limits where they hold for masks made in this way, so that their calibration may be applied; else None.
     limits
         What is not known or not guaranteed, in sentences.
 
@@ -40,9 +48,9 @@ class Judge:
         When the limits are broken or of other weights.
     """
 
-    def __init__(self, model: Model, made_by: Mapping[str, Any], progress: Progress) -> None:
+    def __init__(self, model: Model, made_by: Mapping[str, Any], progress: Progress, *, maps: bool = False) -> None:
         self.trust = Trust.read(model.folder, str(model.facts.get("weights_sha256", "")))
-        self._calibrated = self.trust is not None and self.trust.holds_for(made_by)
+        self.fitted = self.trust if self.trust is not None and self.trust.holds_for(made_by) else None
         calibrate = f"striate calibrate {model.folder} COHORT --out NEW"
         if made_by.get("exact"):
             self.limits = [
@@ -51,20 +59,22 @@ class Judge:
             ]
         elif self.trust is None:
             self.limits = [f"The limits of this model were never measured. Do so on cases with masks: {calibrate}"]
-        elif not self._calibrated:
+        elif self.fitted is None:
             self.limits = [
                 f"No intervals, lesion probabilities or flags: the model was calibrated for {_told(self.trust.made_by)},"
                 f" these masks are made by {_told(made_by)}. Calibrate it so: {calibrate}"
             ]
         else:
-            self.limits = self.trust.limits
+            self.limits = self.fitted.limits
+        if maps and self.fitted is None:
+            self.limits = [*self.limits, RAW_MAPS]
         for sentence in self.limits:
             progress.note(sentence)
 
     def findings(self, prediction: Prediction, evidence: CaseEvidence) -> CaseFindings:
         """Return the findings of a case, with all that is known of how far they can be trusted."""
         found = Findings.of(prediction.case.name, prediction.label, prediction.targets, prediction.warnings).cases[0]
-        return found if self.trust is None else assess(found, evidence, self.trust, calibrated=self._calibrated)
+        return found if self.trust is None else assess(found, evidence, self.trust, calibrated=self.fitted is not None)
 
 
 def _told(made_by: Mapping[str, Any]) -> str:

@@ -64,7 +64,7 @@ def predict_masks(
         chosen = None if exact else _engine(model, cases, way, others, name, progress)
         first = None if exact else _first(model, cases, way, others, name, progress)
         made = {"exact": True} if exact else made_by(way, crf=crf, others=others)
-        judge = Judge(model, made, progress)
+        judge = Judge(model, made, progress, maps=bool(options["save_uncertainty"]))
         order = {case.name: index for index, case in enumerate(cases)}
         steps = _Steps(
             model, options, folder, out, judge, chosen.engine if chosen else None, first.engine if first else None,
@@ -158,7 +158,7 @@ class _Steps:
         with timed(seconds, "write"):
             path = self._store(prediction)
             if self.options["save_uncertainty"]:
-                wrong = Image(error_probability(prediction, self.judge.trust)[None], prediction.label.affine)
+                wrong = Image(error_probability(prediction, self.judge.fitted)[None], prediction.label.affine)
                 ending = ".nii.gz" if wrong.array.ndim == 4 else ".npz"
                 write_image(self.folder / "uncertainty" / f"{case.name}{ending}", wrong)
             written = {name: self._later(where) for name, where in (maps.finish() if maps else {}).items()}
