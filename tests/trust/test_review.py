@@ -1,8 +1,10 @@
 """Which masks are flagged: the limit by hand, its guarantee on exchangeable subjects, every reason, few subjects."""
 
 import json
+import re
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from simulated_evidence import SIGMOID, simulated
 from striate.core.caution import Caution
 from striate.core.errors import UsageError
 from striate.measure.finding import Ood
-from striate.trust.review import ReviewRule, _judged
+from striate.trust.review import SEVERE, ReviewRule, _judged
 
 TABLES = {"lesion": SIGMOID}
 
@@ -234,3 +236,9 @@ def test_the_json_form_reads_back_equal(cases):
         rule = ReviewRule.fit(part, TABLES)
         again = ReviewRule.from_dict(json.loads(json.dumps(rule.to_dict())))
         assert again == rule and again.judge(cases[3]) == rule.judge(cases[3])
+
+
+def test_the_page_lists_the_cautions_that_flag_a_case_by_themselves():
+    page = (Path(__file__).parents[2] / "docs" / "concepts" / "trust.md").read_text()
+    (listed,) = re.findall(r"no number means anything: (.*?)\.", page, flags=re.DOTALL)
+    assert set(re.findall(r"`([\w-]+)`", listed)) == SEVERE
