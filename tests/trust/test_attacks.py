@@ -9,7 +9,7 @@ from striate.core.errors import DataError, UsageError
 from striate.data.prepare import prepare_images
 from striate.planning.plan import Plan
 from striate.trust.attack_curve import AttackCurve, attack_curve, mean_dice
-from striate.trust.attacks import ATTACKS, Effort, open_attack
+from striate.trust.attacks import ATTACKS, FULL, Effort, open_attack
 from striate.trust.attacks.square import share_at
 from striate.trust.attacks.victim import Victim
 
@@ -216,6 +216,24 @@ def test_a_short_time_attacks_fewer_cases_less_hard(plan, network, tmp_path):
     found = attack_curve(attacked.model(plan, network), cases, epsilons=(0.1,), attacks=("fgsm",), budget_s=0.01)
     assert found.n_subjects == 1 and found.effort.steps < 40
     assert any("allowed 1 of 3 cases" in note for note in found.notes)
+    assert not any("PGD" in note for note in found.notes)  # it was not asked for
+
+
+def test_less_of_pgd_than_asked_for_is_said_first(plan, network, tmp_path):
+    model, cases, asked = (
+        attacked.model(plan, network),
+        attacked.cases(tmp_path, 1),
+        {"epsilons": (0.1,), "attacks": ("pgd",)},
+    )
+    short = attack_curve(model, cases, **asked, budget_s=0.01)
+    assert short.notes[0].startswith("PGD made 10 steps and 1 restart where 40 steps and 2 restarts are needed")
+    assert attack_curve(model, cases, **asked, effort=Effort(2, 1, 1)).notes == ()
+
+
+def test_fewer_steps_or_restarts_fall_short_and_queries_do_not():
+    assert not Effort(40, 2, 1).short_of(FULL) and not FULL.short_of(FULL)
+    assert "40 steps and 1 restart where" in Effort(40, 1).short_of(FULL)
+    assert "39 steps and 3 restarts where" in Effort(39, 3).short_of(FULL)
 
 
 def test_what_cannot_be_attacked_is_refused(plan, network, tmp_path):

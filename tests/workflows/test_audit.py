@@ -13,13 +13,15 @@ from striate.core.errors import DataError, Interrupted, ModelError, UsageError
 from striate.core.progress import Silent
 from striate.data.cohort import Cohort
 from striate.model.model import Model
+from striate.trust.attack_curve import AttackCurve
+from striate.trust.requirements import check, parse
 from striate.trust.trust import Trust
 from striate.workflows import audit as workflow
 from striate.workflows.audit import KEYS, audit
-from striate.workflows.audit_answers import CONS, numbers
+from striate.workflows.audit_answers import CONS, answers, numbers
 from striate.workflows.audit_cases import Sides, shuffled
 from striate.workflows.audit_cheap import annotation, calibration, clopper_pearson, coverage, groups
-from striate.workflows.audit_dear import explanations_of
+from striate.workflows.audit_dear import adversarial, explanations_of
 from striate.workflows.audit_measured import measure_cases
 from striate.workflows.audit_refit import curve, points_within
 from striate.workflows.train import train
@@ -105,6 +107,29 @@ def test_limits_are_judged_and_unknown_numbers_break_them(document):
         assert not verdicts["halves_at"]["met"] and "not known" in verdicts["halves_at"]["sentence"]
         assert any("halves_at" in sentence for sentence in document.broken)
     assert set(numbers(document.document)) >= set(verdicts)
+
+
+def test_attacks_that_tried_too_little_prove_nothing(run, monkeypatch):
+    golden = json.loads((Path(__file__).parents[1] / "golden" / "audit.json").read_text())
+    assert golden["adversarial"]["status"] == golden["parts"]["adversarial"]["status"] == "partial"
+    (verdict,) = check(parse("halves_at>=0.01"), numbers(golden))
+    assert not verdict.met and "PGD made 10 steps and 1 restart" in verdict.sentence
+    assert "not known, so not met" in verdict.sentence and "too little was tried" in verdict.sentence
+    told = golden["adversarial"]
+    curves = [
+        AttackCurve.from_dict({**told, "effort": told["effort"] | more}) for more in ({}, {"steps": 40, "restarts": 2})
+    ]
+    answer = iter([curves[0], curves[1], curves[1], curves[0]])
+    monkeypatch.setattr("striate.workflows.audit_dear.attack_curve", lambda *_, **__: next(answer))
+    model = Model.open(run)
+    short, whole, hardened = (adversarial(model, [], other, 60.0, Silent()) for other in (None, None, model))
+    assert [part["status"] for part in (short, whole, hardened)] == ["partial", "done", "partial"]
+    assert any(note.startswith("The hardened model: PGD made 10 steps") for note in hardened["notes"])
+    document = {**golden, "adversarial": whole}
+    (verdict,) = check(parse("halves_at>=0.01"), numbers(document))
+    assert verdict.met and verdict.value == min(e for e in told["halves_at"].values() if e is not None)
+    values = {row["part"]: row["value"] for row in answers(document)}
+    assert values["adversarial"] == "0.039" and "≤ 0.039" in {row["value"] for row in golden["answers"]}
 
 
 def test_the_folder_is_complete(document):

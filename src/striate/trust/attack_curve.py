@@ -30,14 +30,14 @@ from striate.measure.overlap import dice
 from striate.measure.statistics import Summary, summarise
 from striate.model.model import Model
 from striate.planning.plan import Plan
-from striate.trust.attacks import ATTACKS, Effort, open_attack
+from striate.trust.attacks import ATTACKS, FULL, Effort, open_attack
 from striate.trust.attacks.masking import MOST_PROBED, Masking, Probed, judge, probe
 from striate.trust.attacks.victim import Victim
 from striate.trust.falling_dice import Labelled, falls_to, rising
 
 EPSILONS = (0.01, 0.02, 0.05, 0.1, 0.2)
 LADDER = (
-    Effort(40, 2, 300),
+    FULL,
     Effort(40, 1, 200),
     Effort(40, 1, 60, 0.5),
     Effort(20, 1, 40, 0.25),
@@ -93,7 +93,7 @@ class AttackCurve:
     effort
         How hard the attacks tried; `seconds` is how long all took.
     notes
-        What the time did not allow.
+        What the time did not allow: first, where it is so, that PGD did less than was asked for.
     """
 
     n_subjects: int
@@ -192,7 +192,8 @@ def attack_curve(
                 victim = bench.victim(case) or victim
             done.append(bench.attack(case, victim, labelled.done, partial(_tell, bar, number)))
             labelled.done += 1
-    return _curve(bench, done, round(labelled.spent_s, 1), labelled.notes())
+    short = (bench.effort or FULL).short_of(effort or FULL) if "pgd" in attacks else ""
+    return _curve(bench, done, round(labelled.spent_s, 1), (*([short] if short else []), *labelled.notes()))
 
 
 def _tell(bar: Bar, before: int, share: float) -> None:

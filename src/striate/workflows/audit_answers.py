@@ -9,6 +9,7 @@ from striate.core.counted import counted
 from striate.core.machine import show_seconds
 from striate.reporting.numbers import joined
 from striate.reporting.sections.explanations import title_of
+from striate.trust.attacks import FULL, Effort
 from striate.trust.requirements import NAMES, Measured
 from striate.trust.subgroups import FEW
 
@@ -51,6 +52,11 @@ def _weak(clean: Any) -> str:
     if clean is not None and clean >= WEAK:
         return ""
     return f"the Dice is {clean or 0.0:.2f} on unchanged images already, so there is little left to lose"
+
+
+def too_little(curve: Document) -> str:
+    """Return why attacks tried too little for a verdict, from the JSON form of their curve; else nothing."""
+    return Effort(int(curve["effort"]["steps"]), int(curve["effort"]["restarts"])).short_of(FULL)
 
 
 def _absent(part: Document) -> Told:
@@ -214,16 +220,23 @@ def _attack(d: Document) -> Told:
         return "–", f"{weak[:1].upper()}{weak[1:]}.", n
     halves = {a: e for a, e in part["halves_at"].items() if e is not None}
     masked = " Its gradients are hidden, so the real harm is larger." if part["masking"]["masked"] else ""
+    short = too_little(part)
+    told_short = short or (too_little(part["hardened"]) if part.get("hardened") else "")
+    masked += f" {told_short}" if told_short else ""
     if not halves:
         most = max((p["epsilon"] for points in part["curves"].values() for p in points), default=0.0)
-        return f"> {most:g}", f"No attack halves the Dice up to {most:g} of the tissue contrast.{masked}", n
+        return (
+            "–" if short else f"> {most:g}",
+            f"No attack halves the Dice up to {most:g} of the tissue contrast.{masked}",
+            n,
+        )
     first = min(halves, key=lambda a: halves[a])
     told = f"{ATTACKS.get(first, first)} halves the Dice with changes of {100 * halves[first]:.1f} % of the tissue contrast."
     hard = (part.get("hardened") or {}).get("halves_at") or {}
     if part.get("hardened"):
         after = hard.get(first)
         told += f" The hardened model: {'not at all' if after is None else f'{100 * after:.1f} %'}."
-    return f"{halves[first]:.3f}", told + masked, n
+    return f"{'≤ ' if short else ''}{halves[first]:.3f}", told + masked, n
 
 
 def _card(d: Document) -> Told:
@@ -329,5 +342,5 @@ def _put_robust(put: Any, d: Document) -> None:
     part = d["adversarial"]
     most = max((p["epsilon"] for points in (part.get("curves") or {}).values() for p in points), default=None)
     halves = [e for e in (part.get("halves_at") or {}).values() if e is not None]
-    weak = _weak(part["clean"]["mean"]) if part.get("curves") else ""
-    put("halves_at", None if weak else min(halves) if halves else most, part, weak)
+    unknown = (_weak(part["clean"]["mean"]) or too_little(part)) if part.get("curves") else ""
+    put("halves_at", None if unknown else min(halves) if halves else most, part, unknown)

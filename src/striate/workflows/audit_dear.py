@@ -23,6 +23,7 @@ from striate.reporting.sections.explanations import title_of
 from striate.trust.attack_curve import EPSILONS, attack_curve
 from striate.trust.corruption_curve import corruption_curve
 from striate.trust.trust import Trust
+from striate.workflows.audit_answers import too_little
 from striate.workflows.audit_measured import Row
 
 EXPLAINED = 3
@@ -56,14 +57,14 @@ def adversarial(
         return _too_short(seconds)
     share = PLANNED * (seconds if hardened is None else seconds / 2)
     epsilons = EPSILONS if share >= FEW_S else FEW_EPSILONS
-    found, hard = (
-        None
-        if one is None
-        else attack_curve(one, cases, epsilons=epsilons, budget_s=share, progress=progress).to_dict()
-        for one in (model, hardened)
-    )
+    found = attack_curve(model, cases, epsilons=epsilons, budget_s=share, progress=progress).to_dict()
+    hard = None
+    if hardened is not None:
+        hard = attack_curve(hardened, cases, epsilons=epsilons, budget_s=share, progress=progress).to_dict()
+        found["notes"] += [f"The hardened model: {note}" for note in hard["notes"]]
     return {
-        **(found or {}),
+        **found,
+        "status": "partial" if any(one and too_little(one) for one in (found, hard)) else "done",
         "hardened": hard,
         "trained_adversarially": bool(getattr(model.plan.training, "adversarial", None)),
     }

@@ -36,13 +36,13 @@ def make(folder: Audit) -> Section:
         more = [_row(a, hard["curves"][a], hard["halves_at"].get(a), hard["clean"]) for a in hard["curves"]]
         rows += [[f"{row[0]}, hardened", *row[1:]] for row in more]
     first_curve: list[dict[str, Any]] = next(iter(part["curves"].values()), [])
-    effort = part["effort"]
+    effort, lead = part["effort"], folder.answer("adversarial")
     data: dict[str, Any] = {
-        "lead": folder.answer("adversarial"), "plot": plot, "keys": keys, "hardened": bool(hard), "rows": rows,
+        "lead": lead, "plot": plot, "keys": keys, "hardened": bool(hard), "rows": rows,
         "epsilons": [f"{p['epsilon']:g}" for p in first_curve], "masking": part["masking"], "n": part["n_subjects"],
         "effort": f"{effort['steps']} steps, {effort['restarts']} restart{'s' * (effort['restarts'] != 1)},"
         f" {effort['queries']} queries of the square attack",
-        "notes": part["notes"],
+        "notes": [note for note in part["notes"] if note not in lead],
     }  # fmt: skip
     return Section("audit_attacks", TITLE, data)
 

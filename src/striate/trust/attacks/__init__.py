@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from striate.core.counted import counted
 from striate.core.names import lookup
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ ATTACKS: dict[str, str] = {
 BLACK_BOX = frozenset({"square"})
 """Attacks that see probabilities only; all others see gradients."""
 
-__all__ = ["ATTACKS", "BLACK_BOX", "Attack", "Effort", "open_attack"]
+__all__ = ["ATTACKS", "BLACK_BOX", "FULL", "Attack", "Effort", "open_attack"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,17 @@ class Effort:
     restarts: int = 2
     queries: int = 300
     elsewhere: float = 1.0
+
+    def short_of(self, wanted: Effort) -> str:
+        """Return what PGD did, in a sentence, where that is less than `wanted`; else nothing."""
+        if self.steps >= wanted.steps and self.restarts >= wanted.restarts:
+            return ""
+        did, needed = (f"{counted(e.steps, 'step')} and {counted(e.restarts, 'restart')}" for e in (self, wanted))
+        return f"PGD made {did} where {needed} are needed: too little was tried to say what the model withstands."
+
+
+FULL = Effort()
+"""What a verdict on a model needs; less makes it look more robust than it is."""
 
 
 class Attack(Protocol):
