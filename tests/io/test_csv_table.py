@@ -125,6 +125,15 @@ def test_metadata_may_have_any_name(table):
     }
 
 
+@pytest.mark.parametrize("word", ["", "n/a", "NA", "NaN", "null", "Missing", "-"])
+def test_cells_that_say_nothing_are_no_metadata(table, word):
+    text = f"subject,flair,label,class,age,artefact,scanner\nP1,P1_flair.nii.gz,,none,{word},none,{word}\n"
+    text += f"P2,sub dir/P2 flair.nii.gz,,NA,41,motion,{word}\n"
+    layout = recognise(table(text))
+    assert [c.metadata for c in layout.cases] == [{"artefact": "none"}, {"age": "41", "artefact": "motion"}]
+    assert [c.classes for c in layout.cases] == [(), ("NA",)] and layout.columns == ["age", "artefact", "scanner"]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

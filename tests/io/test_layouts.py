@@ -136,7 +136,7 @@ def test_bids_with_sessions_runs_people_and_raters(make):
         "derivatives/bet/sub-02/anat/sub-02_label-brain_mask.nii.gz",
         "derivatives/rater1/sub-01/ses-a/anat/sub-01_ses-a_label-lesion_mask.nii.gz",
     )  # fmt: skip
-    (root / "participants.tsv").write_text("participant_id\tage\tsex\nsub-01\t41\tF\nsub-02\tn/a\tM\n")
+    (root / "participants.tsv").write_text("participant_id\tage\tsex\tsite\nsub-01\t41\tF\tn/a\nsub-02\tNaN\tM\t\n")
     layout = recognise(root)
     assert layout.name == "bids" and layout.label_names == {1: "lesion"}
     assert [(c.name, c.subject) for c in layout.cases] == [
@@ -148,6 +148,7 @@ def test_bids_with_sessions_runs_people_and_raters(make):
     assert layout.cases[0].metadata == {"age": "41", "sex": "F", "time": "a"} and layout.cases[2].metadata == {
         "sex": "M"
     }
+    assert layout.columns == ["age", "sex", "site"]
     assert layout.cases[2].label.parts[-4] == "rater1" and list(layout.cases[2].raters) == ["rater2"]
     assert (
         layout.cases[1].label is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from striate.core.case import NO_CLASS, SEPARATOR, Case
@@ -40,6 +40,8 @@ class Cohort:
         What was assumed or left out when it was read.
     modality
         ``ct``, ``mr`` … or None where nothing tells.
+    columns
+        Columns of metadata that the table has, those without any value included.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Cohort:
     root: Path | None = None
     notes: tuple[str, ...] = ()
     modality: str | None = None
+    columns: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.cases:
@@ -84,8 +87,9 @@ class Cohort:
         layout = recognise(path)
         name = path.stem if path.is_file() else path.resolve().name
         return cls(
-            name, tuple(layout.cases), (), layout.label_names, layout.name, path, tuple(layout.notes), layout.modality
-        )
+            name, tuple(layout.cases), (), layout.label_names, layout.name, path, tuple(layout.notes), layout.modality,
+            tuple(layout.columns),
+        )  # fmt: skip
 
     @property
     def labelled(self) -> tuple[Case, ...]:
@@ -131,9 +135,7 @@ class Cohort:
         """Return the cohort with the named cases only, in their order here."""
         chosen = {self.case(n).name for n in names}
         cases = tuple(c for c in self.cases if c.name in chosen)
-        return Cohort(
-            self.name, cases, self.channels, self.label_names, self.layout, self.root, self.notes, self.modality
-        )
+        return replace(self, cases=cases)
 
     def write_csv(self, path: Path) -> None:
         """Write the cohort as a CSV that `open` reads; paths count from its folder where they lie below it.

@@ -318,7 +318,7 @@ class _Work:
             "absent": measured.get("absent") or self.sides.why_none or "No case could be read.",
         }
         trained = [dict(c.metadata) for c in self.sides.trained]
-        columns = list(dict.fromkeys([*_columns(self.cohort), *(k for c in self.cohort.cases for k in c.metadata)]))
+        columns = list(dict.fromkeys([*self.cohort.columns, *(k for c in self.cohort.cases for k in c.metadata)]))
         columns = [c for c in columns if c not in _NO_GROUPS]
         cheap: dict[str, Part] = {
             "performance": performance(rows) if rows else dict(why),
@@ -382,24 +382,6 @@ def _first(part: Part, status: str) -> str:
 
 _NO_GROUPS = ("seed", "time", "lesion_ml", "new", "grown", "vanished", "session", "visit", "date")
 """Columns that number examinations or say how a phantom was made, and are no groups of people or scanners."""
-
-
-def _columns(cohort: Cohort) -> list[str]:
-    """Return the columns of a CSV cohort that are no files, those without any value included, so that they can be named."""
-    root = cohort.root
-    if cohort.layout != "csv" or root is None:
-        return []
-    import csv
-
-    file = root / "cohort.csv" if root.is_dir() else root
-    with file.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
-        head = stream.readline()
-    delimiter = max(",;\t", key=head.count)
-    names = [n.strip().casefold() for n in next(csv.reader([head], delimiter=delimiter), [])]
-    first = cohort.cases[0]
-    own = {"case", "subject", "label", "class", "split", *first.channels, "mask", "name", "id", "case_id", "subject_id"}
-    empty = [n for n in names if n and n not in own and not n.startswith(("rater", "label"))]
-    return [n for n in empty if n not in own]
 
 
 def _foreseen(sides: Sides, budget_s: float) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from striate.core.case import Case
 from striate.core.errors import LayoutError, expected
 from striate.io.layouts.layout import Layout
 from striate.io.layouts.listing import entries, folders_in, images_in, listed, modality_of
-from striate.io.layouts.naming import channel_name
+from striate.io.layouts.naming import channel_name, known
 from striate.io.read import stem
 
 _DATATYPES = ("anat", "pet", "ct")
@@ -64,19 +64,20 @@ def read(path: Path) -> Layout:
     images = _simple_runs([f for f in raw if f.suffix not in (*_MASKS, *_OTHER)])
     shared = _shared_channels(images, path, notes)
     people = _participants(path / "participants.tsv")
+    columns = list(dict.fromkeys(column for person in people.values() for column in person))
     cases: list[Case] = []
     names: dict[int, str] = {}
     for session, files in images.items():
         subject, visit = session
         label, raters = _label(session, masks, names)
-        metadata = {**people.get(f"sub-{subject}", {}), **({"time": visit} if visit else {})}
+        metadata = {**known(people.get(f"sub-{subject}", {})), **({"time": visit} if visit else {})}
         name = f"sub-{subject}" + (f"_ses-{visit}" if visit else "")
         channels = {c: files[c] for c in shared}
         cases.append(Case(name, f"sub-{subject}", channels, label, raters, metadata=metadata))
     bare = [c.name for c in cases if c.label is None]
     if bare:
         notes.append(f"{len(bare)} of {len(cases)} cases have no mask: {listed(bare)}")
-    return Layout("bids", cases, names, modality_of(shared), notes)
+    return Layout("bids", cases, names, modality_of(shared), notes, columns)
 
 
 def _images(subject: Path) -> list[_File]:
@@ -171,10 +172,10 @@ def _segments(mask: Path) -> dict[int, str]:
 
 
 def _participants(path: Path) -> dict[str, dict[str, str]]:
-    """Read what is known of each subject; ``n/a`` is left out."""
+    """Read all columns of each subject."""
     rows = _table(path) if path.is_file() else []
     return {
-        row["participant_id"]: {k: v for k, v in row.items() if k != "participant_id" and v and v != "n/a"}
+        row["participant_id"]: {k: v for k, v in row.items() if k != "participant_id"}
         for row in rows if row.get("participant_id")
     }  # fmt: skip
 

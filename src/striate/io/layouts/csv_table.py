@@ -1,10 +1,10 @@
 """A CSV, one row per case: the layout that settles everything.
 
 Columns: ``subject`` (needed), ``label``, ``class``, ``case``, ``split``, ``rater_NAME`` or ``label_2``, ``label_3`` … (masks of
-further raters, ``2``, ``3`` …); every column whose cells are image
-files is a channel of its name; all others are metadata. Paths count from the CSV's folder. Several channels that name the
-same file are its channels in order. Names of labels stand in ``labels.json`` (or ``NAME.labels.json``) beside it:
-``{"1": "lesion"}``. A cell of ``class`` holds one name, several joined by ``;``, ``none`` for none of them, or nothing.
+further raters, ``2``, ``3`` …); every column whose cells are image files is a channel of its name; all others are metadata,
+without the cells that say nothing (`MISSING`). Paths count from the CSV's folder. Several channels that name the same file are
+its channels in order. Names of labels stand in ``labels.json`` (or ``NAME.labels.json``) beside it: ``{"1": "lesion"}``. A cell
+of ``class`` holds one name, several joined by ``;``, ``none`` for none of them, or nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from striate.core.names import nearest
 from striate.io.layouts import label_table
 from striate.io.layouts.layout import Layout
 from striate.io.layouts.listing import existing, modality_of
-from striate.io.layouts.naming import SPLIT_WORDS, channel_name, starts_with
+from striate.io.layouts.naming import SPLIT_WORDS, channel_name, known, starts_with
 from striate.io.read import extension, stem
 
 ENDINGS = (".csv", ".tsv")
@@ -59,7 +59,9 @@ def read(path: Path) -> Layout:
     header, rows, notes = _rows(file)
     roles = _roles(header, rows, file, notes)
     channels, raters = _path_columns(header, roles, rows, file)
-    cases = [_case(row, roles, channels, raters, file) for row in rows]
+    used = {*roles.values(), *channels.values(), *raters.values()}
+    columns = [h for h in header if h not in used]
+    cases = [_case(row, roles, channels, raters, columns, file) for row in rows]
     if "class" in roles and "case" not in roles:
         cases = _named_by_images(cases)
     _refuse_duplicates(cases, rows, file)
@@ -69,7 +71,8 @@ def read(path: Path) -> Layout:
     unknown = [c for c in cases if c.classes is None]
     if unknown and len(unknown) < len(cases):
         notes.append(f"{len(unknown)} of {len(cases)} cases have no class")
-    return Layout("csv", cases, label_table.beside(file), modality_of(channels), notes)
+    told = [c for c in columns if not c.startswith(("rater", "label"))]  # those of files that no row has
+    return Layout("csv", cases, label_table.beside(file), modality_of(channels), notes, told)
 
 
 def _rows(file: Path) -> tuple[list[str], list[_Row], list[str]]:
@@ -303,7 +306,9 @@ def _classes(row: _Row, roles: dict[str, str], file: Path) -> tuple[str, ...] | 
         raise LayoutError(f"{error.message} {hint}", path=file) from error
 
 
-def _case(row: _Row, roles: dict[str, str], channels: dict[str, str], raters: dict[str, str], file: Path) -> Case:
+def _case(
+    row: _Row, roles: dict[str, str], channels: dict[str, str], raters: dict[str, str], columns: list[str], file: Path
+) -> Case:
     subject = row.cells[roles["subject"]]
     where = f"{file} row {row.line}"
     if not subject:
@@ -314,8 +319,7 @@ def _case(row: _Row, roles: dict[str, str], channels: dict[str, str], raters: di
             expected(where, f"split '{split}'", "train, validation, test or nothing is needed"), path=file
         )
     label = _label(row, roles, file)
-    used = {*roles.values(), *channels.values(), *raters.values()}
-    metadata = {k: v for k, v in row.cells.items() if k not in used and v}
+    metadata = known({k: row.cells[k] for k in columns})
     time = metadata.get("time") or metadata.get("session") or metadata.get("visit")
     name = row.cells.get(roles.get("case", ""), "") or (f"{subject}_{time}" if time else subject)
     for part in (name, subject):

@@ -25,6 +25,8 @@ class Layout:
         ``ct``, ``mr`` or None where nothing tells.
     notes
         What was assumed or left out, one sentence each.
+    columns
+        Columns of metadata, those without any value included.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Layout:
     label_names: dict[int, str] = field(default_factory=dict)
     modality: str | None = None
     notes: list[str] = field(default_factory=list)
+    columns: list[str] = field(default_factory=list)
 
 
 class LayoutReader(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 MASK_WORDS = frozenset((
     "seg", "segs", "mask", "masks", "label", "labels", "lbl", "gt", "segmentation", "manual", "annotation", "roi",
@@ -17,8 +18,15 @@ SPLIT_WORDS = {
     "train": "train", "training": "train", "validation": "validation", "val": "validation", "valid": "validation",
     "test": "test", "testing": "test",
 }  # fmt: skip
+MISSING = frozenset(("", "n/a", "na", "nan", "null", "missing", "-"))
+"""Cells of metadata that say nothing, in lower case; ``none`` is an answer, for instance of artefacts or a treatment."""
 _NUMBERED_MASK = re.compile(r"(seg|mask|label|roi|rater)\d+")
 _SUBJECT = re.compile(r"(sub-[A-Za-z0-9]+)_ses-.+")
+
+
+def known(cells: Mapping[str, str]) -> dict[str, str]:
+    """Return the cells of metadata that say something."""
+    return {column: cell for column, cell in cells.items() if cell.strip().casefold() not in MISSING}
 
 
 def words(name: str) -> list[str]:
