@@ -19,6 +19,7 @@ from striate.trust.trust import Trust
 from striate.workflows import audit as workflow
 from striate.workflows.audit import KEYS, audit
 from striate.workflows.audit_answers import CONS, answers, numbers
+from striate.workflows.audit_card import card_part
 from striate.workflows.audit_cases import Sides, shuffled
 from striate.workflows.audit_cheap import annotation, calibration, clopper_pearson, coverage, groups
 from striate.workflows.audit_dear import adversarial, explanations_of
@@ -253,6 +254,30 @@ def dozen(place, run, cohort_of):
         noisy = image.get_fdata() + np.random.default_rng(index).normal(0, 1, image.shape)
         nib.save(nib.Nifti1Image(noisy.astype(np.float32), image.affine), path)
     return table
+
+
+def test_the_licence_of_a_cohort_is_that_of_the_training_data_only_for_images_that_taught(place, run, dozen):
+    golden = json.loads((Path(__file__).parents[1] / "golden" / "audit.json").read_text())
+    model = Model.open(run)
+
+    def told(source, name, keep):
+        folder = place / name / "cohort"  # named as the cohort that taught the model
+        shutil.copytree(source, folder)
+        (folder / "LICENSE").write_text("CC BY 4.0\n")
+        cohort = Cohort.open(folder)
+        cohort = replace(cohort, cases=cohort.cases[keep])
+        assert cohort.name == model.facts["cohort"]
+        sides = Sides.of(model, cohort, Silent())
+        card = card_part(model, cohort, {**golden, "cohort": {**golden["cohort"], **sides.to_dict()}})
+        assert card["licence"] == "CC BY 4.0 (LICENSE)"
+        return card["sections"]["Training data"][-1].removeprefix("Licence of the training data: ")
+
+    assert told(place / "cohort", "same", slice(None)) == "CC BY 4.0 (LICENSE)."
+    assert (
+        told(place / "cohort", "half", slice(1, None))
+        == "CC BY 4.0 (LICENSE), for 1 of 2 images; of the others not recorded."
+    )
+    assert told(dozen, "other", slice(None)) == "not recorded."
 
 
 def test_a_learning_curve_has_points_of_refits(place, run, dozen, monkeypatch):

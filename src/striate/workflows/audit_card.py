@@ -36,7 +36,9 @@ def card_part(model: Model, cohort: Cohort, document: Mapping[str, Any]) -> dict
         for row in document["answers"]
         if row["n_subjects"] and row["part"] != "card"
     ]
-    sections["Training data"].append(f"Licence of the training data: {_training_licence(model, cohort, licence)}.")
+    sections["Training data"].append(
+        f"Licence of the training data: {_training_licence(licence, *document['cohort']['teaching_images'])}."
+    )
     missing = [part for part, told in document["parts"].items() if told["status"] != "done"]
     if missing:
         names = ", ".join(part.replace("_", " ") for part in missing)
@@ -76,9 +78,13 @@ def licence_of(cohort: Cohort) -> str | None:
     return None
 
 
-def _training_licence(model: Model, cohort: Cohort, licence: str | None) -> str:
-    same = model.facts.get("cohort") == cohort.name and licence is not None
-    return str(licence) if same else UNKNOWN
+def _training_licence(licence: str | None, held: int, taught: int) -> str:
+    """Return the licence of a cohort that holds `held` of the `taught` images that the model learned from."""
+    if licence is None or not held:
+        return UNKNOWN
+    return (
+        licence if held == taught else f"{licence}, for {held} of {counted(taught, 'image')}; of the others {UNKNOWN}"
+    )
 
 
 def _sections(card: str) -> dict[str, list[str]]:

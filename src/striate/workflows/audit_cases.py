@@ -38,6 +38,8 @@ class Sides:
         What was left out, and what is not known.
     hashes
         "CASE/CHANNEL" → SHA-256 of every image.
+    teaching
+        How many different images that taught the model are among them, and how many taught it; (0, 0) where that is not known.
     """
 
     fresh: tuple[Case, ...]
@@ -46,6 +48,7 @@ class Sides:
     unlabelled: tuple[Case, ...]
     notes: tuple[str, ...]
     hashes: dict[str, str]
+    teaching: tuple[int, int] = (0, 0)
 
     @property
     def unseen(self) -> tuple[Case, ...]:
@@ -95,6 +98,7 @@ class Sides:
             tuple(c for c in cases if c.label is None),
             tuple(notes),
             hashes,
+            (len(frozenset(taught or ()) & frozenset(hashes.values())), len(frozenset(taught or ()))),
         )
         return replace(found, notes=(*found._told(), *notes))
 
@@ -134,7 +138,7 @@ class Sides:
             "fresh_subjects": len({c.subject for c in self.fresh}),
             "fitted_subjects": len({c.subject for c in self.fitted}),
             "trained_cases": len(self.trained), "trained_subjects": len({c.subject for c in self.trained}),
-            "unlabelled_cases": len(self.unlabelled),
+            "unlabelled_cases": len(self.unlabelled), "teaching_images": list(self.teaching),
             "notes": list(self.notes),
         }  # fmt: skip
 
