@@ -54,6 +54,12 @@ def test_plots_stand_where_people_look(tmp_path, document):
     assert "<svg" in section(html, "audit_learning")
 
 
+def test_the_cost_is_said_to_be_that_of_pytorch(tmp_path, document):
+    assert "Always by PyTorch: striate predict may choose another" in section(
+        page(tmp_path / "a", document), "audit_cost"
+    )
+
+
 def test_broken_limits_come_first_and_in_red(tmp_path, document):
     told = "ece<=0.01: broken, 0.2 (5 subjects)."
     document["requirements"] = [{"text": "ece<=0.01", "met": False, "sentence": told, "value": 0.2, "n_subjects": 5}]
