@@ -1,5 +1,7 @@
 """What became of lesions between two visits, by hand; who comes first; transforms from files."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -135,8 +137,12 @@ def test_who_comes_first_and_why():
     assert rows[0].reason == "2 new lesions."
     assert "doubtb must not be used without review" in rows[2].reason
     assert rows[3].reason == "1 vanished lesion; lesion -1.00 mL (+10 %), beyond noise."
-    assert rows[4].reason == "No change beyond noise, and nothing speaks against either mask: safe to defer."
+    assert rows[4].reason == "No change beyond the estimated noise, and nothing speaks against either mask."
     assert "not known" in triage([of("calm", "stable")], {})[0].reason
+    calm = of("calm", "stable")
+    rescanned = {"lesion": replace(calm.labels["lesion"], noise="measured on scan and rescan of 5 subjects")}
+    (row,) = triage([replace(calm, labels=rescanned)], cases)
+    assert row.reason == "No change beyond the measured noise, and nothing speaks against either mask: safe to defer."
 
 
 def test_transforms_from_files(tmp_path):

@@ -91,6 +91,11 @@ class LabelChange:
             return None
         return abs(self.volume_change_ml.value) >= self.smallest_detectable_ml
 
+    @property
+    def noise_measured(self) -> bool:
+        """Whether noise was measured on scan and rescan, and not only estimated."""
+        return self.noise.startswith("measured")
+
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
         return {

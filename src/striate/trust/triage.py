@@ -85,12 +85,13 @@ def _judged(change: Change, cases: Mapping[str, CaseFindings]) -> tuple[Priority
     if less:
         return "middle", _sentence(less)
     known = all(name in cases and cases[name].review is not None for name in (change.before, change.after))
+    measured = all(label.noise_measured for label in change.labels.values())
+    told = f"No change beyond the {'measured' if measured else 'estimated'} noise"
     if not known:
-        return (
-            "low",
-            "No change beyond noise; whether the masks can be relied on is not known: no calibrated model judged them.",
-        )
-    return "low", "No change beyond noise, and nothing speaks against either mask: safe to defer."
+        return "low", f"{told}; whether the masks can be relied on is not known: no calibrated model judged them."
+    if not measured:
+        return "low", f"{told}, and nothing speaks against either mask."
+    return "low", f"{told}, and nothing speaks against either mask: safe to defer."
 
 
 def _told(name: str, label: LabelChange, *, rising: bool) -> list[str]:
