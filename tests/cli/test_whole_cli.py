@@ -126,7 +126,7 @@ def test_predict_and_evaluate_classes(cohort, tmp_path, capsys):
     assert run(["predict", given, str(cohort), "--out", str(out)]) == 0
     told = capsys.readouterr()
     assert f"Look at it: striate report '{out}'" in told.err
-    assert told.out == "" and re.search(r"case +slice +predicted +left +right", told.err)
+    assert told.out == "" and re.search(r"classes, uncalibrated:\n +case +slice +predicted +left +right", told.err)
     assert all(re.search(rf"p{n} +– +(left|right) +0\.\d+ +0\.\d+", told.err) for n in range(4))
     assert f"4 rows in {out / 'predictions.csv'}" in told.err
     assert run(["predict", given, str(cohort), "--out", str(tmp_path / "again"), "--json"]) == 0

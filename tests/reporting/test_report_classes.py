@@ -186,12 +186,20 @@ class TestSamples:
     def test_the_gallery_says_what_is_true_of_mistakes(self, tmp_path: Path) -> None:
         section = samples.make(Folder(make_class_run(tmp_path / "run")))
         titles = [title for title, _ in section.data["groups"]]
-        assert titles[0].startswith("Mistakes, the most confident first: ")
+        assert titles[0].startswith("Mistakes, the most confident (uncalibrated) first: ")
         assert titles[1] == "Typical right ones"
         assert all(t["truth"] != t["predicted"] for t in section.data["groups"][0][1])
 
 
 class TestClasses:
+    def test_probabilities_are_called_uncalibrated_wherever_they_are_shown(self, tmp_path: Path) -> None:
+        table = class_table(20)
+        measured = classes.make(Folder(make_class_run(tmp_path / "run", table))).data["measured"]
+        assert "confidence, uncalibrated" in measured["reliability"]["plot"]
+        text = render(tmp_path / "run")
+        assert "Probabilities are the network's own, uncalibrated." in text
+        assert "what the image was called, with the probability, uncalibrated" in text
+
     def test_numbers_are_those_of_the_evaluation(self, tmp_path: Path) -> None:
         folder = Folder(make_class_run(tmp_path / "run"))
         document = folder.evaluation["summary"]
@@ -249,6 +257,7 @@ class TestClasses:
         assert sum(int(row["count"].split()[0]) for row in found["called"]) == 20
         text = render(folder.path)
         assert "nothing is known here of how often that is right" in text
+        assert "Median probability, uncalibrated" in text
         assert "Sensitivity" not in text
 
     def test_strips_run_along_the_slices_and_the_worst_comes_first(self, tmp_path: Path) -> None:

@@ -34,7 +34,10 @@ def command(
         typer.Option(help="What computes: auto (the fastest that agrees, as measured), torch, openvino, int8, onnx."),
     ] = "auto",
     save_probabilities: Annotated[
-        bool, typer.Option("--save-probabilities", help="Also write a probability map per label or region.")
+        bool,
+        typer.Option(
+            "--save-probabilities", help="Also write a map of uncalibrated probabilities per label or region."
+        ),
     ] = False,
     save_uncertainty: Annotated[
         bool, typer.Option("--save-uncertainty", help="Also write the probability that a voxel's label is wrong.")
@@ -90,6 +93,7 @@ def _show_whole(out: Path, *, as_json: bool) -> None:
             shown = [
                 [c, "–" if s is None else str(s), joined(p), *(f"{v:.3f}" for v in said)] for c, s, p, said in rows
             ]
+            say("Probabilities of the classes, uncalibrated:")
             table(shown, ["case", "slice", "predicted", *found.classes])
         else:
             counts = {name: sum(name in p for p in found.predicted) for name in found.classes}

@@ -59,7 +59,7 @@ class Target:
         if self.kind == "label":
             return f"all of {self.label}, {self.facts['volume_ml']:.2f} mL"
         where = "" if self.facts.get("slice") is None else f", slice {self.facts['slice']}"
-        return f"class {self.label}{where}, probability {self.facts['probability']:.2f}"
+        return f"class {self.label}{where}, uncalibrated probability {self.facts['probability']:.2f}"
 
     @property
     def stem(self) -> str:

@@ -50,7 +50,7 @@ def predict(
         ``panels/`` and, where asked for, ``probabilities/CASE_LABEL.nii.gz`` and ``uncertainty/CASE.nii.gz``. A model of
         whole images writes ``predictions.csv`` instead of masks and findings.
     save_probabilities
-        Also write one probability map per label or region.
+        Also write one map per label or region of the network's own, uncalibrated probabilities.
     uncertainty
         ``none``, ``tta``, ``dropout`` or ``ensemble`` (`striate.inference.engines.uncertainty`); by default ``ensemble`` where
         other models are given, else ``none``. Intervals and calibrated numbers are given where the model was calibrated

@@ -130,9 +130,9 @@ def _reliability(document: dict[str, Any], over_all: dict[str, Any], exclusive: 
     bins = [ReliabilityBin(**{k: one.get(k) for k in names}) for one in document["reliability"]]
     if not bins:
         return None
-    titles = (
-        ("confidence", "Share that was right") if exclusive else ("predicted probability", "Share in which it was true")
-    )
+    titles = ("probability, uncalibrated", "Share in which it was true")
+    if exclusive:
+        titles = ("confidence, uncalibrated", "Share that was right")
     chance = number((over_all.get("ece_by_chance") or {}).get("value"))
     error = number((over_all.get("ece") or {}).get("value"))
     told = ""

@@ -24,9 +24,9 @@ def make(folder: Folder) -> Section:
     wrong = [t for t in tiles if t["right"] is False]
     right = [t for t in tiles if t["right"] is True]
     groups = [
-        (f"Mistakes, the most confident first{_of(len(wrong), found.wrong)}", wrong),
+        (f"Mistakes, the most confident (uncalibrated) first{_of(len(wrong), found.wrong)}", wrong),
         ("Typical right ones", right),
-        ("Without a truth, the least confident first", [t for t in tiles if t["right"] is None]),
+        ("Without a truth, the least confident (uncalibrated) first", [t for t in tiles if t["right"] is None]),
     ]
     note = "No image was called wrong." if right and not found.wrong else ""
     return Section("samples", TITLE, {"groups": [g for g in groups if g[1]], "note": note, "total": found.total})
