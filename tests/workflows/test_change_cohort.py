@@ -86,6 +86,7 @@ def test_given_masks_need_no_model(of_masks, visits):
     shapes = {nib.load(p).shape for p in (out / "registered").glob("*.nii.gz")}
     assert shapes == {nib.load(scan(visits, "P001", 2)).shape} and (out / "triage.csv").exists()
     assert "estimated from the voxels at the edges" in of_masks.report.read_text()
+    assert not {"masks-exchanged", "mask-of-another-scan"} & {c.code for c in pair.warnings}
 
 
 def test_a_transform_that_was_found_can_be_given(of_masks, visits, tmp_path):
@@ -106,6 +107,16 @@ def test_masks_that_do_not_belong_are_told(visits, tmp_path):
     np.savetxt(still, np.eye(4))
     swapped = given(visits, tmp_path / "c", masks=(mask(visits, "P001", 2), mask(visits, "P001", 1)), transform=still)
     assert "masks-exchanged" in [c.code for c in swapped.changes[0].warnings]
+    same = mask(visits, "P001", 2)
+    with pytest.raises(DataError, match="masks of P001_1_flair and P001_2_flair are one file, or copies of one"):
+        given(visits, tmp_path / "d", masks=(same, same), transform=still)
+    assert not (tmp_path / "d").exists()
+    for wrong in (0, 1):
+        masks = [mask(visits, "P001", 1), mask(visits, "P001", 2)]
+        masks[wrong] = mask(visits, "P002", wrong + 1)
+        foreign = given(visits, tmp_path / f"e{wrong}", masks=tuple(masks), transform=still)
+        (told,) = (c.message for c in foreign.changes[0].warnings if c.code == "mask-of-another-scan")
+        assert told.startswith(f"P001_{wrong + 1}_flair: its mask hardly") and told[:-1] in foreign.rows[0].reason
     assert not (tmp_path / "a").exists() and not (tmp_path / "b").exists()
 
 

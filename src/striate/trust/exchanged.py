@@ -1,4 +1,4 @@
-"""Whether two masks were exchanged: each fits the other examination's image better than its own."""
+"""Whether masks belong to their images: two that were exchanged, or one that was drawn on another scan."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from striate.core.image import Image, LabelMap
 RING = 2
 """Voxels around a mask that it is compared with."""
 MARGIN = 1.1
+STRAY, SEEN = 4.0, 1.0
+"""A mask is stray where another stands out so many times more, by so many standard deviations or more."""
+
+Floats = NDArray[np.float64]
 
 
-def exchanged(images: tuple[Image, Image], labels: tuple[LabelMap, LabelMap]) -> bool:
-    """Tell whether masks stand out clearly better on the other image than on their own.
-
-    Only masks on one grid can be exchanged unnoticed; of masks on different grids the answer is False.
+def contrasts(images: tuple[Image, Image], labels: tuple[LabelMap, LabelMap]) -> Floats:
+    """Return how far each mask stands out on each image, in standard deviations of what lies around it.
 
     Parameters
     ----------
@@ -26,19 +28,43 @@ def exchanged(images: tuple[Image, Image], labels: tuple[LabelMap, LabelMap]) ->
         (C, I, J, K) of the earlier and the later time; the first channel is looked at.
     labels
         Their masks, on the same grids.
+
+    Returns
+    -------
+    found
+        (image, mask), (2, 2); NaN for an empty mask, and for the other image where the two lie on different grids.
     """
-    if not labels[0].grid.matches(labels[1].grid) or np.array_equal(labels[0].array, labels[1].array):
-        return False
-    own = [_contrast(image.array[0], label.array) for image, label in zip(images, labels, strict=True)]
-    other = [_contrast(image.array[0], label.array) for image, label in zip(images, labels[::-1], strict=True)]
-    return sum(other) > MARGIN * sum(own) > 0
+    found = np.full((2, 2), np.nan)
+    one_grid = labels[0].grid.matches(labels[1].grid)
+    for (i, j), _ in np.ndenumerate(found):
+        if i == j or one_grid:
+            found[i, j] = _contrast(images[i].array[0], labels[j].array)
+    return found
+
+
+def exchanged(found: Floats) -> bool:
+    """Tell from `contrasts` whether masks stand out clearly better on the other image than on their own.
+
+    Only masks on one grid can be exchanged unnoticed; of masks on different grids the answer is False.
+    """
+    own, other = np.nansum(np.diag(found)), np.nansum(np.diag(found[::-1]))
+    return bool(other > MARGIN * own > 0)
+
+
+def stray(found: Floats) -> tuple[bool, bool]:
+    """Tell from `contrasts` of which time the mask stands out far less than it does on the other image, or than the other mask.
+
+    It was drawn on another scan then. Where lesions of neither time stand out nothing can be told, nor of empty masks.
+    """
+    best = [np.fmax(found[1 - i, i], found[1 - i, 1 - i]) for i in range(2)]
+    first, second = (bool(best[i] >= SEEN and best[i] > STRAY * found[i, i]) for i in range(2))
+    return first, second
 
 
 def _contrast(array: NDArray[Any], labels: NDArray[Any]) -> float:
-    """Return how far a mask stands out from what lies around it, in standard deviations of that."""
     mask = labels > 0
     ring = ndimage.binary_dilation(mask, iterations=RING) & ~mask
     if not mask.any() or not ring.any():
-        return 0.0
+        return float("nan")
     around = array[ring].astype(np.float64)
     return float(abs(array[mask].mean(dtype=np.float64) - around.mean()) / max(float(around.std()), 1e-9))

@@ -21,7 +21,7 @@ from striate.measure.change import Change, LabelChange
 from striate.measure.finding import CaseFindings
 from striate.reporting.shrink import average, nearest, window
 from striate.trust.change import Examined, LabelCompared, compare_label, on_later_grid
-from striate.trust.exchanged import exchanged
+from striate.trust.exchanged import contrasts, exchanged, stray
 from striate.trust.lesion_pairs import Side
 from striate.trust.registration import Registration, accept, refuse_two_heads, register
 from striate.trust.repeatability import Repeatability, Sides
@@ -126,6 +126,8 @@ def compare_pair(
     if images[0].array.shape == images[1].array.shape and np.array_equal(images[0].array, images[1].array):
         same = f"{earlier.name} and {later.name} hold the same voxels"
         raise DataError(expected("change", same, "two examinations are needed"), case=later.name)
+    if given:
+        _refuse_one_mask(pair, masks)
     if matrix is None:
         registration = register(images[0], images[1], case=later.name)
         refuse_two_heads(registration, earlier.name, later.name)
@@ -147,6 +149,20 @@ def compare_pair(
     _write(folder, pair, images, (was.label, now.label), registration.matrix, drawn, pictured=pictured)
     change = Change(later.subject, earlier.name, later.name, labels, tuple(cautions))
     return PairDone(change, (was.findings, now.findings), plain(registration.to_dict()), sides)
+
+
+def _refuse_one_mask(pair: Pair, masks: Masks) -> None:
+    """Refuse one mask for two images; two empty ones may be equal.
+
+    Raises
+    ------
+    DataError
+        With the names of both.
+    """
+    earlier, later = (masks.read[f"{case.name}/mask"] for case in pair)
+    if earlier == later and masks.of(pair[0]).label.array.any():
+        same = f"the masks of {pair[0].name} and {pair[1].name} are one file, or copies of one, and their images differ"
+        raise DataError(expected("change", same, "a mask that was drawn on each image is needed"), case=pair[1].name)
 
 
 def not_compared(pair: Pair, error: DataError) -> PairDone:
@@ -180,10 +196,18 @@ def _cautions(
             text = f"{earlier} and {later}, {name}: {found.specks} {many} that {'is' if found.specks == 1 else 'are'} no lesion:"
             text += f" smaller than {found.noise.least_ml:.2g} mL, or half seen at the other time."
             told.append(Caution("specks", text))
-    if given and exchanged((images[0], images[1]), labels):
-        text = f"{earlier} and {later}: each mask fits the other image better than its own; are they exchanged?"
-        told.append(Caution("masks-exchanged", text))
-    return told
+    return told + (_misplaced(pair, images, labels) if given else [])
+
+
+def _misplaced(pair: Pair, images: list[Image], labels: tuple[LabelMap, LabelMap]) -> list[Caution]:
+    """Name given masks that do not fit their images."""
+    found = contrasts((images[0], images[1]), labels)
+    if exchanged(found):
+        text = "each mask fits the other image better than its own; are they exchanged?"
+        return [Caution("masks-exchanged", f"{pair[0].name} and {pair[1].name}: {text}")]
+    text = "its mask hardly stands out on its image; was it drawn on another scan?"
+    strays = [case.name for case, lost in zip(pair, stray(found), strict=True) if lost]
+    return [Caution("mask-of-another-scan", f"{name}: {text}") for name in strays]
 
 
 def _out_of_view(pair: Pair, labels: tuple[LabelMap, LabelMap], matrix: Affine) -> list[Caution]:
