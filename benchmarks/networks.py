@@ -25,7 +25,7 @@ SLICES = (
     "inception_v3", "inception_v4", "inception_resnet_v2",
 )  # fmt: skip
 BUDGET = "150s"
-SLICES_BUDGET = "40m"
+SLICES_BUDGET = "28m"
 REGION = ["--regions", "tumour=1+2+3+4"]
 
 

@@ -26,8 +26,8 @@ def make(folder: Comparison) -> Section:
     size = folder.document.get("size") or {}
     if not curves and not size:
         return Section("curves", "More data, larger networks", absent="No run is finished.")
-    told = [str(c["sentence"]) for c in curves] + ([str(size["sentence"])] if size.get("sentence") else [])
     several = any(len(c["points"]) > 1 for c in curves)
+    told = [str(c["sentence"]) for c in curves if several] + ([str(size["sentence"])] if size.get("sentence") else [])
     data: dict[str, Any] = {
         "plots": [_data_plot(folder, curves)] if several else [],
         "keys": [(c["label"], folder.colour(c["label"])) for c in curves],
