@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from striate.core.errors import DataError, MemoryLimitError
 from striate.data.cohort import Cohort
+from striate.io.layouts.naming import known
 from striate.io.read import read_header, read_image
 
 FIELDS = [n for n in nib.Nifti1Header() if n not in ("sizeof_hdr", "magic")]
@@ -140,10 +141,7 @@ def test_a_cohort_comes_back_from_its_csv(folder, names, site):
     from striate.core.case import Case
 
     files = {"flair": folder / "P1_flair.nii.gz"}
-    cases = tuple(
-        Case(n, n, files, folder / "P1_mask.nii.gz", metadata={"site": site.strip()} if site.strip() else {})
-        for n in names
-    )
+    cases = tuple(Case(n, n, files, folder / "P1_mask.nii.gz", metadata=known({"site": site.strip()})) for n in names)
     cohort = Cohort("c", cases, label_names={1: "lesion"})
     cohort.write_csv(folder / "w.csv")
     back = Cohort.open(folder / "w.csv")

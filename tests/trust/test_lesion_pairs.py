@@ -7,7 +7,7 @@ from striate.core.errors import FormatError, ModelError, UsageError
 from striate.core.image import Grid, Image, LabelMap
 from striate.measure.finding import Quantity
 from striate.trust.change import Examined, compare_label, on_later_grid
-from striate.trust.exchanged import exchanged
+from striate.trust.exchanged import contrasts, exchanged
 from striate.trust.lesion_pairs import Side, pair_lesions
 from striate.trust.repeatability import FEWEST, NEW_ML, SHELL, Noise, Repeatability
 
@@ -154,6 +154,6 @@ def test_exchanged_masks_are_noticed():
     places = balls(FINE, [((14, 14, 24), 4)]), balls(FINE, [((34, 30, 20), 4)])
     images = [Image((rng.normal(100, 5, FINE.shape) + 40 * m)[None].astype(np.float32), FINE.affine) for m in places]
     labels = [LabelMap(m.astype(np.uint8), FINE.affine) for m in places]
-    assert not exchanged(tuple(images), tuple(labels))
-    assert exchanged(tuple(images), tuple(labels[::-1]))
-    assert not exchanged(tuple(images), (labels[0], labels[0]))
+    assert not exchanged(contrasts(tuple(images), tuple(labels)))
+    assert exchanged(contrasts(tuple(images), tuple(labels[::-1])))
+    assert not exchanged(contrasts(tuple(images), (labels[0], labels[0])))
