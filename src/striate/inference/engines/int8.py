@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from striate.core.counted import counted
 from striate.core.errors import FormatError
 from striate.core.files import hash_file, read_json, write_json
 from striate.inference.engines.openvino import NETWORK
@@ -80,8 +81,7 @@ class Int8:
     @property
     def reason(self) -> str:
         """One sentence."""
-        count = len({row["subject"] for row in self.cases})
-        subjects = f"in the mean over {count} held-out subject{'' if count == 1 else 's'}"
+        subjects = f"in the mean over {counted(len({row['subject'] for row in self.cases}), 'held-out subject')}"
         means = {label: math.inf if fall.mean is None else fall.mean for label, fall in self.falls.items()}
         label = max(means, key=means.__getitem__)
         mean, low, high = means[label], self.falls[label].low, self.falls[label].high
