@@ -12,7 +12,9 @@ cores that this process may use, for the same time by the clock from the start o
     MONAI      training alone: the recipe of its tutorial on brain tumours (SegResNet with 16 filters, Adam 1e-4, cosine, one crop
                per step, its augmentation), reading included; --crop sets the size of the crop
 
-A mask is then drawn of the patient held out, not mirrored. Prints one JSON line per program.
+A mask is then drawn of the patient held out, not mirrored. Prints one JSON line per program. With --pairs Striate and nnU-Net
+predict that patient so many times in turns, each with the network that it planned and trained: from the start of the process to
+its exit, after one call of Striate's that is not counted, which compares engines and keeps the compiled network.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import argparse
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,12 +31,13 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from peer import CONFIGURATION, CONSTRAINTS, PLANS, TRAINER, Peer, add_arguments, cores
+from peer import CONFIGURATION, CONSTRAINTS, PLANS, TRAINER, Peer, add_arguments, cores, measured
 
 from striate.core.machine import describe
 
 HERE = Path(__file__).parent
 NAME, MONAI = "Dataset915_Tumour", "1.6.1"
+STRIATE = str(Path(sys.executable).with_name("striate"))
 
 
 def joined(dataset: Path, into: Path) -> Path:
@@ -63,7 +67,7 @@ def dice(mask: Path, truth: Path) -> float:
 
 def striate(peer: Peer, case: str, minutes: float, out: Path) -> dict[str, object]:
     """Train within the time, everything included."""
-    command = [str(Path(sys.executable).with_name("striate")), "train", str(peer.dataset), "--holdout", case]
+    command = [STRIATE, "train", str(peer.dataset), "--holdout", case]
     command += ["--budget", f"{minutes:g}m", "--out", str(out), "--json"]
     done = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
     return {"steps": done["steps"], "mask": out / "validation" / f"{case}.nii.gz"}
@@ -105,6 +109,33 @@ def measure(peer: Peer, case: str, minutes: float, crop: list[int], programs: li
         yield {"program": name, "held_out": case, "minutes": minutes, "dice": reached, **found}
 
 
+def predicted(peer: Peer, case: str, minutes: float, count: int) -> dict[str, object]:
+    """Predict the patient held out in turns, each program with what it planned and learned in the time."""
+    place = peer.work / "dice" / f"{case}-{minutes:g}m"
+    images, truth = (
+        sorted((peer.dataset / "imagesTr").glob(f"{case}_*.nii.gz")),
+        peer.dataset / "labelsTr" / f"{case}.nii.gz",
+    )
+    rows, reached = [], []
+    for pair in range(-1, count):
+        out = place / f"ours{pair}"
+        ours = measured([STRIATE, "predict", str(place / "striate"), *map(str, images), "--out", str(out)])
+        reached.append(dice(next(out.glob("*.nii.gz")), truth))
+        if pair < 0:
+            continue
+        theirs = peer.predict(images, place / f"theirs{pair}", mirror=False)
+        rows.append((ours, theirs))
+        print(f"pair {pair + 1}: {ours.seconds} s, {theirs.seconds} s", file=sys.stderr, flush=True)
+    ratios = sorted(theirs.seconds / ours.seconds for ours, theirs in rows)
+    return {
+        "held_out": case, "minutes": minutes, "pairs": count, "dice": reached[-1],
+        "ratio": round(statistics.median(ratios), 1), "ratios": [round(r, 1) for r in ratios],
+        "striate_s": statistics.median(o.seconds for o, _ in rows), "nnunet_s": statistics.median(t.seconds for _, t in rows),
+        "striate_peak_gb": round(max(o.peak_bytes for o, _ in rows) / 1e9, 2),
+        "nnunet_peak_gb": round(max(t.peak_bytes for _, t in rows) / 1e9, 2),
+    }  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser)
@@ -114,6 +145,7 @@ def main() -> None:
         "--crop", nargs=3, type=int, default=[128, 128, 128], help="of MONAI; its tutorial: 224 224 144"
     )
     parser.add_argument("--programs", nargs="+", default=["striate", "nnunet", "monai"])
+    parser.add_argument("--pairs", type=int, default=0, help="predictions of the patient held out, in turns")
     given = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", str(cores()))
     work = given.work.resolve()
@@ -127,6 +159,8 @@ def main() -> None:
         for case in given.hold_out:
             for found in measure(peer, case, minutes, given.crop, given.programs):
                 print(json.dumps(found), flush=True)
+            if given.pairs:
+                print(json.dumps(predicted(peer, case, minutes, given.pairs)), flush=True)
 
 
 if __name__ == "__main__":
