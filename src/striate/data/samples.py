@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -98,7 +98,11 @@ class CaseSamples:
 
 
 def prepare_samples(
-    case: Case, preparation: Preparation, form: SampleForm, history: Sequence[Case] = ()
+    case: Case,
+    preparation: Preparation,
+    form: SampleForm,
+    history: Sequence[Case] = (),
+    look: Callable[[Prepared], None] = lambda prepared: None,
 ) -> CaseSamples:
     """Read a case and cut it into samples.
 
@@ -109,6 +113,8 @@ def prepare_samples(
     history
         The examinations of its subject up to the case (`striate.data.time_points.histories`), for a form of `times`. The
         latest that fit are taken; where there are fewer, the oldest stands for what was before.
+    look
+        Is shown the prepared images of the case itself, before they are cut into samples.
 
     Slices keep the scan's own distance; within the slice, `preparation` decides. What lies outside of the size is cut
     off, what is missing is filled with the value at the border.
@@ -122,7 +128,11 @@ def prepare_samples(
 
     if form.times:
         single = form.changed(length=0)
-        seen = {c.name: prepare_samples(c, preparation, single).images for c in _latest(case, history, form.length)}
+        shown = {case.name: (look,)}
+        seen = {
+            c.name: prepare_samples(c, preparation, single, (), *shown.get(c.name, ())).images
+            for c in _latest(case, history, form.length)
+        }
         order = [c.name for c in _filled(case, history, form.length)]
         return CaseSamples(np.stack([seen[name][0] for name in order])[None], ((),))
     images = list(read_channels(case).values())
@@ -131,6 +141,7 @@ def prepare_samples(
         spacing = (*preparation.spacing_mm[:2], turned.spacing_mm[2])
         preparation = preparation.changed(spacing_mm=spacing)
     prepared = prepare_images(images, preparation, case.name)
+    look(prepared)
     way = None if form.length else replace(prepared, array=np.empty((0,) * prepared.array.ndim, np.float32))
     if not form.slices:
         return CaseSamples(fit(prepared.array, form.size)[None], ((),), way)

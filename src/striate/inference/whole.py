@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from striate.core.case import Case
 from striate.data.prepare import Prepared
 from striate.data.samples import CaseSamples, SampleForm, SampleStore, prepare_samples
 from striate.data.time_points import histories
+from striate.inference.penultimate import penultimate
 from striate.measure.classification import ClassEvaluation
 from striate.networks.network import Network
 from striate.planning.cost import seen_patch
@@ -41,6 +43,8 @@ class WholePrediction:
         were let go.
     prepared
         The way back to the files, without the voxels; None for sequences, and where samples come from a store.
+    features
+        (F,) of `striate.inference.penultimate`, the mean over the samples of the case; None where nobody listened.
     """
 
     case: Case
@@ -49,6 +53,7 @@ class WholePrediction:
     images: NDArray[np.float32]
     reconstructions: NDArray[np.float32] | None = None
     prepared: Prepared | None = None
+    features: NDArray[np.float32] | None = None
 
     def without_images(self) -> WholePrediction:
         """Return the same, images and reconstructions let go."""
@@ -91,10 +96,28 @@ def probabilities_of(logits: NDArray[np.float32], *, exclusive: bool) -> NDArray
     return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)), dtype=np.float32)
 
 
-def predict_whole(plan: Plan, network: nn.Module, cases: Sequence[Case]) -> Iterator[WholePrediction]:
+def predict_whole(
+    plan: Plan,
+    network: nn.Module,
+    cases: Sequence[Case],
+    *,
+    look: Callable[[str, Prepared], None] = lambda name, prepared: None,
+    listen: bool = False,
+) -> Iterator[WholePrediction]:
     """Predict cases from their files, in order; small ones pass through the network together.
 
     Where the model reads the examinations of a subject in order, each case is seen after those before it among `cases`.
+
+    Parameters
+    ----------
+    plan, network
+        Of the model.
+    cases
+        With the files of all channels.
+    look
+        Is shown each case's name and prepared images.
+    listen
+        Keep the network's features of each case.
 
     Raises
     ------
@@ -103,21 +126,36 @@ def predict_whole(plan: Plan, network: nn.Module, cases: Sequence[Case]) -> Iter
     """
     form = form_of(plan)
     before = histories(cases) if form.times else {}
-    pairs = ((case, prepare_samples(case, plan.preparation, form, before.get(case.name, ()))) for case in cases)
-    yield from predict_samples(plan, network, pairs)
+
+    def prepared(case: Case) -> CaseSamples:
+        return prepare_samples(case, plan.preparation, form, before.get(case.name, ()), partial(look, case.name))
+
+    yield from predict_samples(plan, network, ((case, prepared(case)) for case in cases), listen=listen)
 
 
 def predict_samples(
-    plan: Plan, network: nn.Module, pairs: Iterable[tuple[Case, CaseSamples]]
+    plan: Plan, network: nn.Module, pairs: Iterable[tuple[Case, CaseSamples]], *, listen: bool = False
 ) -> Iterator[WholePrediction]:
-    """Predict the prepared samples of cases as they come; those of small cases pass through the network together."""
+    """Predict the prepared samples of cases as they come; those of small cases pass through the network together.
+
+    With `listen` the network's features of each case are kept.
+    """
     for some in _together(pairs):
-        outputs = through(network, np.concatenate([samples.images for _, samples in some]))
+        images = np.concatenate([samples.images for _, samples in some])
+        outputs, features = _heard(network, images) if listen else (through(network, images), None)
         start = 0
         for case, samples in some:
-            found = outputs[start : start + len(samples.images)]
-            start += len(found)
-            yield _told(plan, case, samples, found)
+            own = slice(start, start + len(samples.images))
+            start = own.stop
+            told = _told(plan, case, samples, outputs[own])
+            yield told if features is None else replace(told, features=features[own].mean(axis=0))
+
+
+def _heard(network: nn.Module, images: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """Return what `through` gives, and the features (N, F); None of a network without a layer that has weights."""
+    with penultimate(network) as heard:
+        outputs = through(network, images)
+    return outputs, np.concatenate(heard) if heard else None
 
 
 def _together(pairs: Iterable[tuple[Case, CaseSamples]]) -> Iterator[list[tuple[Case, CaseSamples]]]:

@@ -100,15 +100,12 @@ class Trust:
         UsageError
             When the coverage lies outside 0.5 to 1.
         """
-        both, reference = _numbered([*cases, *spoilt]), _numbered(reference)
+        both = _numbered([*cases, *spoilt])
         cases, spoilt = both[: len(cases)], both[len(cases) :]
         gate, likeness = (None, None) if known is None else (known.gate, known.likeness)
         n_reference = 0 if known is None else known.n_reference_subjects
         if reference:
-            subjects = [case.subject for case in reference]
-            gate = Gate.fit([case.facts for case in reference], subjects)
-            likeness = _likeness(reference)
-            n_reference = len(set(subjects))
+            gate, likeness, n_reference = seen_in_training(reference)
         calibration, left_out = Calibration.fit_left_out(cases)
         tables = {name: calibration.table(name) for name in calibration.labels}
         unlike, anyway = {}, set()
@@ -292,6 +289,13 @@ def ood_of(likeness: Likeness | None, case: CaseEvidence) -> Ood | None:
     if features.shape != likeness.features.shape[1:]:
         return None
     return Ood(likeness.score(features), likeness.threshold)
+
+
+def seen_in_training(reference: Sequence[CaseEvidence]) -> tuple[Gate | None, Likeness | None, int]:
+    """Return gate and likeness of cases that a network learned from (at least one), and how many subjects they rest on."""
+    cases = _numbered(reference)
+    subjects = [case.subject for case in cases]
+    return Gate.fit([case.facts for case in cases], subjects), _likeness(cases), len(set(subjects))
 
 
 def _likeness(reference: Sequence[CaseEvidence]) -> Likeness | None:

@@ -1,0 +1,280 @@
+"""`ClassTrust`: what a classifier knows of its own limits, fitted to subjects that it did not learn from; its ``trust.json``.
+
+The sibling of `striate.trust.trust` for models that name classes. The document holds no name of a subject or case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from striate.core.caution import Caution
+from striate.core.counted import counted
+from striate.core.errors import FormatError, ModelError, UsageError, expected
+from striate.core.files import read_json, write_json
+from striate.measure.class_findings import ClassCase, ClassFinding
+from striate.measure.class_scores import decisions
+from striate.measure.finding import Ood, Review
+from striate.trust.assess import UNLIKE
+from striate.trust.class_calibration import LEAST_SUBJECTS, ClassCalibration
+from striate.trust.class_evidence import ClassEvidence, Judged
+from striate.trust.class_sets import ClassSets
+from striate.trust.evidence import CaseEvidence
+from striate.trust.gate import Gate
+from striate.trust.intervals import COVERAGE
+from striate.trust.likeness import Likeness
+from striate.trust.review import SEVERE
+from striate.trust.trust import FILE, ood_of, seen_in_training
+
+KIND, VERSION = "striate-class-trust", 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClassTrust:
+    """The limits of one classifier.
+
+    Attributes
+    ----------
+    classes
+        Their names, in the order of the network's outputs.
+    exclusive
+        Whether each sample has exactly one class.
+    calibration
+        From the network's own to calibrated probabilities.
+    sets
+        Which classes a sample may have.
+    gate, likeness
+        What the images that the model learned from were like; None with fewer than 3 subjects.
+    n_reference_subjects
+        That gate and likeness rest on.
+    weights_sha256
+        Of the weights that were judged.
+    """
+
+    classes: tuple[str, ...]
+    exclusive: bool
+    calibration: ClassCalibration
+    sets: ClassSets
+    gate: Gate | None = None
+    likeness: Likeness | None = None
+    n_reference_subjects: int = 0
+    weights_sha256: str = ""
+
+    @classmethod
+    def fit(
+        cls,
+        cases: Sequence[ClassEvidence],
+        classes: Sequence[str],
+        reference: Sequence[CaseEvidence] = (),
+        *,
+        exclusive: bool = True,
+        coverage: float = COVERAGE,
+        weights_sha256: str = "",
+        known: ClassTrust | None = None,
+    ) -> ClassTrust:
+        """Fit everything; what has too few subjects gives no number and says why.
+
+        Parameters
+        ----------
+        cases
+            Of subjects that the network has not learned from; those without known truth are left out.
+        classes
+            K names.
+        reference
+            Of cases that it learned from: facts of their images, and features.
+        exclusive
+            Whether each sample has exactly one class.
+        coverage
+            Of the sets.
+        weights_sha256
+            See the attributes.
+        known
+            Earlier limits of the same weights, whose gate and likeness are kept where there is no `reference`.
+
+        Raises
+        ------
+        UsageError
+            When the coverage lies outside 0.5 to 1.
+        """
+        if not 0.5 <= coverage < 1:
+            raise UsageError(expected("sets", f"coverage {coverage}", "a share from 0.5 to below 1 is needed"))
+        judged = Judged.of(cases, len(classes))
+        calibration, left_out = ClassCalibration.fit_left_out(judged, classes, exclusive=exclusive)
+        gate, likeness, n_reference = None, None, 0
+        if reference:
+            gate, likeness, n_reference = seen_in_training(reference)
+        elif known is not None:
+            gate, likeness, n_reference = known.gate, known.likeness, known.n_reference_subjects
+        sets = ClassSets.fit(judged, left_out, classes, coverage, exclusive=exclusive)
+        return cls(tuple(classes), exclusive, calibration, sets, gate, likeness, n_reference, weights_sha256)
+
+    def assess(self, case: ClassEvidence, warnings: Sequence[Caution] = (), *, images: bool = True) -> ClassCase:
+        """Return what is known of a case.
+
+        Parameters
+        ----------
+        case
+            What the network said; its truth is not looked at.
+        warnings
+            Those that are known already.
+        images
+            Whether gate and likeness are asked; without facts of the images they cannot be.
+        """
+        seen = CaseEvidence(case.case, case.subject, {}, case.features, case.facts)
+        ood = ood_of(self.likeness, seen) if images else None
+        cautions = [*warnings, *(self.gate.cautions(case.case, case.facts) if images and self.gate else ())]
+        if ood is not None and ood.outside:
+            text = (
+                f"case {case.case} is unlike the {self.n_reference_subjects} training subjects: score {ood.score:.3g},"
+                f" threshold {ood.threshold:.3g}. Its class may mean nothing; look at the image."
+            )
+            cautions.append(Caution(UNLIKE, text))
+        samples = self._samples(case)
+        return ClassCase(case.case, case.subject, samples, tuple(cautions), ood, self._review(samples, ood, cautions))
+
+    def _samples(self, case: ClassEvidence) -> tuple[ClassFinding, ...]:
+        told = self.calibration.curve.of(case.probabilities)
+        held = self.sets.of(told) if self.calibration.calibrated else None
+        found = []
+        for n, (place, said, called) in enumerate(
+            zip(case.slices, told, decisions(told, exclusive=self.exclusive), strict=True)
+        ):
+            chances = dict(zip(self.classes, map(float, said), strict=True)) if self.calibration.calibrated else None
+            inside = None if held is None else self._names(held[n])
+            found.append(ClassFinding(place, self._names(called), chances, inside))
+        return tuple(found)
+
+    def _names(self, there: Any) -> tuple[str, ...]:
+        return tuple(name for name, one in zip(self.classes, there, strict=True) if one)
+
+    def _review(self, samples: Sequence[ClassFinding], ood: Ood | None, cautions: Sequence[Caution]) -> Review | None:
+        """Return whether a person must look; None where nothing tells."""
+        why = [caution.message for caution in cautions if caution.code in SEVERE or caution.code == UNLIKE]
+        unsure = [sample for sample in samples if sample.set is not None and len(sample.set) != 1]
+        percent, of = f"{100 * self.sets.coverage:g} %", counted(self.sets.n_subjects, "subject")
+        if unsure and samples[0].slice is None:
+            why.append(
+                f"The set for {percent} ({of}) holds {len(unsure[0].set or ())} classes: {', '.join(unsure[0].set or ())}."
+            )
+        elif unsure:
+            why.append(
+                f"{len(unsure)} of {counted(len(samples), 'slice')} have several classes in the set for {percent} ({of})."
+            )
+        if why:
+            return Review(True, " ".join(why))
+        if self.sets.reach is None:
+            return None
+        each = "Each set" if len(samples) > 1 else "The set"
+        return Review(False, f"{each} for {percent} ({of}) holds one class.")
+
+    @property
+    def limits(self) -> list[str]:
+        """What is not known or not guaranteed, in sentences, each with the number of subjects that it rests on."""
+        found, told = self.calibration, list[str | None]()
+        if not found.calibrated:
+            told.append(
+                f"Probabilities of classes are uncalibrated: {counted(found.n_subjects, 'subject')} with known class"
+                f" {'was' if found.n_subjects == 1 else 'were'} held out; {LEAST_SUBJECTS} are needed."
+            )
+        missing = [name for name, n in found.n_present.items() if not n]
+        if found.calibrated and missing:
+            told.append(
+                f"What the probability of {', '.join(missing)} means is not known: none of"
+                f" {counted(found.n_subjects, 'subject')} of the calibration has that class."
+            )
+        told.append(self.sets.reason)
+        if self.sets.reach is not None and self.sets.held is None:
+            told.append(
+                f"Sets of classes rest on {counted(self.sets.n_subjects, 'subject')}; how many hold the true class was not"
+                " measured, since with one left out the others are too few."
+            )
+        if self.gate is None:
+            told.append(f"No input gate: {self.n_reference_subjects} training subjects; 3 are needed.")
+        if self.likeness is None or self.likeness.threshold is None:
+            told.append(
+                f"No out-of-distribution threshold: {self.n_reference_subjects} training subjects; 19 are needed."
+            )
+        return [text for text in told if text]
+
+    def summary(self) -> dict[str, Any]:
+        """Return what the model card says, in numbers."""
+        found = self.calibration
+        bins = found.reliability_after or found.reliability_before
+        return {
+            "n_subjects": found.n_subjects, "n_reference_subjects": self.n_reference_subjects,
+            "classes": {
+                "family": found.curve.family, "temperature": found.curve.temperature, "n_samples": found.n_samples,
+                "n_subjects": found.n_subjects, "n_present": dict(found.n_present),
+                "before": None if found.before is None else asdict(found.before),
+                "after": None if found.after is None else asdict(found.after),
+                "reliability": [[b.said, b.true, b.count] for b in bins], "exclusive": self.exclusive,
+            },
+            "sets": self.sets.to_dict(),
+            "gate": None if self.gate is None else dict(self.gate.false_alarms),
+            "likeness": None if self.likeness is None else self.likeness.summary(),
+            "limits": self.limits,
+        }  # fmt: skip
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON document."""
+        return {
+            "kind": KIND, "schema_version": VERSION, "weights_sha256": self.weights_sha256,
+            "classes": list(self.classes), "exclusive": self.exclusive,
+            "n_reference_subjects": self.n_reference_subjects,
+            "class_calibration": self.calibration.to_dict(), "class_sets": self.sets.to_dict(),
+            "gate": None if self.gate is None else self.gate.to_dict(),
+            "likeness": None if self.likeness is None else self.likeness.to_dict(),
+        }  # fmt: skip
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> ClassTrust:
+        """Read the JSON document."""
+        gate, likeness = document["gate"], document["likeness"]
+        found = cls(
+            tuple(map(str, document["classes"])),
+            bool(document["exclusive"]),
+            ClassCalibration.from_dict(document["class_calibration"]),
+            ClassSets.from_dict(document["class_sets"]),
+            None if gate is None else Gate.from_dict(gate),
+            None if likeness is None else Likeness.from_dict(likeness),
+            int(document["n_reference_subjects"]),
+            str(document["weights_sha256"]),
+        )
+        curve = found.calibration.curve
+        numbers = np.asarray([*curve.scales, *curve.offsets])
+        if not len(curve.scales) == len(curve.offsets) == len(found.classes) or not np.isfinite(numbers).all():
+            raise ValueError(f"a curve of {len(curve.scales)} scales for {len(found.classes)} classes")
+        return found
+
+    def write(self, folder: Path) -> None:
+        """Write ``trust.json`` into the folder of the model."""
+        write_json(Path(folder) / FILE, self.to_dict())
+
+    @classmethod
+    def read(cls, folder: Path, weights_sha256: str = "") -> ClassTrust | None:
+        """Read ``trust.json`` of a model's folder; None where there is none.
+
+        Raises
+        ------
+        ModelError
+            When it is broken, of a newer version, or belongs to other weights than those of `weights_sha256`.
+        """
+        path = Path(folder) / FILE
+        if not path.exists():
+            return None
+        again = "Make it anew: striate calibrate MODEL COHORT --out NEW"
+        try:
+            found = cls.from_dict(read_json(path, KIND, VERSION))
+        except FormatError as error:
+            raise ModelError(f"{error} {again}", path=path) from error
+        except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+            got, want = f"it cannot be read ({error!r})", f"the form of schema version {VERSION} is needed"
+            raise ModelError(expected(path, got, want, again), path=path) from error
+        if weights_sha256 and found.weights_sha256 and found.weights_sha256 != weights_sha256:
+            here = f"made for weights {found.weights_sha256[:12]}…, the model has {weights_sha256[:12]}…"
+            raise ModelError(expected(path, here, "limits of these weights are needed", again), path=path)
+        return found
