@@ -96,14 +96,15 @@ def monai(peer: Peer, case: str, minutes: float, out: Path, crop: list[int]) -> 
 def measure(peer: Peer, case: str, minutes: float, crop: list[int], programs: list[str]) -> Iterator[dict[str, object]]:
     """Yield what each program reached."""
     folder = peer.work / "dice" / f"{case}-{minutes:g}m"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
     run = {
         "striate": lambda out: striate(peer, case, minutes, out),
         "nnunet": lambda out: nnunet(peer, case, minutes, out),
         "monai": lambda out: monai(peer, case, minutes, out, crop),
     }
     for name in programs:
+        shutil.rmtree(folder / name, ignore_errors=True)
+        shutil.rmtree(folder / f"{name}-input", ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
         found = run[name](folder / name)
         reached = dice(Path(str(found.pop("mask"))), peer.dataset / "labelsTr" / f"{case}.nii.gz")
         yield {"program": name, "held_out": case, "minutes": minutes, "dice": reached, **found}
@@ -117,13 +118,15 @@ def predicted(peer: Peer, case: str, minutes: float, count: int) -> dict[str, ob
         peer.dataset / "labelsTr" / f"{case}.nii.gz",
     )
     rows, reached = [], []
+    for left in place.glob("pair*"):
+        shutil.rmtree(left)
     for pair in range(-1, count):
-        out = place / f"ours{pair}"
+        out = place / f"pair{pair}"
         ours = measured([STRIATE, "predict", str(place / "striate"), *map(str, images), "--out", str(out)])
         reached.append(dice(next(out.glob("*.nii.gz")), truth))
         if pair < 0:
             continue
-        theirs = peer.predict(images, place / f"theirs{pair}", mirror=False)
+        theirs = peer.predict(images, place / f"pair{pair}-nnunet", mirror=False)
         rows.append((ours, theirs))
         print(f"pair {pair + 1}: {ours.seconds} s, {theirs.seconds} s", file=sys.stderr, flush=True)
     ratios = sorted(theirs.seconds / ours.seconds for ours, theirs in rows)
@@ -144,7 +147,9 @@ def main() -> None:
     parser.add_argument(
         "--crop", nargs=3, type=int, default=[128, 128, 128], help="of MONAI; its tutorial: 224 224 144"
     )
-    parser.add_argument("--programs", nargs="+", default=["striate", "nnunet", "monai"])
+    parser.add_argument(
+        "--programs", nargs="*", default=["striate", "nnunet", "monai"], help="none: --pairs of what was trained before"
+    )
     parser.add_argument("--pairs", type=int, default=0, help="predictions of the patient held out, in turns")
     given = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", str(cores()))
