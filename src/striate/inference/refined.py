@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from striate.core.targets import Targets
 from striate.data.prepare import Prepared
-from striate.inference.crf import refine
 
 
 def refined(
@@ -34,6 +33,8 @@ def refined(
     All probabilities of the case are held at once: 4 bytes per class and voxel of the grid that the network sees, and about
     100 bytes for each voxel that is in doubt.
     """
+    from striate.inference.crf import refine  # slow to import, and seldom asked for
+
     blocks = [part.astype(np.float32) for _, part in rows]
     probabilities = np.moveaxis(np.concatenate(blocks, axis=1), 1, axis + 1)
     spacing_mm = prepared.grid.spacing_mm

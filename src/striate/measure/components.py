@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 
 def components(mask: NDArray[Any]) -> tuple[NDArray[np.int32], int]:
@@ -27,6 +26,8 @@ def components(mask: NDArray[Any]) -> tuple[NDArray[np.int32], int]:
     count
         Number of components.
     """
+    from scipy import ndimage
+
     numbers = np.zeros(mask.shape, dtype=np.int32)
     count = ndimage.label(mask, structure=np.ones((3,) * mask.ndim, dtype=bool), output=numbers)
     return numbers, int(count)
@@ -44,5 +45,7 @@ def in_order(numbers: NDArray[np.int32], voxels: NDArray[Any]) -> list[int]:
     voxels
         Of each component.
     """
+    from scipy import ndimage
+
     corners = [tuple((s.start, s.stop) for s in found) for found in ndimage.find_objects(numbers, len(voxels))]
     return sorted(range(len(voxels)), key=lambda i: (-int(voxels[i]), corners[i]))

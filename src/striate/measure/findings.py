@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from striate.core.caution import Caution
 from striate.core.errors import DataError, FormatError, expected
@@ -157,6 +156,8 @@ def _label_findings(label: LabelMap, targets: Targets, name: str) -> LabelFindin
     box = bounding_box(mask)
     if box is None:
         return LabelFindings(Quantity(0.0), Quantity(0))
+    from scipy import ndimage
+
     numbers, count = components(mask[box])
     voxels, centres = _sizes_and_centres(numbers, count)
     grid, dims = label.grid, label.array.ndim

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
 
 LEVEL = 0.95
 REPEATS = 5000
@@ -125,6 +124,8 @@ def bca_interval(
     low, high
         Both `value` where leaving out changes nothing.
     """
+    from scipy.special import ndtr, ndtri
+
     skew = acceleration(value, left_out)
     if skew is None:
         return value, value

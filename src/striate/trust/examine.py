@@ -19,7 +19,6 @@ from striate.inference.probabilities import ProbabilityWriter
 from striate.model.model import Model
 from striate.trust.collect import collect
 from striate.trust.evidence import CaseEvidence
-from striate.trust.image_facts import image_facts
 
 
 def examine(
@@ -57,6 +56,8 @@ def examine(
     ModelError
         When their number of channels is not the model's.
     """
+    from striate.trust.image_facts import image_facts  # slow to import
+
     spent: dict[str, float] = {}
     with timed(spent, "prepare"):
         ready = prepared

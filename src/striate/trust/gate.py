@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 from striate.core.caution import Caution
 
@@ -85,6 +84,8 @@ class Range:
     @classmethod
     def of(cls, values: NDArray[np.float64], rule: Measure, n: int) -> Range:
         """Return the range of finite values (M,) of `n` subjects; see the module's rule."""
+        from scipy.special import stdtrit
+
         least, most = float(values.min()), float(values.max())
         x = np.log(np.maximum(values, 1e-6)) if rule.by_factor else values
         margin = float(stdtrit(n - 1, (1 + PROBABILITY) / 2)) * float(x.std(ddof=1)) * math.sqrt(1 + 1 / n)

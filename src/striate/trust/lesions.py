@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from striate.measure.roc import auc
 from striate.trust.evidence import CaseEvidence, LesionEvidence
@@ -53,6 +52,8 @@ class Logistic:
 
     def probability(self, features: Floats) -> Floats:
         """Return the probability of each row: (N, 3) → (N,)."""
+        from scipy.special import expit
+
         standard = (features - np.array(self.mean)) / np.array(self.scale)
         return np.asarray(expit(self.intercept + standard @ np.array(self.coefficients)))
 
@@ -253,6 +254,7 @@ def _logistic(
 ) -> Logistic:
     """Fit the regression: minimise Σ w · log loss + ½ ‖coefficients‖², the last two coefficients ≥ 0."""
     from scipy.optimize import minimize  # here: whoever only predicts does not wait for it
+    from scipy.special import expit
 
     weights = _weights(subjects)
     mean = np.average(features, axis=0, weights=weights)

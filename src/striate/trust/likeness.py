@@ -27,7 +27,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from striate.core.errors import DataError, UsageError, expected
-from striate.data.checks.signature import QUANTILES
 from striate.trust.conformal import bound, subject_weights
 
 Method = Literal["mahalanobis", "neighbours", "residual"]
@@ -47,6 +46,8 @@ def likeness_features(facts: Mapping[str, Mapping[str, Any]], pooled: NDArray[An
 
     A fact that could not be measured counts as 0, far from any that could.
     """
+    from striate.data.checks.signature import QUANTILES
+
     rows: list[float] = []
     for channel in sorted(facts):
         known = facts[channel]

@@ -11,15 +11,17 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from striate.core.counted import counted
 from striate.core.errors import FormatError
 from striate.core.files import hash_file, read_json, write_json
 from striate.inference.engines.openvino import NETWORK
-from striate.measure.evaluation import CaseEvaluation
-from striate.measure.statistics import Summary, summarise
 from striate.model.model import Model
+
+if TYPE_CHECKING:
+    from striate.measure.evaluation import CaseEvaluation
+    from striate.measure.statistics import Summary
 
 KIND, VERSION = "striate-int8", 1
 FOLDER, VERDICT = "int8", "verdict.json"
@@ -67,6 +69,8 @@ class Int8:
     @property
     def falls(self) -> dict[str, Summary]:
         """Label → by how much Dice falls, over the cases."""
+        from striate.measure.statistics import summarise
+
         subjects = [row["subject"] for row in self.cases]
         labels = self.cases[0]["dice"] if self.cases else ()
         pairs = {label: [row["dice"][label] for row in self.cases] for label in labels}
