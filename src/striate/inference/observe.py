@@ -9,6 +9,7 @@ labels. For regions each region's bytes are kept as its map anyway.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,16 +53,14 @@ class Observer:
     def begin(self, axis: int) -> None:
         """Make ready for rows along `axis` of the cropped grid."""
         shape = self.prepared.cropped.shape
-        order = [axis, *(a for a in range(len(shape)) if a != axis)]
-        self._back = [int(a) for a in np.argsort(order)]
+        self._axis = axis
         maps = 1 if self.targets.exclusive else len(self.targets.names)
-        rows = tuple(shape[a] for a in order)
-        self._maps = [np.zeros(rows, dtype=np.uint8) for _ in range(maps)]
+        self._maps = [np.moveaxis(np.zeros(shape, dtype=np.uint8), axis, 0) for _ in range(maps)]
         self._true_rows, self._own = None, self._maps
         if self._truth is not None:
-            self._true_rows = np.ascontiguousarray(self._truth.transpose(order))
+            self._true_rows = np.moveaxis(self._truth, axis, 0)
             if self.targets.exclusive:
-                self._own = [np.zeros(rows, dtype=np.uint8) for _ in self.targets.names]
+                self._own = [np.moveaxis(np.zeros(shape, dtype=np.uint8), axis, 0) for _ in self.targets.names]
 
     def take(self, target: int, low: int, share: NDArray[np.float32]) -> None:
         """Count the restored shares (rows, *other axes) of one target, from row `low` on."""
@@ -89,11 +88,12 @@ class Observer:
         if self.targets.exclusive and best is not None:
             bins = quantise(best)
             self._maps[0][rows] = bins
-            inside = found > 0
-            kinds, own = found[inside], bins[inside]
+            laid = [self._laid(part) for part in (found, bins)]
+            inside = laid[0] > 0
+            kinds, own = (part[inside] for part in laid)
             self._inside += _counted_by(kinds, own, len(self._members))[1:]
             if true is not None:
-                right = kinds == true[inside]
+                right = kinds == (true if laid[0] is found else np.moveaxis(true, 0, self._axis))[inside]
                 self._true_inside += _counted_by(kinds[right], own[right], len(self._members))[1:]
             return
         for target, bins in enumerate(whole[rows] for whole in self._maps):
@@ -102,6 +102,10 @@ class Observer:
             if true is not None:
                 both = inside & self._members[:, target][true]
                 self._true_inside[target] += _counted(bins[both])
+
+    def _laid(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Return rows with their axes in the order in which they lie in memory, where that is the array's own."""
+        return rows if rows.flags.c_contiguous else np.moveaxis(rows, 0, self._axis)
 
     def finish(self) -> Observed:
         """Return what was observed, its maps on the grid of the files; the observer lets go of each as it is framed."""
@@ -119,7 +123,7 @@ class Observer:
     def _framed(self, rows: NDArray[np.uint8], outside: int) -> NDArray[np.uint8]:
         """Return rows on the grid of the files, `outside` where the network saw nothing."""
         whole = np.full(self.prepared.turned_shape, outside, dtype=np.uint8)
-        whole[self.prepared.crop] = rows.transpose(self._back)
+        whole[self.prepared.crop] = np.moveaxis(rows, 0, self._axis)
         return np.ascontiguousarray(self.prepared.reorientation.invert(whole))
 
 
@@ -143,7 +147,7 @@ def _true_classes(truth: LabelMap, prepared: Prepared, targets: Targets) -> NDAr
 
 def _counted(bins: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Return how often each bin occurs, (BINS,) int64."""
-    return np.bincount(bins.ravel(), minlength=BINS)
+    return np.bincount(bins.ravel(order="K"), minlength=BINS)
 
 
 def _counted_by(classes: NDArray[np.int16], bins: NDArray[np.uint8], kinds: int) -> NDArray[np.int64]:

@@ -16,18 +16,23 @@ from numpy.typing import NDArray
 BINS = 256
 REACH = 12.0
 EPSILON = np.float32(1e-7)
+AT_ONCE = 1 << 16
+"""Probabilities that are looked at at once: few enough to stay in the processor's cache."""
 LOGITS: NDArray[np.float64] = np.linspace(-REACH, REACH, BINS)
 """The logit that each bin stands for."""
 
 
 def quantise(share: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return the bin (uint8) of each probability, same shape; beyond ±`REACH` the outermost."""
-    inside = np.clip(share, EPSILON, 1 - EPSILON, dtype=np.float32)
-    logit = np.log(inside / (1 - inside))
-    logit += np.float32(REACH)
-    logit *= np.float32((BINS - 1) / (2 * REACH))
-    np.clip(np.rint(logit, out=logit), 0, BINS - 1, out=logit)
-    bins: NDArray[np.uint8] = logit.astype(np.uint8)
+    """Return the bin (uint8) of each probability, same shape and order in memory; beyond ±`REACH` the outermost."""
+    bins = np.empty_like(share, dtype=np.uint8)
+    given, found = share.ravel(order="K"), bins.ravel(order="K")  # as `bins` is made anew, the second is no copy
+    for start in range(0, given.size, AT_ONCE):
+        inside = np.clip(given[start : start + AT_ONCE], EPSILON, 1 - EPSILON, dtype=np.float32)
+        logit = np.log(inside / (1 - inside))
+        logit += np.float32(REACH)
+        logit *= np.float32((BINS - 1) / (2 * REACH))
+        np.clip(np.rint(logit, out=logit), 0, BINS - 1, out=logit)
+        found[start : start + AT_ONCE] = logit
     return bins
 
 

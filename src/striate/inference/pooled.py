@@ -30,13 +30,14 @@ class Pooled:
     def hearing(self, tiles: NDArray[np.float32], compute: Callable[[NDArray[np.float32]], Any]) -> NDArray[np.float32]:
         """Return the probabilities (B, K, *S) of `tiles` (B, C, *S), and add what the first layer answered.
 
-        `compute` is given one window (1, C, *S) at a time and answers with both: probabilities, then `statistics` (1, 2 F).
+        `compute` is given one window (1, C, *S) at a time and answers with both: probabilities, then `statistics` (1, 2 F). The
+        answer to one window is returned as it came.
         """
         shares, first = list[NDArray[np.float32]](), list[NDArray[np.float32]]()
         for tile in tiles:
             found = compute(np.ascontiguousarray(tile[None]))
             shares.append(found[0])
-            first.append(found[1])
+            first.append(np.array(found[1]))
         self.add(np.concatenate(first), content(tiles))
         return shares[0] if len(shares) == 1 else np.concatenate(shares)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,8 +96,9 @@ class Restorer:
         before, after = prepared.grid.shape, prepared.cropped.shape
         order = [axis, *(a for a in range(len(after)) if a != axis)]
         self._lines = [Line.of(before[a], after[a]) for a in order]
-        self._back = [int(a) for a in np.argsort(order)]
-        self._found = np.zeros([after[a] for a in order], dtype=np.uint8 if _kinds(targets) <= 256 else np.uint16)
+        whole = np.zeros(after, dtype=np.uint8 if _kinds(targets) <= 256 else np.uint16)
+        self._found = np.moveaxis(whole, axis, 0)  # in memory, axes stay in their order all the way
+        self._order: Literal["C", "K"] = "K" if all(line.same for line in self._lines) else "C"
         self._kept: NDArray[Any] | None = None
         self._done = 0
 
@@ -120,7 +121,7 @@ class Restorer:
         """Return the label map on the grid of the files."""
         prepared = self.prepared
         whole = np.zeros(prepared.turned_shape, dtype=self._found.dtype)
-        whole[prepared.crop] = self._found.transpose(self._back)
+        whole[prepared.crop] = np.moveaxis(self._found, 0, self.axis)
         table = values_of(self.targets)
         turned = np.ascontiguousarray(prepared.reorientation.invert(whole))
         return LabelMap(table[turned], prepared.source.affine)
@@ -130,7 +131,7 @@ class Restorer:
         best: NDArray[np.float32] | None
         if self.targets.exclusive:
             best = self._restored(rows, 0, low, high, start)
-            found = np.zeros(best.shape, dtype=np.int16)
+            found = np.zeros_like(best, dtype=np.int16)
             for k in range(1, rows.shape[0]):
                 share = self._restored(rows, k, low, high, start)
                 self._show(k - 1, low, share)
@@ -148,10 +149,10 @@ class Restorer:
         """Return the restored rows low … high of one channel, float32."""
         line = self._lines[0]
         if line.same:
-            values = rows[k, low - start : high - start].astype(np.float32)
+            values = rows[k, low - start : high - start].astype(np.float32, order=self._order)
         else:
             old = slice(int(line.first[low]), int(line.last[high - 1]) + 1)
-            taken = rows[k, old.start - start : old.stop - start].astype(np.float32, copy=False)
+            taken = rows[k, old.start - start : old.stop - start].astype(np.float32, order="C", copy=False)
             values = np.tensordot(line.weights[low:high, old], taken, axes=1)
         for axis, across in enumerate(self._lines[1:], start=1):
             values = across.apply(values, axis)
@@ -173,7 +174,7 @@ def decide_regions(shares: Sequence[NDArray[np.float32]], targets: Targets) -> N
     """
     members, _ = targets.memberships()
     best: NDArray[np.float32] | None = None
-    found = np.zeros(shares[0].shape, dtype=np.int16)
+    found = np.zeros_like(shares[0], dtype=np.int16)
     for index, row in enumerate(members):
         value = np.ones_like(shares[0])
         for share, inside in zip(shares, row, strict=True):
@@ -197,5 +198,5 @@ def _kinds(targets: Targets) -> int:
 
 def _keep_larger(best: NDArray[np.float32], found: NDArray[np.int16], share: NDArray[np.float32], index: int) -> None:
     """Where `share` exceeds `best`, keep it and `index`, in place."""
-    np.putmask(found, share > best, index)
+    np.copyto(found, np.int16(index), where=share > best)
     np.maximum(best, share, out=best)

@@ -23,6 +23,8 @@ HALF_ABOVE_BYTES = 1_000_000_000
 """Unfinished rows are kept in half precision (relative error 2⁻¹¹) where single precision needs more than this."""
 PIXELS_AT_ONCE = 1 << 18
 """Voxels of the windows that a network is given at once (more than one window only where they are small)."""
+BLENDED_AT_ONCE = 1 << 14
+"""Voxels that are weighted and added at once: few enough to stay in the processor's cache on the way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,22 +84,25 @@ class Window:
         start
             First row along ``tiling.rolling_axis``; rows come in order and cover the axis.
         rows
-            (K, rows, *other axes) probabilities, float32 or float16; valid until the next ones are asked for.
+            (K, rows, *other axes) probabilities, float32 or float16; valid until the next ones are asked for. In memory they
+            lie in the order of the array's own axes.
         """
         tiling, axis = self.tiling, self.tiling.rolling_axis
         weights = [tiling.weights(a) for a in range(len(tiling.size))]
         others = [range(len(s)) for a, s in enumerate(tiling.starts) if a != axis]
-        kept, first, done = np.zeros(self.rows_shape, dtype=self.rows_dtype), 0, 0
+        (classes, height, *rest), first, done = self.rows_shape, 0, 0
+        kept = np.zeros((classes, *rest[:axis], height, *rest[axis:]), dtype=self.rows_dtype)
+        rows = np.moveaxis(kept, 1 + axis, 1)
         for row in range(len(tiling.starts[axis])):
             visits = [(*w[:axis], row, *w[axis:]) for w in itertools.product(*others)]
             for group in self._groups(visits):
-                self._add(array, group, weights, np.moveaxis(kept, 1, 1 + axis), first)
+                self._add(array, group, weights, kept, first)
                 done += len(group)
                 tell(done)
             last = row + 1 == len(tiling.starts[axis])
             end = tiling.size[axis] if last else tiling.starts[axis][row + 1]
-            yield first, kept[:, : end - first]
-            _roll(kept, end - first)
+            yield first, rows[:, : end - first]
+            _roll(rows, end - first)
             first = end
 
     def _groups(self, visits: list[tuple[int, ...]]) -> Iterator[list[tuple[int, ...]]]:
@@ -123,13 +128,10 @@ class Window:
         shares = iter(found)
         for where, look in zip(group, seen, strict=True):
             target, source = self._boxes(where, first)
-            weight = _outer([weights[a][w] for a, w in enumerate(where)])[source]
-            if look:
-                for channel, share in zip(kept, next(shares), strict=True):
-                    part = channel[target]
-                    np.add(part, share[source] * weight, out=part, casting="same_kind")
-            elif self.exclusive:
-                np.add(kept[(0, *target)], weight, out=kept[(0, *target)], casting="same_kind")
+            along = [weights[a][w][s] for a, (w, s) in enumerate(zip(where, source, strict=True))]
+            share = next(shares)[(slice(None), *source)] if look else None
+            if look or self.exclusive:
+                _blend(kept[(slice(None), *target)], share, along)
 
     def _boxes(self, where: tuple[int, ...], first: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """Return where a window lies in the rows kept, and which part of it lies inside the array."""
@@ -145,13 +147,15 @@ class Window:
     def _predict(self, tiles: list[NDArray[np.float32]]) -> NDArray[np.float32]:
         """Return probabilities (B, K, *patch) of tiles (C, *patch), averaged over flips."""
         x = np.stack(tiles)
+        lend = getattr(self.engine, "lend", None)  # spares a copy where nothing else is asked before this is used
+        answer = lend if lend is not None and len(tiles) == 1 and not self.mirror_axes else self.engine
         flat = 2 + self.tiling.patch.index(1) if self.spatial_dims < len(self.tiling.patch) else None
         total = None
         for count in range(len(self.mirror_axes) + 1):
             for axes in itertools.combinations(self.mirror_axes, count):
                 places = tuple(2 + a for a in axes)
                 given = np.flip(x, places) if places else x
-                found = self.engine(np.ascontiguousarray(given if flat is None else given.squeeze(flat)))
+                found = answer(np.ascontiguousarray(given if flat is None else given.squeeze(flat)))
                 found = found if flat is None else np.expand_dims(found, flat)
                 found = np.flip(found, places) if places else found
                 total = found if total is None else total + found
@@ -177,6 +181,22 @@ def _blank(tile: NDArray[np.float32]) -> bool:
     if (sample != sample[:, :1]).any():
         return False
     return bool((flat == flat[:, :1]).all())
+
+
+def _blend(kept: NDArray[Any], share: NDArray[np.float32] | None, along: list[NDArray[np.float32]]) -> None:
+    """Add `share` (K, *axes), weighted, to `kept` (K, *axes) in place; None is background. `along` are weights of each axis."""
+    step = max(1, BLENDED_AT_ONCE // math.prod(kept.shape[2:]))
+    weighted = np.empty((step, *kept.shape[2:]), dtype=np.float32)
+    for low in range(0, kept.shape[1], step):
+        weight = _outer([along[0][low : low + step], *along[1:]])
+        if share is None:
+            np.add(kept[0, low : low + step], weight, out=kept[0, low : low + step], casting="same_kind")
+            continue
+        out = weighted[: len(weight)]
+        for channel, said in zip(kept, share, strict=True):
+            np.multiply(said[low : low + step], weight, out=out)
+            part = channel[low : low + step]
+            np.add(part, out, out=part, casting="same_kind")
 
 
 def _outer(weights: list[NDArray[np.float32]]) -> NDArray[np.float32]:

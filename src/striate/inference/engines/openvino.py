@@ -103,6 +103,10 @@ class OpenVINOEngine:
         """Return probabilities (B, K, *patch) float32 of `tiles` (B, C, *patch) float32, B windows one by one."""
         return self.pooled.hearing(tiles, lambda tile: self._request.infer([tile], share_inputs=True))
 
+    def lend(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the probabilities (1, K, *patch) of one window (1, C, *patch) in memory that the next call fills again."""
+        return self.pooled.hearing(tile, lambda t: self._request.infer([t], share_inputs=True, share_outputs=True))
+
 
 @functools.cache
 def _core() -> Any:
