@@ -111,7 +111,7 @@ def needed_bytes(
         **(logits if exact else {"rows": (1 + resampled) * (rows if rows <= HALF_ABOVE_BYTES else rows // 2)}),
         "network": _network_bytes(plan, facts, "torch" if exact else engine, "fp32" if exact else precision),
         "mask": (MASK_BYTES + kept) * voxels + RESTORED * portion,
-        "findings": max(JUDGED_BYTES + kept, SHOWN_BYTES * (channels + 1)) * voxels,
+        "findings": (JUDGED_BYTES + kept + SHOWN_BYTES * (channels + 1)) * voxels,
         **({"first": SHARE_BYTES * (voxels + seen)} if earlier else {}),
         **({"crf": (8 * classes + CRF_BYTES) * seen} if crf else {}),
     }

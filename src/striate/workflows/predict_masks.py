@@ -1,16 +1,18 @@
 """`predict_masks`: the masks of cases with their findings and a record; see `striate.workflows.predict`.
 
-While the network computes one case, the next one is read and prepared, and the one before is judged and written
-(`striate.core.pipeline`); where memory does not suffice for three cases, one is done after the other.
+While the engine is made ready, the first case is read and prepared. While the network computes one case, the next one is read
+and prepared, and the one before is judged and written (`striate.core.pipeline`); where memory does not suffice for three cases,
+one is done after the other.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from striate.core.case import Case
 from striate.core.errors import DataError, UsageError
@@ -39,14 +41,18 @@ from striate.model.model import PLAN, Model
 from striate.reporting.panel import write_case_panel
 from striate.trust.error_probability import error_probability
 from striate.trust.examine import answer, weigh
-from striate.trust.image_facts import Facts, image_facts
 from striate.workflows.judge import Judge
 from striate.workflows.taught import CODE, FACT, caution_of, images_of
+
+if TYPE_CHECKING:
+    from striate.trust.image_facts import Facts
 
 PANELS = 12
 """Panels are written for this many cases; a report of more would not be looked at."""
 LOSSY = {".jpg": ".png", ".jpeg": ".png"}
 Seconds = dict[str, float]
+Begun = dict[str, "Future[tuple[Prepared, Seconds]]"]
+"""Name of a case → its reading, which was begun before it was asked for."""
 
 
 def predict_masks(
@@ -59,7 +65,7 @@ def predict_masks(
     sparing = "torch" if exact or way not in ("none", "tta") else "openvino" if name in (AUTO, "int8") else name
     _needs(model, cases, grids, sparing, crf=crf, exact=exact)  # refuses before anything is computed
     found, findings = list[Prediction](), list[CaseFindings]()
-    with filling(out) as folder, progress.bar("predict", len(cases)) as bar:
+    with filling(out) as folder, progress.bar("predict", len(cases)) as bar, _begun(model, cases[0], options) as begun:
         others = [Model.open(path) for path in options["ensemble"]]
         chosen = None if exact else _engine(model, cases, way, others, name, progress)
         first = None if exact else _first(model, cases, way, others, name, progress)
@@ -69,10 +75,10 @@ def predict_masks(
         steps = _Steps(
             model, options, folder, out, judge, chosen.engine if chosen else None, first.engine if first else None,
             {c.name for c in cases[:PANELS]}, lambda case, done: bar.update(order[case] + done, case=case),
-            images_of((model, *others)), {},
+            images_of((model, *others)), {}, begun,
         )  # fmt: skip
         needs = _needs(model, cases, grids, chosen.engine if chosen else "torch", crf=crf, exact=exact)
-        together, announced = _announce(model, needs, progress, tta=way == "tta" or exact)
+        together, announced = _announce(model, needs, progress, tta=way == "tta" or exact, held=_held(begun))
         work = pipelined(cases, steps.read, steps.look, steps.compute, steps.write, together=together)
         with contextlib.closing(work) as results:
             for prediction, judged in results:
@@ -107,6 +113,8 @@ class _Steps:
         Hashes of the images that were learned from.
     hashes
         "CASE/CHANNEL" → SHA-256 of every image, once its case is written.
+    begun
+        What is read already; let go of once it is asked for.
     """
 
     model: Model
@@ -120,18 +128,19 @@ class _Steps:
     tell: Callable[[str, float], None]
     taught: frozenset[str]
     hashes: dict[str, str]
+    begun: Begun
 
     def read(self, case: Case) -> tuple[Prepared, Seconds]:
         """Read a case and prepare it; of a cascade, its first stage is computed here."""
-        seconds, exact = Seconds(), bool(self.options["exact"])
-        with timed(seconds, "prepare"):
-            mirror = exact or self.options["uncertainty"] == "tta"
-            return prepare_stage(self.model, case, first=self.first, mirror=mirror, exact=exact), seconds
+        begun = self.begun.pop(case.name, None)
+        return begun.result() if begun is not None else _read(self.model, case, self.options, self.first)
 
     def look(self, ready: tuple[Prepared, Seconds]) -> tuple[dict[str, Facts], Seconds]:
         """Measure what the input gate asks of the images."""
         prepared, seconds = ready
         with timed(seconds, "facts"):
+            from striate.trust.image_facts import image_facts  # slow to import
+
             return image_facts(prepared, self.model.plan.task.channels), seconds
 
     def compute(self, case: Case, ready: tuple[Prepared, Seconds]) -> tuple[Prediction, ProbabilityWriter | None]:
@@ -150,18 +159,21 @@ class _Steps:
         self, case: Case, made: tuple[Prediction, ProbabilityWriter | None], seen: tuple[dict[str, Facts], Seconds]
     ) -> tuple[Prediction, CaseFindings]:
         """Judge an answer and write its mask, panel and maps; the prediction returned holds no voxels."""
-        (prediction, maps), (facts, seconds) = made, seen
-        with timed(seconds, "judge"):
-            judged = self.judge.findings(prediction, weigh(prediction, facts))
-        with timed(seconds, "hash"):
-            judged = self._recognised(case, judged)
+        (prediction, maps), (facts, seconds), storing = made, seen, Seconds()
+        with ThreadPoolExecutor(1, "striate-store") as crew:
+            stored_at = crew.submit(self._store, prediction, storing)  # needs no verdict
+            with timed(seconds, "judge"):
+                judged = self.judge.findings(prediction, weigh(prediction, facts))
+            with timed(seconds, "hash"):
+                judged = self._recognised(case, judged)
+            path = stored_at.result()
         with timed(seconds, "write"):
-            path = self._store(prediction)
             if self.options["save_uncertainty"]:
                 wrong = Image(error_probability(prediction, self.judge.fitted)[None], prediction.label.affine)
                 ending = ".nii.gz" if wrong.array.ndim == 4 else ".npz"
                 write_image(self.folder / "uncertainty" / f"{case.name}{ending}", wrong)
             written = {name: self._later(where) for name, where in (maps.finish() if maps else {}).items()}
+        seconds["write"] = round(seconds["write"] + storing["store"], 3)
         spent = {"prepare": seconds["prepare"], **prediction.facts["seconds"], **seconds}
         stored = prediction.stored(self._later(path), written)
         return replace(
@@ -178,16 +190,42 @@ class _Steps:
         """Return what a path in the folder being filled will be called."""
         return self.out / path.relative_to(self.folder)
 
-    def _store(self, prediction: Prediction) -> Path:
+    def _store(self, prediction: Prediction, seconds: Seconds) -> Path:
         """Write the mask of one case, and its panel; return the mask's path."""
-        case, task = prediction.case, self.model.plan.task
+        case, names = prediction.case, self.model.plan.task.label_names
         ending = extension(next(iter(case.channels.values()))) or ".nii.gz"
         path = self.folder / f"{case.name}{LOSSY.get(ending, ending)}"
-        write_label(path, prediction.label)
-        if case.name in self.panels:
-            where = self.folder / "panels" / f"{case.name}.npz"
-            write_case_panel(where, case, prediction.label, prediction.targets, _truth(prediction), task.label_names)
+        with timed(seconds, "store"):
+            write_label(path, prediction.label)
+            if case.name in self.panels:
+                where = self.folder / "panels" / f"{case.name}.npz"
+                write_case_panel(where, case, prediction.label, prediction.targets, _truth(prediction), names)
         return path
+
+
+def _read(
+    model: Model, case: Case, options: Mapping[str, Any], first: Engine | None = None
+) -> tuple[Prepared, Seconds]:
+    """Read a case and prepare it, and say how long that took."""
+    seconds, exact = Seconds(), bool(options["exact"])
+    with timed(seconds, "prepare"):
+        mirror = exact or options["uncertainty"] == "tta"
+        return prepare_stage(model, case, first=first, mirror=mirror, exact=exact), seconds
+
+
+@contextlib.contextmanager
+def _begun(model: Model, case: Case, options: Mapping[str, Any]) -> Iterator[Begun]:
+    """Read a case in a thread of its own, which is not left behind; none of a cascade, whose reading waits for an engine."""
+    if model.previous is not None:
+        yield {}
+        return
+    with ThreadPoolExecutor(1, "striate-begun") as crew:
+        yield {case.name: crew.submit(_read, model, case, options)}
+
+
+def _held(begun: Begun) -> int:
+    """Return the bytes that is held of what was begun, once it is read; what went wrong is told when it is its turn."""
+    return sum(reading.result()[0].array.nbytes for reading in begun.values() if reading.exception() is None)
 
 
 def _truth(prediction: Prediction) -> LabelMap | None:
@@ -252,12 +290,17 @@ def _needs(
     ]  # fmt: skip
 
 
-def _announce(model: Model, needs: Sequence[Sequence[Parts]], progress: Progress, *, tta: bool) -> tuple[bool, int]:
-    """Say what is about to happen; return whether neighbouring cases are worked on at one time, and the memory in all."""
-    plan, count, free = model.plan, len(needs[0]), memory_available_bytes()
+def _announce(
+    model: Model, needs: Sequence[Sequence[Parts]], progress: Progress, *, tta: bool, held: int
+) -> tuple[bool, int]:
+    """Say what is about to happen; return whether neighbouring cases are worked on at one time, and the memory in all.
+
+    `held` bytes of what is needed are taken already.
+    """
+    plan, count, free = model.plan, len(needs[0]), memory_available_bytes() + held
     alone, most = (max(peak_bytes(stage, together=b) for stage in needs) for b in (False, True))
     together = model.previous is None and most <= free  # reading a case of a cascade computes too
-    announced = resident_bytes() + (most if together else alone)
+    announced = resident_bytes() - held + (most if together else alone)
     copies = f", {2 ** len(plan.inference.mirror_axes)} mirrored copies" if tta and plan.inference.mirror_axes else ""
     short = f"; neighbouring cases at one time would need {show_bytes(most)}, so that one is done after the other"
     short = short if count > 1 and most > free else ""
