@@ -76,19 +76,30 @@ def run(arguments: list[str]) -> int:
         return _fail(text, 5, "memory_limit", as_json="--json" in arguments)
     except BrokenPipeError:
         return 0
-    except OSError as error:
-        if debug:
-            raise
-        from striate.core.files import explain_writing
-
-        told = explain_writing(error, Path(str(error.filename or "the output")))
-        known = told if isinstance(told, StriateError) else DataError(str(error), path=error.filename)
-        return _fail(known, known.exit_code, known.code, as_json="--json" in arguments)
     except Exception as error:
         if debug:
             raise
+        known = _known(error)
+        if known is not None:
+            return _fail(known, known.exit_code, known.code, as_json="--json" in arguments)
         text = f"{type(error).__name__}: {error}. This is a mistake in Striate; run again with --debug and report what it shows."
         return _fail(text, MISTAKE, "mistake", as_json="--json" in arguments)
+
+
+def _known(error: Exception) -> StriateError | None:
+    """Return the sentence for an error of the operating system or of a package that is missing; None for a mistake of ours."""
+    if isinstance(error, OSError):
+        from striate.core.files import explain_writing
+
+        told = explain_writing(error, Path(str(error.filename or "the output")))
+        return told if isinstance(told, StriateError) else DataError(str(error), path=error.filename)
+    package = str(error.name).split(".")[0] if isinstance(error, ModuleNotFoundError) else "striate"
+    if package == "striate":
+        return None
+    exported = " Models that striate export wrote where it is predict without it." if package == "torch" else ""
+    return UsageError(
+        f"the package {package} is not installed, and this needs it. Install it: pip install {package}.{exported}"
+    )
 
 
 def _run_verb(verb: str, arguments: list[str]) -> int:
