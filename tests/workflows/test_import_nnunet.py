@@ -85,7 +85,7 @@ def test_plans_of_the_older_form(tmp_path: Path) -> None:
         "n_conv_per_stage_encoder": [2, 2, 2], "n_conv_per_stage_decoder": [2, 2],
     }  # fmt: skip
     (results / "plans.json").write_text(json.dumps(document))
-    with pytest.raises(ModelError, match=r"tensor .* is .*network of plan.yaml"):  # 4, 8, 8 maps, not 4, 6, 8
+    with pytest.raises(ModelError, match=r"tensor .* is .*network of plans.json"):  # 4, 8, 8 maps, not 4, 6, 8
         import_nnunet(results, tmp_path / "model")
     assert not (tmp_path / "model").exists()
 
@@ -122,7 +122,15 @@ def test_folders_that_cannot_be_read(tmp_path: Path) -> None:
         import_nnunet(old, tmp_path / "model")
     with pytest.raises(FormatError, match="no such folder"):
         import_nnunet(tmp_path / "nowhere", tmp_path / "model")
-    results = write_results(tmp_path / "new")
+    for place in (old.parent, old / "fold_0"):
+        (old / "fold_0" / "model_final_checkpoint.model").touch()
+        with pytest.raises(FormatError, match="nnU-Net v1"):
+            import_nnunet(place, tmp_path / "model")
+    results = write_results(tmp_path / "new" / "Dataset001_Tiny")
+    with pytest.raises(FormatError, match="Give the folder above it"):
+        import_nnunet(results / "fold_0", tmp_path / "model")
+    with pytest.raises(FormatError, match=r"checkpoint_final\.pth: a file; its training's folder"):
+        import_nnunet(results / "fold_0" / "checkpoint_final.pth", tmp_path / "model")
     with pytest.raises(UsageError, match="--fold 3"):
         import_nnunet(results, tmp_path / "model", fold="3")
     (results / "plans.json").write_text("{")
@@ -162,8 +170,61 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
     document = json.loads((results / "dataset.json").read_text())
     del document["labels"]
     (results / "dataset.json").write_text(json.dumps(document))
-    with pytest.raises(FormatError, match="labels"):
+    with pytest.raises(FormatError, match="key 'labels' is missing"):
         import_nnunet(results, tmp_path / "model")
+
+
+def test_the_folder_may_be_where_one_stands_or_above(tmp_path: Path, monkeypatch) -> None:
+    results = write_results(tmp_path / "Dataset001_Tiny")
+    monkeypatch.chdir(results / "fold_0")
+    assert import_nnunet("..", tmp_path / "one").facts["source"] == f"nnU-Net v2, {results.name}"
+    monkeypatch.chdir(results)
+    assert import_nnunet(".", tmp_path / "two").plan == import_nnunet(tmp_path, tmp_path / "three").plan
+
+
+def _edit(results: Path, file: str, **changes: object) -> None:
+    document = json.loads((results / file).read_text())
+    (results / file).write_text(json.dumps({**document, **changes}))
+
+
+def test_channels_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    """nnU-Net's channel names say how to normalise, so that two channels of a CT are both called CT."""
+    results = write_results(tmp_path)
+    _edit(results, "dataset.json", channel_names={"0": "CT", "1": "CT"})
+    model = import_nnunet(results, tmp_path / "model")
+    assert model.channels == ("CT0", "CT1")
+    array = np.random.default_rng(0).normal(10, 5, (20, 12, 9))
+    for channel in range(2):
+        nib.save(nib.Nifti1Image(array, np.eye(4)), tmp_path / f"P1_000{channel}.nii.gz")
+    files = [str(tmp_path / f"P1_000{channel}.nii.gz") for channel in range(2)]
+    assert run(["predict", str(model.folder), *files, "--out", str(tmp_path / "masks")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        ({"labels": {"background": 0, "edema": 1}}, "its weights are not those of plans.json and dataset.json"),
+        ({"channel_names": {"0": "CT"}}, "has 2 entries for 1 channels"),
+    ],
+)
+def test_files_of_two_trainings(changes: dict, wanted: str, tmp_path: Path) -> None:
+    results = write_results(tmp_path)
+    _edit(results, "dataset.json", **changes)
+    with pytest.raises((ModelError, FormatError), match=wanted) as caught:
+        import_nnunet(results, tmp_path / "model")
+    assert ".part." not in str(caught.value) and "pydantic" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        ({"patch_size": [4, 8, 0]}, "key 'patch.0' is 0; input should be greater than 0"),
+        ({"use_mask_for_norm": [True]}, "2 normalization_schemes, 1 values of use_mask_for_norm"),
+    ],
+)
+def test_values_that_cannot_be(changes: dict, wanted: str, tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match=wanted):
+        import_nnunet(write_results(tmp_path, **changes), tmp_path / "model")
 
 
 def test_weights_of_another_architecture(tmp_path: Path) -> None:

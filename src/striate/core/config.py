@@ -30,13 +30,18 @@ class Config(BaseModel):
         try:
             return cls.model_validate(document)
         except ValidationError as error:
-            lines = [_line(cls, problem) for problem in error.errors(include_url=False)]
+            lines = sentences(error, cls)
             joined = lines[0] if len(lines) == 1 else "".join(f"\n  {line}" for line in lines)
             raise PlanError(f"{where}: {joined}", path=where) from error
 
     def changed(self, **values: Any) -> Self:
         """Return a copy with `values` replaced, validated again."""
         return type(self).model_validate({**self.model_dump(), **values})
+
+
+def sentences(error: ValidationError, root: type[BaseModel] = BaseModel) -> list[str]:
+    """Return one sentence per problem: which key, what came, what was needed; `root` is what has the keys."""
+    return [_line(root, problem) for problem in error.errors(include_url=False)]
 
 
 def _line(root: type[BaseModel], problem: Any) -> str:

@@ -15,6 +15,8 @@ from striate.core.errors import FormatError, UsageError, expected
 from striate.core.files import read_json
 
 CHECKPOINT = "checkpoint_final.pth"
+FIRST_VERSION = ("plans.pkl", "model_final_checkpoint.model")
+"""Files that nnU-Net v1 writes and v2 does not."""
 LAYOUT = "plans.json, dataset.json and fold_0/checkpoint_final.pth are needed, as nnU-Net v2 writes them"
 
 
@@ -47,7 +49,7 @@ class NnunetResults:
         Parameters
         ----------
         folder
-            ``nnUNet_results/DATASET/TRAINER__PLANS__CONFIGURATION``.
+            ``nnUNet_results/DATASET/TRAINER__PLANS__CONFIGURATION``, or a folder above it that holds no other.
         fold
             One fold, such as ``0``; ``all`` means each fold that is there.
 
@@ -59,6 +61,8 @@ class NnunetResults:
             When the fold is not there.
         """
         folder = _find(Path(folder))
+        if not folder.name.strip("."):  # "." and ".." have no name that ends in a configuration
+            folder = folder.resolve()
         found = {path.name.removeprefix("fold_"): path / CHECKPOINT for path in sorted(folder.glob("fold_*"))}
         there = {name: path for name, path in found.items() if path.is_file()}
         if not there:
@@ -138,21 +142,25 @@ class NnunetResults:
 
 def _find(folder: Path) -> Path:
     """Return the folder that has ``plans.json``; refuse those of nnU-Net v1."""
+    if folder.is_file():
+        raise FormatError(expected(folder, "a file", f"its training's folder is needed: {LAYOUT}"), path=folder)
     if not folder.is_dir():
         raise FormatError(expected(folder, "there is no such folder", LAYOUT), path=folder)
     if (folder / "plans.json").is_file():
         return folder
-    if (folder / "plans.pkl").exists() or any(folder.glob("*/model_final_checkpoint.model")):
+    inside = sorted(path.parent for pattern in ("*/plans.json", "*/*/plans.json") for path in folder.glob(pattern))
+    if len(inside) == 1:
+        return inside[0]
+    if inside:
+        names = ", ".join(str(path.relative_to(folder)) for path in inside)
+        raise FormatError(
+            expected(folder, f"several results: {names}", "one is needed", "Give its folder."), path=folder
+        )
+    if any(any(folder.glob(f"{'*/' * depth}{name}")) for depth in range(5) for name in FIRST_VERSION):
         raise FormatError(
             expected(folder, "a results folder of nnU-Net v1 (plans.pkl), which can only be read by running pickled code",
                      "one of nnU-Net v2 is needed", "Train the dataset again with nnU-Net v2."), path=folder,
         )  # fmt: skip
-    inside = sorted(path.parent for path in folder.glob("*/plans.json"))
-    if len(inside) == 1:
-        return inside[0]
-    if inside:
-        names = ", ".join(path.name for path in inside)
-        raise FormatError(
-            expected(folder, f"several results: {names}", "one is needed", "Give its folder."), path=folder
-        )
-    raise FormatError(expected(folder, "plans.json is missing", LAYOUT), path=folder)
+    above = folder.resolve().parent
+    hint = f"Give the folder above it: {above}" if (above / "plans.json").is_file() else ""
+    raise FormatError(expected(folder, "plans.json is missing", LAYOUT, hint), path=folder)

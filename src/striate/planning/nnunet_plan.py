@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
+from striate.core.config import sentences
 from striate.core.errors import FormatError, PlanError, expected
 from striate.data.prepare import Intensities, Preparation
 from striate.io.nnunet_results import NnunetResults
@@ -66,8 +68,12 @@ def nnunet_plan(results: NnunetResults, mirror_axes: Sequence[int] | None) -> Pl
         return _plan(results, tuple(mirror_axes or ()))
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         problem = " ".join(str(error).split())
+        if isinstance(error, ValidationError):
+            problem = "a plan with these values cannot be: " + " ".join(sentences(error)).rstrip(".")
+        elif isinstance(error, KeyError):
+            problem = f"key {problem} is missing"
         raise FormatError(
-            expected(results.folder, f"plans.json or dataset.json: {type(error).__name__} {problem}",
+            expected(results.folder, f"plans.json or dataset.json: {problem}",
                      "the files as nnU-Net v2 wrote them are needed"), path=results.folder,
         ) from error  # fmt: skip
 
@@ -89,12 +95,9 @@ def _plan(results: NnunetResults, mirror_axes: tuple[int, ...]) -> Plan:
     labels, regions = _targets(results)
     schemes, intensities = _normalisation(results, settings)
     order = network_axes(results)
-    channels = results.dataset.get("channel_names") or results.dataset["modality"]
     training = Training(patch=tuple(whole_patch), batch=int(settings.get("batch_size", 2)), steps=250_000)
     return Plan(
-        task=Task(
-            channels=tuple(str(channels[key]) for key in sorted(channels, key=int)), label_names=labels, regions=regions
-        ),
+        task=Task(channels=_channels(results), label_names=labels, regions=regions),
         preparation=Preparation(
             spacing_mm=tuple(whole_spacing), normalisation=schemes, intensities=intensities, rules="nnunet",
             turned=READERS[str(plans["image_reader_writer"])], native_axis=native, axis_order=axes,
@@ -112,6 +115,17 @@ def _plan(results: NnunetResults, mirror_axes: tuple[int, ...]) -> Plan:
             "training.steps": "nnU-Net's 1000 epochs of 250; the other figures of training are Striate's, not those of nnU-Net",
         },
     )  # fmt: skip
+
+
+def _channels(results: NnunetResults) -> tuple[str, ...]:
+    """Return names of the channels, no two alike.
+
+    nnU-Net's say how a channel is normalised ("CT", "noNorm"), so that several may have the same: they become CT0, CT1.
+    """
+    given = results.dataset.get("channel_names") or results.dataset["modality"]
+    names = [str(given[key]) for key in sorted(given, key=int)]
+    lower = [name.lower() for name in names]
+    return tuple(name if lower.count(name.lower()) == 1 else f"{name}{index}" for index, name in enumerate(names))
 
 
 def _refuse(results: NnunetResults, settings: dict[str, Any]) -> None:
@@ -159,9 +173,10 @@ def _normalisation(
     measured = results.plans.get("foreground_intensity_properties_per_channel") or results.plans.get(
         "foreground_intensity_properties_by_modality", {}
     )
-    for index, (name, masked) in enumerate(
-        zip(settings["normalization_schemes"], settings["use_mask_for_norm"], strict=True)
-    ):
+    named, inside = settings["normalization_schemes"], settings["use_mask_for_norm"]
+    if len(named) != len(inside):
+        raise ValueError(f"{len(named)} normalization_schemes, {len(inside)} values of use_mask_for_norm")
+    for index, (name, masked) in enumerate(zip(named, inside, strict=True)):
         if name not in NORMALISATIONS:
             raise _refused(results, f"normalisation {name}", f"one of {', '.join(NORMALISATIONS)} is needed")
         scheme = NORMALISATIONS[name]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from striate.core.errors import ModelError, expected
+from striate.core.errors import ModelError, PlanError, expected
 from striate.core.files import filling, hash_file
 from striate.core.progress import Progress, Silent
 from striate.io.nnunet_results import NnunetResults
@@ -78,13 +79,30 @@ def _write(found: NnunetResults, folder: Path, tell: Callable[[int, str], None])
         if model is None:
             trainer = str(checkpoint.get("trainer_name", "nnUNetTrainer"))
             model = Model.save(folder, plan, weights, _facts(found, plan, trainer))
-            model.network()  # refuses what does not fit
+            with _fitting(path):
+                model.network()
         else:
             target = folder / SNAPSHOTS / f"fold_{name}.safetensors"
             target.parent.mkdir(exist_ok=True)
             save_weights(target, weights)
-            load_weights(target, model.network())
+            with _fitting(path):
+                load_weights(target, model.network())
         tell(done, f"{found.configuration}, fold {name}")
+
+
+@contextlib.contextmanager
+def _fitting(path: Path) -> Iterator[None]:
+    """Say of weights that do not fit the network which checkpoint they came from."""
+    try:
+        yield
+    except PlanError:
+        raise
+    except ModelError as error:
+        problem = str(error).removeprefix(f"{error.path}: ").split(". ")[0].replace("plan.yaml", "plans.json")
+        raise ModelError(
+            expected(path, f"its weights are not those of plans.json and dataset.json ({problem})",
+                     "the files of one training are needed", "Copy its whole folder again."), path=path,
+        ) from error  # fmt: skip
 
 
 def _facts(found: NnunetResults, plan: Plan, trainer: str) -> dict[str, Any]:
