@@ -11,25 +11,31 @@ import typer
 from striate.cli.options import AsJson, Ensemble, ModelFolder, Uncertainty
 
 if TYPE_CHECKING:
+    from striate.measure.evaluation import Evaluation
+    from striate.trust.trust import Trust
     from striate.workflows.calibrate import Calibrated
 
 
 def command(
     model: ModelFolder,
-    cohort: Annotated[Path, typer.Argument(help="Cases with masks that the model never saw, in any layout.")],
+    cohort: Annotated[
+        Path, typer.Argument(help="Cases with masks (or classes) that the model never saw, in any layout.")
+    ],
     out: Annotated[
         Path, typer.Option(help="New folder for a copy of the model with its limits, and what was measured.")
     ],
     uncertainty: Uncertainty = None,
     ensemble: Ensemble = None,
     crf: Annotated[bool, typer.Option("--crf", help="Masks will be refined with the CRF.")] = False,
-    coverage: Annotated[float, typer.Option(help="Share of subjects whose truth the intervals shall hold.")] = 0.9,
+    coverage: Annotated[
+        float, typer.Option(help="Share of subjects whose truth the intervals, or the sets of classes, shall hold.")
+    ] = 0.9,
     int8: Annotated[
         bool, typer.Option("--int8", help="Also bring the network to int8; kept where Dice falls by at most 0.002.")
     ] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Measure on your own cases with masks how far a model can be trusted."""
+    """Measure on your own cases with masks, or classes, how far a model can be trusted."""
     from striate.cli.screen import Screen, show_json
     from striate.workflows.calibrate import calibrate
 
@@ -53,10 +59,28 @@ def command(
 
 
 def _show(found: Calibrated) -> None:
+    from striate.cli.classes import show_limits
+    from striate.cli.screen import say
+    from striate.cli.train import show_samples
+    from striate.measure.evaluation import Evaluation
+    from striate.trust.trust import Trust
+
+    trust, evaluation = found.trust, found.evaluation
+    if isinstance(trust, Trust) and isinstance(evaluation, Evaluation):
+        _show_masks(found, trust, evaluation)
+    elif not isinstance(trust, Trust):
+        show_limits(trust)
+        show_samples(evaluation.to_dict())
+    say(f"Model:  {found.model.folder}")
+    say(f"Report: {found.folder / 'report.html'}")
+    say(f"Next:   striate predict {quote(str(found.folder))} IMAGE --out DIR")
+
+
+def _show_masks(found: Calibrated, trust: Trust, evaluation: Evaluation) -> None:
     from striate.cli.screen import say, table
     from striate.cli.train import show_detection
 
-    trust, summary = found.trust, found.evaluation.to_dict()["summary"]
+    summary = evaluation.to_dict()["summary"]
     rows = []
     for name, held in trust.calibration.summary.items():
         before, after = held["before"] or {}, held["after"] or {}
@@ -76,10 +100,7 @@ def _show(found: Calibrated) -> None:
     say(f"{n} subject{'s' if n != 1 else ''}; each was left out of the fit of what judged it. – : too few to measure.")
     if "int8" in found.model.facts:
         say(f"int8: {found.model.facts['int8']['reason']}")
-    show_detection(found.evaluation.detection)
-    say(f"Model:  {found.model.folder}")
-    say(f"Report: {found.folder / 'report.html'}")
-    say(f"Next:   striate predict {quote(str(found.folder))} IMAGE --out DIR")
+    show_detection(evaluation.detection)
 
 
 def _number(value: float | None) -> str:

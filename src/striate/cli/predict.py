@@ -54,7 +54,7 @@ def command(
         model, inputs, out, save_probabilities=save_probabilities, save_uncertainty=save_uncertainty,
         uncertainty=uncertainty, ensemble=ensemble or (), tta=tta, crf=crf, exact=exact, engine=engine, progress=progress,
     )  # fmt: skip
-    if not (out / "findings.json").exists():
+    if (out / "predictions.csv").exists() or not (out / "findings.json").exists():
         _show_whole(out, as_json=as_json)
         return 0
     findings, record = read_json(out / "findings.json"), read_json(out / "record.json")
@@ -67,38 +67,25 @@ def command(
 
 def _show_whole(out: Path, *, as_json: bool) -> None:
     """Show what a model of whole images said: its table of classes, or how well it reconstructs."""
-    from striate.cli.screen import say, show_json, table
+    from striate.cli.classes import predicted_classes, show_predicted
+    from striate.cli.screen import say, show_json
     from striate.cli.train import show_reconstructions
     from striate.core.files import read_json
     from striate.core.machine import show_bytes, show_seconds
     from striate.measure.anomaly import scores_of
-    from striate.measure.class_rows import joined
-    from striate.measure.class_table import FILE, ClassTable
+    from striate.measure.class_table import FILE
 
     record = read_json(out / "record.json")
     document = {
         "out": out, "peak_rss_bytes": record["facts"]["peak_rss_bytes"], "duration_s": record["duration_s"],
     }  # fmt: skip
     if (out / FILE).exists():
-        found = ClassTable.read(out, exclusive=not record["facts"]["task"]["multi_label"])
-        rows = list(zip(found.cases, found.slices, found.predicted, found.probabilities, strict=True))
+        multi_label = bool(record["facts"]["task"]["multi_label"])
         if as_json:
-            cases = [
-                {"case": c, "slice": s, "predicted": list(p), "probabilities": dict(zip(found.classes, v.tolist(), strict=True))}
-                for c, s, p, v in rows
-            ]  # fmt: skip
-            show_json({**document, "table": out / FILE, "cases": cases})
+            limits = record["facts"]["limits"]
+            show_json({**document, "limits": limits, **predicted_classes(out, multi_label=multi_label)})
             return
-        if len(rows) <= ROWS_SHOWN:
-            shown = [
-                [c, "–" if s is None else str(s), joined(p), *(f"{v:.3f}" for v in said)] for c, s, p, said in rows
-            ]
-            say("Probabilities of the classes, uncalibrated:")
-            table(shown, ["case", "slice", "predicted", *found.classes])
-        else:
-            counts = {name: sum(name in p for p in found.predicted) for name in found.classes}
-            table([[name, str(count)] for name, count in counts.items()], ["class", "predicted"])
-        say(f"{len(rows)} rows in {out / FILE}, record.json beside it")
+        show_predicted(out, multi_label=multi_label)
     else:
         summary = read_json(out / "evaluation.json")["summary"]
         if as_json:

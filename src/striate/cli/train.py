@@ -55,8 +55,10 @@ def command(
 
 def show_finished(finished: Finished, *, as_json: bool) -> None:
     """Print what a run ended with."""
+    from striate.cli.classes import show_limits
     from striate.cli.screen import say, show_json
     from striate.measure.evaluation import Evaluation
+    from striate.trust.class_trust import ClassTrust
 
     evaluation = finished.evaluation
     if as_json:
@@ -78,6 +80,8 @@ def show_finished(finished: Finished, *, as_json: bool) -> None:
     elif kind != "segmentation":
         show_overall(summary.get("overall", {}))
         show_samples(evaluation.to_dict() if evaluation else {})
+        if finished.model is not None and (trust := ClassTrust.read(finished.model.folder)) is not None:
+            show_limits(trust)
     if evaluation is None:
         say("No case was held out, so nothing is known of how good the model is.")
     if kind != "segmentation":

@@ -164,12 +164,40 @@ def _limits(facts: Mapping[str, Any]) -> list[str]:
             f"Probability that a lesion of {label} is real: AUROC {_show(found['auroc'])}, Brier score"
             f" {_show(found['brier'])}, {found['n_lesions']} lesions of {_subjects(found['n_subjects'])}."
         )
+    lines += _class_limits(known)
     gate = known.get("gate") or {}
     if gate:
         lines.append(f"The input gate warns of {gate['cases']} of {gate['of']} training scans when each is left out.")
     if "int8" in facts:
         lines.append(f"In whole numbers of 8 bits: {facts['int8']['reason']}.")
     return [*lines, *known.get("limits", [])]
+
+
+def _class_limits(known: Mapping[str, Any]) -> list[str]:
+    """Return what was measured of the probabilities and sets of a classifier."""
+    found, sets = known.get("classes") or {}, known.get("sets") or {}
+    lines, before, after = [], found.get("before"), found.get("after")
+    names = (
+        ("ece", "ECE"),
+        ("classwise_ece", "class-wise ECE"),
+        ("adaptive_ece", "adaptive ECE"),
+        ("brier", "Brier score"),
+    )
+    if before:
+        values = [
+            f"{name} {_show(before[key])}" + (f" before, {_show(after[key])} after" if after else " before calibration")
+            for key, name in names
+        ]
+        kind = f"{found['family']} {_show(found['temperature'])}" if found.get("temperature") else found["family"]
+        lines.append(f"Calibration of the classes ({kind}, {_subjects(found['n_subjects'])}): {'; '.join(values)}.")
+    if sets.get("held") is not None:
+        by_class = ", ".join(f"{name} {_percent(share)}" for name, share in sets["held_by_class"].items())
+        lines.append(
+            f"Sets of classes for {_percent(sets['coverage'])} coverage held the true class of {_percent(sets['held'])}, with"
+            f" {_show(sets['size'])} classes on average ({_subjects(sets['n_subjects'])}, each left out of what judged it;"
+            f" by true class: {by_class})."
+        )
+    return lines
 
 
 def _reliability(facts: Mapping[str, Any]) -> str:
@@ -182,6 +210,15 @@ def _reliability(facts: Mapping[str, Any]) -> str:
             n = _subjects((known.get("calibration") or {}).get(label, {}).get("n_subjects", 0))
             text += f"\n### Reliability of {label}\n\nAll voxels of {n}, {when} calibration.\n"
             text += f"\n| said | came true | | voxels |\n|---|---|---|---|\n{rows}"
+    classes = known.get("classes") or {}
+    if classes.get("reliability"):
+        rows = "".join(
+            f"| {said:.3f} | {true:.3f} | {_bar(true)} | {n:,} |\n" for said, true, n in classes["reliability"]
+        )
+        what = "The most probable class" if classes["exclusive"] else "Every class"
+        when, n = "after" if classes["after"] else "before", _subjects(classes["n_subjects"])
+        text += f"\n### Reliability of the classes\n\n{what} of {classes['n_samples']:,} samples, {n}, {when} calibration.\n"
+        text += f"\n| said | came true | | samples |\n|---|---|---|---|\n{rows}"
     return text
 
 

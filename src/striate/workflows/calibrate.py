@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,13 @@ from striate.inference.engines import Engine
 from striate.inference.engines.choose import FITTED
 from striate.inference.engines.int8 import Int8
 from striate.inference.engines.uncertainty import made_by, open_uncertain, way_of
+from striate.measure.classification import ClassEvaluation
 from striate.measure.evaluation import Evaluation
 from striate.model.model import Model
+from striate.trust.class_trust import ClassTrust
 from striate.trust.intervals import COVERAGE, Intervals
 from striate.trust.trust import Trust
+from striate.workflows.class_limits import NAMING
 from striate.workflows.held_out import HeldOut
 from striate.workflows.int8 import check_int8, measure_int8, settle
 from striate.workflows.predict_masks import PANELS
@@ -37,7 +40,7 @@ class Calibrated:
     Attributes
     ----------
     folder
-        Holds ``model``, ``validation`` (masks, measures, findings) and ``record.json``; `report` shows it.
+        Holds ``model``, ``validation`` (masks or classes, measures, findings) and ``record.json``; `report` shows it.
     model
         The model with its new limits.
     trust
@@ -48,8 +51,8 @@ class Calibrated:
 
     folder: Path
     model: Model
-    trust: Trust
-    evaluation: Evaluation
+    trust: Trust | ClassTrust
+    evaluation: Evaluation | ClassEvaluation
 
 
 @kinds
@@ -65,22 +68,22 @@ def calibrate(
     int8: bool = False,
     progress: Progress | None = None,
 ) -> Calibrated:
-    """Measure a model's limits on all cases of `cohort` that have a mask and that it did not learn from.
+    """Measure a model's limits on all cases of `cohort` that have a mask, or a class, and that it did not learn from.
 
-    Each is predicted as it is and, not by a cascade, with an artefact put in: review learns from that what failure is.
+    A case with a mask is predicted with an artefact put in too (not by a cascade): review learns what failure is.
 
     Parameters
     ----------
     model
         A model, or the folder of one or of a run; it is left as it is.
     cohort
-        Cases with masks, in any layout.
+        Cases with masks or, of a classifier, with classes, in any layout.
     out
         New folder for the model and what was measured.
     uncertainty, ensemble, crf
         How masks are made, as for `predict`; what is measured holds for masks made in this way.
     coverage
-        Of the intervals.
+        Of the intervals, or of the sets of classes.
     int8
         Also bring the network to int8, where Dice does not fall (`striate.inference.engines.int8`).
     progress
@@ -89,15 +92,18 @@ def calibrate(
     Raises
     ------
     UsageError
-        When the model draws no masks, or the coverage is not between 0.5 and 1.
+        When the model reconstructs, a classifier is given an option of masks, or the coverage is not from 0.5 to 1.
     DataError
-        When no case has a mask, the models learned from all of them, a mask does not lie on the grid of its image, or the
-        cohort gives another value to a label of the model.
+        When no case has a mask (or class), the models learned from all of them, a mask does not lie on the grid of its
+        image, or the cohort gives another value to a label of the model.
     MemoryLimitError
         When a case would not fit into the free memory.
     """
     progress, watch, out = progress or Silent(), Stopwatch(), Path(out)
     model = model if isinstance(model, Model) else Model.open(model)
+    if model.plan.task.kind in NAMING:
+        of_masks = {"uncertainty": uncertainty, "ensemble": ensemble, "crf": crf, "int8": int8}
+        return _classes(model, Path(cohort), out, coverage, of_masks, progress, watch)
     way = way_of(uncertainty, ensemble)
     _refuse(model, way, coverage, int8)
     others = [Model.open(path) for path in ensemble]
@@ -129,16 +135,43 @@ def calibrate(
         }  # fmt: skip
         record = _record(folder, model, trust, options, read, found, progress.warnings)
         replace(record, **watch.fields()).write(folder / "record.json")
+    return _reported(out, trust, evaluation)
+
+
+def _reported(out: Path, trust: Trust | ClassTrust, evaluation: Evaluation | ClassEvaluation) -> Calibrated:
+    """Write the page of a finished calibration."""
     from striate.workflows.report import report
 
     report(out)
     return Calibrated(out, Model.open(out), trust, evaluation)
 
 
+def _classes(
+    model: Model,
+    cohort: Path,
+    out: Path,
+    coverage: float,
+    of_masks: Mapping[str, object],
+    progress: Progress,
+    watch: Stopwatch,
+) -> Calibrated:
+    """Calibrate a classifier, for which no option of masks may be given."""
+    from striate.workflows.calibrate_classes import calibrate_classes
+
+    for name, given in of_masks.items():
+        if given:
+            raise UsageError(
+                f"--{name}: the model does {model.plan.task.kind}; only models that draw masks can do that. Leave it away."
+            )
+    return _reported(out, *calibrate_classes(model, cohort, out, coverage=coverage, progress=progress, watch=watch))
+
+
 def _refuse(model: Model, way: str, coverage: float, int8: bool) -> None:
     """Refuse what cannot be, before hours of work."""
     if model.plan.task.kind != "segmentation":
-        raise UsageError(f"calibrate: the model does {model.plan.task.kind}; a model that draws masks is needed.")
+        raise UsageError(
+            f"calibrate: the model does {model.plan.task.kind}; a model that draws masks or names classes is needed."
+        )
     Intervals.fit((), {}, coverage)
     if int8:
         check_int8(model, way)

@@ -21,8 +21,10 @@ from striate.training import distributed, laps
 from striate.training.log import read_rows
 from striate.training.loop import Learned
 from striate.training.run import Run
+from striate.trust.class_trust import ClassTrust
 from striate.trust.trust import Trust
 from striate.workflows.anomaly import usual_of
+from striate.workflows.class_limits import NAMING
 from striate.workflows.encoder import taught_by
 from striate.workflows.material import Material, Measured
 
@@ -72,12 +74,14 @@ def finish(
     facts = _model_facts(run, plan, split, cohort, learned)
     facts |= _training_images(plan, split, cohort, material) | usual_of(plan, run, split, learned.network)
     model = Model.save(run / "model", plan, learned.network.state_dict(), facts)
-    evaluation = material.validate(model, progress) if split.validation or plan.task.kind == "segmentation" else None
+    evaluation = material.validate(model, progress) if split.validation or plan.task.kind != "reconstruction" else None
     if evaluation is not None:
         facts |= {"validation": evaluation.to_dict()["summary"], "validation_cases": len(split.validation)}
-    trust = Trust.read(model.folder)
+    trust = ClassTrust.read(model.folder) if plan.task.kind in NAMING else Trust.read(model.folder)
     if trust is not None:
-        facts |= {"trust": trust.summary(), FITTED: {"name": "torch", "precision": native_precision()}}
+        facts |= {"trust": trust.summary()}
+    if isinstance(trust, Trust):
+        facts |= {FITTED: {"name": "torch", "precision": native_precision()}}
     model = Model.save(run / "model", plan, learned.network.state_dict(), facts)
     if trust is not None:
         trust.write(model.folder)

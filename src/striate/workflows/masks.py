@@ -19,7 +19,6 @@ from striate.data.store import PatchStore
 from striate.inference.engines import Engine
 from striate.inference.predict import engine_of, predict_classes
 from striate.inference.validate import validator
-from striate.io.read import read_header
 from striate.measure.evaluation import Evaluation
 from striate.model.model import Model
 from striate.networks.network import Network
@@ -31,14 +30,10 @@ from striate.trust.evidence import CaseEvidence
 from striate.trust.reference import reference
 from striate.trust.trust import Trust
 from striate.workflows.held_out import HeldOut
+from striate.workflows.referred import reference_s, referred, voxels
 
 SECONDS_PER_VOXEL = 9e-7
 """Seconds per voxel and case for reading, restoring, writing, measuring and the panel of a validation case; measured."""
-REFERENCE_S_PER_VOXEL = 3e-7
-"""The same for the facts of a training case that the input gate is fitted to."""
-REFERENCE_S = 30.0
-"""Time for these facts, but at least `LEAST_REFERENCE` cases."""
-LEAST_REFERENCE, MOST_REFERENCE = 20, 60
 
 
 class Masks:
@@ -70,14 +65,14 @@ class Masks:
 
     def reserve_s(self) -> float:
         """Return the seconds for the validation cases; one window's pace is measured with the untrained network."""
-        cohort, referred = Cohort.open(self.run.cohort), self._referred()
+        cohort = Cohort.open(self.run.cohort)
         network, first = initialise(self.plan).eval(), self.store[self.split.train[0]]
         begin = time.monotonic()
         predict_classes(self.plan, network, first.images.astype("float32"))
         pace, total = (time.monotonic() - begin) / first.classes.size, 0.0
         for name in self.split.validation:
-            total += pace * math.prod(self.store.shape(name)) + SECONDS_PER_VOXEL * _voxels(cohort, name)
-        return total + REFERENCE_S_PER_VOXEL * sum(_voxels(cohort, name) for name in referred)
+            total += pace * math.prod(self.store.shape(name)) + SECONDS_PER_VOXEL * voxels(cohort, name)
+        return total + reference_s(cohort, referred(cohort, self.split.train))
 
     def validate(self, model: Model, progress: Progress) -> Evaluation | None:
         """Predict the validation cases on their own grid, measure them, and write what that says of the model's limits."""
@@ -93,7 +88,8 @@ class Masks:
 
     def _limits(self, model: Model, engine: Engine, evidence: list[CaseEvidence], progress: Progress) -> Trust:
         """Fit and write the model's limits: to the validation cases, and to the scans of some training cases."""
-        cohort, names = Cohort.open(self.run.cohort), self._referred()
+        cohort = Cohort.open(self.run.cohort)
+        names = referred(cohort, self.split.train)
         seen = reference(model.plan, engine, [cohort.case(name) for name in names])
         trust = Trust.fit(
             evidence, list(each(progress, "Reference", seen, len(names))),
@@ -103,16 +99,3 @@ class Masks:
         for sentence in trust.limits:
             progress.note(sentence)
         return trust
-
-    def _referred(self) -> list[str]:
-        """Return training cases, one per subject, as many as time allows, spread over the cohort."""
-        cohort = Cohort.open(self.run.cohort)
-        firsts = list({cohort.case(name).subject: name for name in reversed(self.split.train)}.values())[::-1]
-        per_case_s = REFERENCE_S_PER_VOXEL * max(1, max(_voxels(cohort, name) for name in firsts[:3]))
-        count = min(len(firsts), MOST_REFERENCE, max(LEAST_REFERENCE, int(REFERENCE_S / per_case_s)))
-        return [firsts[i * len(firsts) // count] for i in range(count)]
-
-
-def _voxels(cohort: Cohort, name: str) -> int:
-    """Return the voxels of a case's first channel."""
-    return math.prod(read_header(next(iter(cohort.case(name).channels.values()))).grid.shape)

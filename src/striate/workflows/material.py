@@ -55,8 +55,8 @@ class Material(Protocol):
         """Return the seconds to keep for predicting and measuring the validation cases."""
         ...
 
-    def validate(self, model: Model, progress: Progress) -> Measured:
-        """Predict the validation cases, measure them and write both into ``validation`` of the run."""
+    def validate(self, model: Model, progress: Progress) -> Measured | None:
+        """Predict the validation cases, measure them and write both into ``validation`` of the run; None without any."""
         ...
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from striate.core.case import Case
+from striate.core.caution import Caution
 from striate.core.errors import DataError, UsageError
 from striate.core.files import filling, hash_file
 from striate.core.grouped import grouped
@@ -21,7 +24,8 @@ from striate.inference.whole import WholePrediction, form_of, predict_whole
 from striate.model.model import Model
 from striate.planning.plan import Plan
 from striate.workflows.anomaly import Anomalies
-from striate.workflows.taught import FACT, caution_of, images_of
+from striate.workflows.class_limits import ClassJudge
+from striate.workflows.taught import CODE, FACT, caution_of, images_of
 from striate.workflows.whole import class_table, measure_case, names_of, write_gallery, write_reconstructions
 
 
@@ -30,6 +34,7 @@ def predict_whole_cases(
 ) -> list[WholePrediction]:
     """Predict all cases and write ``predictions.csv`` (or reconstructions' measures and anomaly maps), pictures, the record.
 
+    Of a classifier that knows its limits ``findings.json`` and ``findings.csv`` too: calibrated probabilities, sets, review.
     What comes back is without images: they are let go case by case.
 
     Raises
@@ -53,33 +58,51 @@ def predict_whole_cases(
 
     with filling(out) as folder:
         anomalies = Anomalies.of(model, folder, progress) if plan.task.kind == "reconstruction" else None
+        judge = ClassJudge(model, progress) if anomalies is None else None
+        hashes, taught, cautions = dict[str, str](), images_of((model,)), dict[str, tuple[Caution, ...]]()
         with progress.bar("predict", len(cases)) as bar:
-            for done, prediction in enumerate(predict_whole(plan, network, cases), start=1):
+            for done, prediction in enumerate(_predicted(plan, network, cases, judge), start=1):
+                case = prediction.case
+                hashes |= {f"{case.name}/{name}": hash_file(path) for name, path in case.channels.items()}
+                caution = caution_of(case, hashes, taught)
+                cautions[case.name] = () if caution is None else (caution,)
                 if anomalies is not None:
                     measured.append(measure_case(prediction))
                     anomalies.add(prediction)
+                if judge is not None:
+                    cautions[case.name] = judge.add(prediction, cautions[case.name])
                 found.append(prediction.without_images())
-                bar.update(done, case=prediction.case.name)
+                bar.update(done, case=case.name)
         if anomalies is not None:
             anomalies.finish(progress)
             write_reconstructions(folder, measured, found, plan, network, samples_of)
         else:
-            truths = _truths(plan, found, progress)
+            truths = truths_of_cases(plan, found, progress)
             table = class_table(plan, found, lambda name, plane: truths[name].get(plane))
             table.write(folder)
             write_gallery(folder, table, samples_of)
-        hashes = {f"{p.case.name}/{name}": hash_file(path) for p in found for name, path in p.case.channels.items()}
-        taught = images_of((model,))
-        cautions = {p.case.name: c for p in found if (c := caution_of(p.case, hashes, taught)) is not None}
-        warnings = [*progress.warnings, *(c.message for c in cautions.values())]
-        for line in grouped((name, c.code, c.message) for name, c in cautions.items()):
+        if judge is not None and judge.findings is not None:
+            judge.findings.write(folder)
+        warnings = [*progress.warnings, *(c.message for told in cautions.values() for c in told)]
+        for line in grouped((name, c.code, c.message) for name, told in cautions.items() for c in told):
             progress.warn(line)
+        trained = [name for name, told in cautions.items() if any(c.code == CODE for c in told)]
         more = {"warnings": warnings, "inputs": hashes}
-        _record(model, folder, options, list(cautions), more, watch).write(folder / "record.json")
+        facts = {} if judge is None else {"limits": judge.limits}
+        _record(model, folder, options, trained, facts, more, watch).write(folder / "record.json")
     return found
 
 
-def _truths(
+def _predicted(
+    plan: Plan, network: nn.Module, cases: list[Case], judge: ClassJudge | None
+) -> Iterator[WholePrediction]:
+    """Predict the cases; a judge that needs them is shown their images and hears the network's features."""
+    if judge is None or not judge.listens:
+        return predict_whole(plan, network, cases)
+    return predict_whole(plan, network, cases, look=judge.look, listen=True)
+
+
+def truths_of_cases(
     plan: Plan, found: list[WholePrediction], progress: Progress
 ) -> dict[str, dict[int | None, tuple[str, ...]]]:
     """Return case → slice → its true classes; what cannot be understood is told once for many cases."""
@@ -120,12 +143,18 @@ def _told(plan: Plan) -> str:
 
 
 def _record(
-    model: Model, folder: Path, options: dict[str, Any], trained: list[str], more: dict[str, Any], watch: Stopwatch
+    model: Model,
+    folder: Path,
+    options: dict[str, Any],
+    trained: list[str],
+    known: dict[str, Any],
+    more: dict[str, Any],
+    watch: Stopwatch,
 ) -> Record:
     written = {str(p.relative_to(folder)): hash_file(p) for p in sorted(folder.rglob("*")) if p.is_file()}
     facts = {
         "peak_rss_bytes": peak_rss_bytes(), "weights_sha256": model.facts.get("weights_sha256"),
         "task": model.plan.task.model_dump(mode="json"), "network": model.plan.network.name,
-        **({FACT: trained} if trained else {}),
+        **({FACT: trained} if trained else {}), **known,
     }  # fmt: skip
     return replace(Record("predict", options=options, outputs=written, facts=facts, **more), **watch.fields())

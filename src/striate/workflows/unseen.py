@@ -93,7 +93,9 @@ def check_mask(case: Case, mask: LabelMap) -> None:
 def unseen(
     model: Model, cohort: Cohort, progress: Progress, others: Sequence[Model] = ()
 ) -> tuple[list[Case], dict[str, str]]:
-    """Return the cases with a mask of subjects that no model learned from, and the hash of each image read.
+    """Return the cases with a truth of subjects that no model learned from, and the hash of each image read.
+
+    The truth is a mask, or of models that name classes of whole images a class.
 
     Parameters
     ----------
@@ -109,15 +111,19 @@ def unseen(
     DataError
         When there is none.
     """
-    labelled = [match(case, model.channels) for case in cohort.cases if case.label is not None]
+    masked = model.plan.task.kind == "segmentation" or model.plan.task.contains is not None
+    truth, truths = ("mask", "masks") if masked else ("class", "classes")
+    labelled = [
+        match(case, model.channels) for case in cohort.cases if (case.label if masked else case.classes) is not None
+    ]
     if not labelled:
         raise DataError(
-            expected(f"cohort {cohort.name}", f"{len(cohort.cases)} cases without a mask",
-                     "cases with masks are needed, to compare the model's with")
+            expected(f"cohort {cohort.name}", f"{len(cohort.cases)} cases without a {truth}",
+                     f"cases with {truths} are needed, to compare the model's with")
         )  # fmt: skip
     without = len(cohort.cases) - len(labelled)
     if without:
-        progress.warn(f"cohort {cohort.name}: {without} of {len(cohort.cases)} cases have no mask and are left out.")
+        progress.warn(f"cohort {cohort.name}: {without} of {len(cohort.cases)} cases have no {truth} and are left out.")
     taught = set[str]()
     for one in (model, *others):
         learned = one.facts.get("training_images")

@@ -37,7 +37,11 @@ from striate.training import distributed
 from striate.training.features import feature_store, organise
 from striate.training.loop import initialise
 from striate.training.run import Run
+from striate.trust.class_evidence import ClassEvidence
+from striate.trust.class_trust import ClassTrust
+from striate.workflows.class_limits import NAMING, evidence_of, findings_of, seen_cases, seen_in_training
 from striate.workflows.material import Measured
+from striate.workflows.referred import reference_s
 
 
 class WholeImages:
@@ -85,10 +89,14 @@ class WholeImages:
         network, some = initialise(self.plan).eval(), rows[: min(8, len(rows))]
         begin = time.monotonic()
         through(network, self.store.images[some])
-        return (time.monotonic() - begin) / len(some) * len(rows)
+        pace, cohort = (time.monotonic() - begin) / max(1, len(some)), Cohort.open(self.run.cohort)
+        if self.plan.task.kind not in NAMING:
+            return pace * len(rows)
+        seen = [case.name for case in seen_cases(self.plan, cohort, self.split.train)]
+        return pace * (len(rows) + len(self.store.of(seen))) + reference_s(cohort, seen)
 
-    def validate(self, model: Model, progress: Progress) -> Measured:
-        """Predict the validation cases from the prepared images and measure them."""
+    def validate(self, model: Model, progress: Progress) -> Measured | None:
+        """Predict the validation cases from the prepared images, measure them, and write the limits of a classifier."""
         network, cohort = model.network(), Cohort.open(self.run.cohort)
         pairs = ((cohort.case(name), self._samples(name)) for name in self.split.validation)
         told = predict_samples(self.plan, network, pairs)
@@ -98,15 +106,37 @@ class WholeImages:
                 measured.append(measure_case(prediction))
             found.append(prediction.without_images())
         shutil.rmtree(self.run / "validation", ignore_errors=True)
-        with filling(self.run / "validation") as folder:
-            if self.plan.task.kind == "reconstruction":
+        if self.plan.task.kind == "reconstruction":
+            with filling(self.run / "validation") as folder:
                 return write_reconstructions(folder, measured, found, self.plan, network, self._samples)
+        evidence = [evidence_of(self.plan, one, self._truth) for one in found]
+        trust = self._limits(model, network, evidence, progress)
+        if not found:
+            return None
+        with filling(self.run / "validation") as folder:
+            findings_of(trust, [trust.assess(one, images=False) for one in evidence]).write(folder)
             table = class_table(self.plan, found, self._truth)
             table.write(folder)
             evaluation = table.evaluate(seed=self.plan.training.seed)
             evaluation.write(folder)
             write_gallery(folder, table, self._shown)
         return evaluation
+
+    def _limits(
+        self, model: Model, network: nn.Module, evidence: list[ClassEvidence], progress: Progress
+    ) -> ClassTrust:
+        """Fit and write the limits of a classifier: to the validation cases, and to the images of some training cases."""
+        task, cohort = self.plan.task, Cohort.open(self.run.cohort)
+        seen = seen_cases(self.plan, cohort, self.split.train)
+        trust = ClassTrust.fit(
+            evidence, task.classes,
+            seen_in_training(self.plan, network, seen, progress), exclusive=not task.multi_label,
+            weights_sha256=str(model.facts.get("weights_sha256", "")),
+        )  # fmt: skip
+        trust.write(model.folder)
+        for sentence in trust.limits:
+            progress.note(sentence)
+        return trust
 
     def _samples(self, case: str) -> CaseSamples:
         """Return the prepared samples of a case."""

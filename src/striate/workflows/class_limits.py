@@ -1,0 +1,174 @@
+"""The limits of a classifier in the verbs: what it said as evidence, the training cases beside it, its judge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from striate.core.case import Case
+from striate.core.caution import Caution
+from striate.core.progress import Progress, each
+from striate.data.cohort import Cohort
+from striate.data.prepare import Prepared
+from striate.inference.whole import WholePrediction, form_of, predict_whole
+from striate.measure.class_findings import ClassCase, ClassFindings
+from striate.model.model import Model
+from striate.planning.plan import Plan
+from striate.trust.class_evidence import ClassEvidence
+from striate.trust.class_trust import ClassTrust
+from striate.trust.evidence import CaseEvidence
+from striate.trust.image_facts import image_facts
+from striate.workflows.referred import referred
+
+NAMING = ("classification", "sequence")
+"""Kinds of task whose models name classes."""
+MOST_REFERENCE = 200
+"""Training cases that likeness looks at; images of many classes differ more than scans of one organ."""
+
+Truth = Callable[[str, int | None], tuple[str, ...] | None]
+"""Case and slice (None: the whole case) → its true classes; None where they are not known."""
+
+
+class Looking:
+    """Keeps the facts of the images that it is shown, by case.
+
+    Parameters
+    ----------
+    channels
+        Names of the images, in order.
+    """
+
+    def __init__(self, channels: Sequence[str]) -> None:
+        self.channels, self.facts = tuple(channels), dict[str, Mapping[str, Any]]()
+
+    def __call__(self, name: str, prepared: Prepared) -> None:
+        """Measure the images of one case."""
+        self.facts[name] = image_facts(prepared, self.channels)
+
+
+def evidence_of(
+    plan: Plan, found: WholePrediction, truth: Truth, facts: Mapping[str, Mapping[str, Any]] | None = None
+) -> ClassEvidence:
+    """Return what a network said of a case, with its truth where that of every row is known.
+
+    Parameters
+    ----------
+    plan
+        Of the model.
+    found
+        What it said.
+    truth
+        Tells the true classes.
+    facts
+        Of the images, where they were measured.
+    """
+    case, planes = found.case, found.slices or (None,)
+    named = [truth(case.name, plane) for plane in planes]
+    known = [names for names in named if names is not None]
+    hot = np.array([[name in names for name in plan.task.classes] for names in known], dtype=bool)
+    return ClassEvidence(
+        case.name,
+        case.subject,
+        found.probabilities.astype(np.float64),
+        hot if len(known) == len(named) else None,
+        planes,
+        np.zeros(0, np.float32) if found.features is None else found.features,
+        facts or {},
+    )
+
+
+def seen_cases(plan: Plan, cohort: Cohort, taught: Sequence[str]) -> list[Case]:
+    """Return the training cases that gate and likeness are fitted to; of time points all those of a subject."""
+    names = referred(cohort, taught, MOST_REFERENCE)
+    if form_of(plan).times:
+        subjects = {cohort.case(name).subject for name in names}
+        return [case for case in map(cohort.case, taught) if case.subject in subjects]
+    return [cohort.case(name) for name in names]
+
+
+def seen_in_training(plan: Plan, network: nn.Module, cases: Sequence[Case], progress: Progress) -> list[CaseEvidence]:
+    """Return facts and features of cases that a network learned from."""
+    looking, seen = Looking(plan.task.channels), list[CaseEvidence]()
+    told = predict_whole(plan, network, cases, look=looking, listen=True)
+    for one in each(progress, "Reference", told, len(cases)):
+        features = np.zeros(0, np.float32) if one.features is None else one.features
+        seen.append(CaseEvidence(one.case.name, one.case.subject, {}, features, looking.facts.pop(one.case.name)))
+    return seen
+
+
+def findings_of(trust: ClassTrust, cases: Sequence[ClassCase]) -> ClassFindings:
+    """Return the findings of cases that were judged by `trust`."""
+    found = trust.calibration
+    return ClassFindings(
+        trust.classes,
+        trust.exclusive,
+        tuple(cases),
+        found.n_subjects if found.calibrated else None,
+        None if trust.sets.reach is None or not found.calibrated else trust.sets.coverage,
+    )
+
+
+class ClassJudge:
+    """Judges what one classifier says.
+
+    Parameters
+    ----------
+    model
+        Whose limits are read.
+    progress
+        Is told what is not known.
+
+    Attributes
+    ----------
+    trust
+        The limits; None where they were never measured.
+    limits
+        What is not known or not guaranteed, in sentences.
+    look
+        To be shown the prepared images of each case.
+    cases
+        What was judged so far.
+
+    Raises
+    ------
+    ModelError
+        When the limits are broken or of other weights.
+    """
+
+    def __init__(self, model: Model, progress: Progress) -> None:
+        self.trust = ClassTrust.read(model.folder, str(model.facts.get("weights_sha256", "")))
+        self._plan, self._looking = model.plan, Looking(model.channels)
+        self.cases = list[ClassCase]()
+        self.limits = [
+            "Probabilities of classes are uncalibrated: the limits of this model were never measured. Do so on cases with"
+            f" known classes: striate calibrate {model.folder} COHORT --out NEW"
+        ] if self.trust is None else self.trust.limits  # fmt: skip
+        for sentence in self.limits:
+            progress.note(sentence)
+
+    @property
+    def listens(self) -> bool:
+        """Whether facts and features of the images are needed."""
+        return self.trust is not None and (self.trust.gate is not None or self.trust.likeness is not None)
+
+    def look(self, name: str, prepared: Prepared) -> None:
+        """Measure the images of a case, where that is needed."""
+        if self.listens:
+            self._looking(name, prepared)
+
+    def add(self, found: WholePrediction, warnings: tuple[Caution, ...] = ()) -> tuple[Caution, ...]:
+        """Judge a case, where anything is known to judge it by; return `warnings` and what was found beside them."""
+        if self.trust is None:
+            return warnings
+        facts = self._looking.facts.pop(found.case.name, {})
+        evidence = evidence_of(self._plan, found, lambda name, plane: None, facts)
+        self.cases.append(self.trust.assess(evidence, warnings, images=self.listens))
+        return self.cases[-1].warnings
+
+    @property
+    def findings(self) -> ClassFindings | None:
+        """What was judged; None where nothing is known of the limits."""
+        return None if self.trust is None else findings_of(self.trust, self.cases)
