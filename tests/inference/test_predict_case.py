@@ -13,7 +13,8 @@ from striate.core.errors import MemoryLimitError, ModelError, UsageError
 from striate.core.image import Grid, Image
 from striate.core.machine import native_precision
 from striate.inference import memory
-from striate.inference.engines import open_engine
+from striate.inference.engines import open_engine, pytorch
+from striate.inference.engines.pytorch import TorchEngine
 from striate.inference.memory import check_memory, needed_bytes, peak_bytes
 from striate.inference.predict import engine_of, predict_case
 from striate.inference.prediction import Prediction
@@ -243,6 +244,20 @@ def test_torch_gives_probabilities(plan_of, network_of, exclusive, precision):
     assert engine.precision == (precision or native_precision())
     assert np.abs(found - expected.numpy()).max() < (1e-4 if engine.precision == "fp32" else 0.05)
     assert np.array_equal(found, engine(tiles.numpy()))
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_many_logits_are_made_probabilities_some_rows_at_a_time(plan_of, network_of, exclusive, monkeypatch):
+    network, tiles = network_of(plan_of()).eval(), torch.randn(2, 2, 16, 16, 16).numpy()
+    at_once = open_engine(network, exclusive=exclusive)(tiles)
+    monkeypatch.setattr(pytorch, "ALL_AT_ONCE", 0)
+    monkeypatch.setattr(pytorch, "AT_ONCE", 3 * at_once.shape[1] * 256)  # 3 rows of 16
+    seen, shares = [], TorchEngine._shares
+    monkeypatch.setattr(
+        TorchEngine, "_shares", lambda self, logits: seen.append(logits.shape[2]) or shares(self, logits)
+    )
+    assert np.array_equal(open_engine(network, exclusive=exclusive)(tiles), at_once)
+    assert seen == 2 * [3, 3, 3, 3, 3, 1]
 
 
 def test_unknown_precisions(plan_of, network_of):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from striate.inference import sliding_window
 from striate.inference.sliding_window import HALF_ABOVE_BYTES, Window
 from striate.inference.tiling import Tiling
 
@@ -134,3 +135,33 @@ def test_progress_counts_windows(function_engine):
     for _ in window.slide(_array((24, 24)), told.append):
         pass
     assert told[-1] == window.tiling.count == 4
+
+
+@pytest.mark.parametrize("mirror", [(), (1,)])
+def test_an_answer_is_lent_only_where_it_is_used_before_the_next(function_engine, mirror, monkeypatch):
+    class Lending(function_engine):
+        memory = np.zeros(0, np.float32)
+
+        def lend(self, tiles):
+            self.memory.fill(np.nan)  # whoever still holds the last answer sees this
+            self.memory = self(tiles)
+            self.lent = True
+            return self.memory
+
+    monkeypatch.setattr(sliding_window, "PIXELS_AT_ONCE", 1)
+    array, tiling = _array((40, 33)), Tiling.of((40, 33), (16, 16))
+    plain, lending = (kind(lambda x: x.softmax(1)) for kind in (function_engine, Lending))
+    found, wanted = (
+        _whole(Window(engine, tiling, 2, True, 2, mirror_axes=mirror), array) for engine in (lending, plain)
+    )
+    assert np.array_equal(found, wanted)
+    assert hasattr(lending, "lent") == (not mirror)
+
+
+def test_windows_are_added_in_pieces_of_any_size(function_engine, monkeypatch):
+    array, tiling = _array((20, 24, 33)), Tiling.of((20, 24, 33), (16, 16, 16))
+    engine, found = function_engine(lambda x: x.softmax(1)), []
+    for size in (1 << 14, 3 * 256, 1):
+        monkeypatch.setattr(sliding_window, "BLENDED_AT_ONCE", size)
+        found.append(_whole(Window(engine, tiling, 2, True, 3), array))
+    assert np.array_equal(found[0], found[1]) and np.array_equal(found[0], found[2])

@@ -71,3 +71,19 @@ def test_norms_do_what_their_name_says(norm: str) -> None:
 def test_impossible_options_are_refused(options: dict[str, object], match: str) -> None:
     with pytest.raises(UsageError, match=match):
         networks.create("small_unet", spatial_dims=3, **options)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("stem", [1, 2])
+def test_the_head_is_given_maps_with_channels_last_and_says_the_same(dims: int, stem: int) -> None:
+    torch.manual_seed(0)
+    network = networks.create("small_unet", spatial_dims=dims, out_channels=40, features=(8, 16), stem=stem).eval()
+    layout = torch.channels_last if dims == 2 else torch.channels_last_3d
+    seen = []
+    network.head.register_forward_pre_hook(lambda _, given: seen.append(given[0].is_contiguous(memory_format=layout)))
+    x = torch.randn(1, 1, *[16] * dims)
+    with torch.autocast("cpu", torch.bfloat16):
+        kept = network(x).detach()
+        with torch.inference_mode():
+            assert torch.equal(network(x), kept)
+    assert seen == [False, True]

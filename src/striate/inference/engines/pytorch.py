@@ -6,6 +6,8 @@ The precision follows from the processor, not from a stopwatch, so that the same
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,6 +18,9 @@ from striate.core.machine import native_precision
 from striate.networks.surrounded import logits_of
 
 PRECISIONS = ("bf16", "fp32")
+ALL_AT_ONCE, AT_ONCE = 1 << 22, 1 << 17
+"""Logits up to the first number are made probabilities at once, more of them so many at a time: each fresh copy of a large array
+costs more than the sums (measured on one core, 64³ voxels, 120 classes: 0.09 s against 0.53 s; 5 classes: no difference)."""
 
 
 class TorchEngine:
@@ -42,17 +47,35 @@ class TorchEngine:
         self._settle()
         try:
             with torch.inference_mode():
-                shares = self.shares(torch.from_numpy(tiles))
+                logits = self._logits(torch.from_numpy(tiles))
+                if logits.numel() > ALL_AT_ONCE:
+                    return self._piecewise(logits)
+                return np.asarray(self._shares(logits).contiguous().cpu().numpy())
         finally:
             self._network.train(was_training)
-        return np.asarray(shares.contiguous().cpu().numpy())
 
     def shares(self, tiles: Tensor) -> Tensor:
         """Return the same on the network's device, in the mode that the network is in; gradients are kept where they are on."""
+        return self._shares(self._logits(tiles))
+
+    def _logits(self, tiles: Tensor) -> Tensor:
+        """Return the logits in whatever precision they come in."""
         layout = torch.channels_last_3d if tiles.ndim == 5 else torch.channels_last
         with torch.autocast(self._device.type, torch.bfloat16, self.precision == "bf16"):
-            logits: Tensor = logits_of(self._network, tiles.to(self._device).contiguous(memory_format=layout)).float()
-        return logits.softmax(1) if self._exclusive else logits.sigmoid()
+            return logits_of(self._network, tiles.to(self._device).contiguous(memory_format=layout))
+
+    def _shares(self, logits: Tensor) -> Tensor:
+        """Return the probabilities of logits (B, K, …), single precision."""
+        return logits.float().softmax(1) if self._exclusive else logits.float().sigmoid()
+
+    def _piecewise(self, logits: Tensor) -> NDArray[np.float32]:
+        """Return the same, some rows of voxels at a time."""
+        found = np.empty(tuple(logits.shape), dtype=np.float32)
+        rows = max(1, AT_ONCE // math.prod((logits.shape[1], *logits.shape[3:])))
+        for filled, given in zip(torch.from_numpy(found), logits, strict=True):
+            for low in range(0, given.shape[1], rows):
+                filled[:, low : low + rows] = self._shares(given[None, :, low : low + rows])[0]
+        return found
 
     @property
     def network(self) -> nn.Module:
