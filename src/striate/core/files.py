@@ -16,6 +16,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator
+from json.encoder import encode_basestring
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +160,29 @@ def plain(value: Any) -> Any:
 
 def write_json(path: Path, document: dict[str, Any]) -> None:
     """Write `document` as readable JSON (sorted as given, UTF-8), whole or not at all."""
-    write_text(path, json.dumps(plain(document), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, _indented(document, "\n") + "\n")
+
+
+def _indented(value: Any, start: str) -> str:
+    """Return what `json.dumps` with ``indent=1`` says of `plain(value)`, several times as fast; `start` begins a line."""
+    kind = type(value)
+    if kind is float:
+        return repr(value) if math.isfinite(value) else "null"
+    if kind is int:
+        return repr(value)
+    if kind is str:
+        return encode_basestring(value)
+    inner = f"{start} "
+    if kind is dict:
+        rows = [f"{inner}{encode_basestring(str(k))}: {_indented(v, inner)}" for k, v in value.items()]
+        return f"{{{','.join(rows)}{start}}}" if rows else "{}"
+    if kind is list or kind is tuple:
+        rows = [inner + _indented(v, inner) for v in value]
+        return f"[{','.join(rows)}{start}]" if rows else "[]"
+    known = plain(value)
+    return (
+        _indented(known, start) if type(known) is not kind else json.dumps(known, ensure_ascii=False, allow_nan=False)
+    )
 
 
 def read_json(path: Path, kind: str | None = None, version: int | None = None) -> dict[str, Any]:

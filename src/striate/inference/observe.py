@@ -18,7 +18,7 @@ from striate.core.errors import GeometryError, expected
 from striate.core.image import LabelMap
 from striate.core.targets import Targets
 from striate.data.prepare import Prepared, describe_grid
-from striate.inference.observed import BINS, REACH, Observed, quantise
+from striate.inference.observed import AT_ONCE, BINS, REACH, Observed, quantise
 
 FAINT = 1 / (1 + math.exp(REACH))
 """Shares up to this lie in bin 0."""
@@ -147,7 +147,9 @@ def _true_classes(truth: LabelMap, prepared: Prepared, targets: Targets) -> NDAr
 
 def _counted(bins: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Return how often each bin occurs, (BINS,) int64."""
-    return np.bincount(bins.ravel(order="K"), minlength=BINS)
+    flat = bins.ravel(order="K")
+    pieces = (flat[start : start + AT_ONCE] for start in range(0, flat.size, AT_ONCE))
+    return sum((np.bincount(piece, minlength=BINS) for piece in pieces), start=np.zeros(BINS, dtype=np.int64))
 
 
 def _counted_by(classes: NDArray[np.int16], bins: NDArray[np.uint8], kinds: int) -> NDArray[np.int64]:

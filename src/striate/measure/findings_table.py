@@ -55,12 +55,12 @@ def to_csv(cases: Iterable[CaseFindings], changes: Sequence[Change] = ()) -> str
     """
     stream = io.StringIO(newline="")
     columns = (*COLUMNS, *CHANGES) if changes else COLUMNS
-    writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
-    writer.writeheader()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(columns)
     for case in cases:
-        writer.writerows(_case_rows(case))
+        writer.writerows([row.get(name, "") for name in columns] for row in _case_rows(case))
     for change in changes:
-        writer.writerows(_change_rows(change))
+        writer.writerows([row.get(name, "") for name in columns] for row in _change_rows(change))
     return stream.getvalue()
 
 

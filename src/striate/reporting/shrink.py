@@ -21,7 +21,9 @@ def window(volume: NDArray[Any]) -> Bytes:
     """
     if volume.dtype == np.uint8 and volume.max() >= 128:
         return volume
-    values = np.asarray(volume, dtype=np.float32)
+    values = np.ascontiguousarray(
+        volume, dtype=np.float32
+    )  # else it is walked through against its order in memory, often
     if not np.isfinite(values).all():
         values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
     empty = values == values.flat[0]
