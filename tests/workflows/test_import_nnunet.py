@@ -241,6 +241,8 @@ def test_the_command_imports_and_predicts(tmp_path: Path, capsys) -> None:
     for path in files:
         image = nib.Nifti1Image(rng.normal(10, 5, (20, 12, 9)).astype(np.float32), np.diag([-1.2, -1, 2, 1]))
         nib.save(image, path)
+    assert run(["predict", str(results), *files, "--out", str(tmp_path / "masks")]) == 4
+    assert f"It is nnU-Net's: striate import nnunet {results} --out MODEL" in capsys.readouterr().err
     assert run(["predict", str(model), *files, "--out", str(tmp_path / "masks")]) == 0
     mask = nib.load(next((tmp_path / "masks").glob("*.nii.gz")))
     assert mask.shape == (20, 12, 9)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -221,10 +222,12 @@ def _find(path: Path) -> Path:
     missing = [name for name in needed if not (folder / name).is_file()]
     if missing:
         found = ", ".join(sorted(p.name for p in folder.iterdir())[:6]) or "nothing"
+        hint = "A run has its model once training has validated for the first time."
+        if any((place / "plans.json").is_file() for place in (folder, *folder.glob("*/"))):
+            hint = f"It is nnU-Net's: striate import nnunet {shlex.quote(str(folder))} --out MODEL makes a model of it."
         raise ModelError(
             expected(folder, f"{' and '.join(missing)} missing (found: {found})",
-                     f"a model has {PLAN}, {WEIGHTS} and {FACTS}",
-                     "A run has its model once training has validated for the first time."), path=folder,
+                     f"a model has {PLAN}, {WEIGHTS} and {FACTS}", hint), path=folder,
         )  # fmt: skip
     return folder
 
