@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import io
 import keyword
@@ -48,6 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files that are not UTF-8
     code = run(sys.argv[1:] if arguments is None else arguments)
     _leave_stdout()
+    gc.freeze()  # at exit Python looks through all there is for garbage, with torch for half a second
     sys.exit(code)
 
 
