@@ -146,7 +146,7 @@ def _quantity(quantity: dict[str, float], form: str) -> str:
 
 def _reviews(findings: dict[str, Any], limits: list[str]) -> list[str]:
     """Return one line per case that must not be used without review, the lowest expected Dice first; few of many."""
-    from striate.reporting.sections.review import own_reason
+    from striate.reporting.own_reason import own_reason
 
     judged = [(case["case"], case["review"]) for case in findings["cases"] if "review" in case]
     needed = [(name, review) for name, review in judged if review["needed"]]

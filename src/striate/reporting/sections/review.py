@@ -7,6 +7,7 @@ from typing import Any
 from striate.core.names import natural_order
 from striate.reporting.folder import Folder
 from striate.reporting.numbers import NONE, compact, fixed, number
+from striate.reporting.own_reason import own_reason
 from striate.reporting.section import Section
 
 OPEN = 20
@@ -34,8 +35,9 @@ def make(folder: Folder) -> Section:
         "measured": any(r["measured"] != NONE for r in rows),
         "likeness": any(r["score"] != NONE for r in rows),
         "fitted": folder.kind == "run",
+        "masks": folder.task == "segmentation",
         "open": len(others) <= OPEN,
-        "limits": limits,
+        "limits": limits if folder.task == "segmentation" or folder.kind != "run" else [],
     }
     return Section("review", "Review", data)
 
@@ -44,13 +46,6 @@ def reviews(folder: Folder) -> list[tuple[str, str]]:
     """Return (case, reason) of the cases that need review, the most doubtful first."""
     rows = sorted((_row(c, {}, folder.limits) for c in folder.cases if _mapping(c, "review")), key=_first)
     return [(r["case"], r["reason"]) for r in rows if r["needed"]]
-
-
-def own_reason(reason: str, limits: list[str]) -> str:
-    """Return the part of a reason that is the case's own; what holds for all cases is told once."""
-    for text in limits:
-        reason = reason.removesuffix(text).strip()
-    return reason
 
 
 def _mapping(case: dict[str, Any], key: str) -> dict[str, Any]:

@@ -1,0 +1,12 @@
+"""The reason of a case for its review, without what holds for all cases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def own_reason(reason: str, limits: Iterable[str]) -> str:
+    """Return the part of a reason that is the case's own; what holds for all cases, `limits`, is told once."""
+    for text in limits:
+        reason = reason.removesuffix(text).strip()
+    return reason
