@@ -1,7 +1,8 @@
 """Writing that either finishes or leaves nothing, hashes, and JSON with a version.
 
 A file is written beside its place and renamed; a folder is filled beside its place and renamed. A full disk becomes
-`DiskFullError`, and what was half-written is removed.
+`DiskFullError`, and what was half-written is removed. What a process that was killed left of a folder goes with the next one
+that fills a folder of that name.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from striate.core.errors import DataError, DiskFullError, FormatError, StriateError, expected
+from striate.core.lock import take
 
 _FULL = re.compile(
     rf"os error (?:{errno.ENOSPC}|{errno.EDQUOT})\b|No space left on device|^\d+ requested and \d+ written$"
@@ -114,22 +116,72 @@ def filling(folder: Path) -> Iterator[Path]:
         When the disk is full or the place cannot be written.
     """
     folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(
-            expected(folder, "it exists and is not empty", "output never overwrites what is there",
-                     "Choose another --out or remove it.")
-        )  # fmt: skip
-    beside = folder.absolute().with_name(f".{folder.absolute().name}.part.{secrets.token_hex(4)}")
+    refuse_filled(folder)
+    beside, held = folder, None
     try:  # an interruption may come right after the folder was made
         with explained(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
-            beside.mkdir()
+            _sweep(folder)
+            while held is None:
+                beside = folder.absolute().with_name(f".{folder.absolute().name}.part.{secrets.token_hex(4)}")
+                held = _made(beside)
             yield beside
             if folder.exists():
                 folder.rmdir()
             beside.replace(folder)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        if beside is not folder:
+            shutil.rmtree(beside, ignore_errors=True)
+        if held:
+            os.close(held)
+
+
+def refuse_filled(folder: Path) -> None:
+    """Refuse a folder that cannot be filled.
+
+    Raises
+    ------
+    DataError
+        When it exists and is not empty: nothing of the user's is overwritten.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DataError(
+            expected(folder, "it exists and is not empty", "output never overwrites what is there",
+                     "Choose another --out or remove it.")
+        )  # fmt: skip
+
+
+def _made(folder: Path) -> int | None:
+    """Make a folder and lock it, so that others see that its process lives; the open folder, 0 where there are no locks.
+
+    None: another process took it for what a killed one had left, in the moment before it was locked, and removes it.
+    """
+    folder.mkdir()
+    try:
+        place = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # Windows opens no folders
+        return 0
+    except FileNotFoundError:
+        return None
+    if take(place) is not False and folder.exists():
+        return place
+    os.close(place)
+    return None
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what `filling` of `folder` left in processes that are gone; where the file system has no locks, nothing is."""
+    name, beside = re.compile(rf"\.{re.escape(folder.absolute().name)}\.part\.[0-9a-f]{{8}}"), list[Path]()
+    with contextlib.suppress(OSError):  # a folder may take files and show none
+        beside = [path for path in folder.absolute().parent.iterdir() if name.fullmatch(path.name)]
+    for left in beside:
+        with contextlib.suppress(OSError):
+            place = os.open(left, os.O_RDONLY)
+            try:
+                if take(place):
+                    shutil.rmtree(left, ignore_errors=True)
+            finally:
+                os.close(place)
 
 
 def write_text(path: Path, text: str) -> None:
