@@ -9,10 +9,13 @@ import yaml
 from report_folders import dump
 
 from striate.core.record import Record
+from striate.measure.class_findings import ClassFindings
 from striate.measure.class_table import ClassTable
 from striate.measure.reconstruction import CaseReconstruction, ReconstructionEvaluation, reconstruction_measures
 from striate.reporting.anomaly_panel import Shown, write_anomaly_panel
 from striate.reporting.sample_panel import choose, write_samples, write_triples
+from striate.trust.class_evidence import ClassEvidence
+from striate.trust.class_trust import ClassTrust
 
 CLASSES = ("meningioma", "glioma", "no tumour")
 
@@ -113,9 +116,38 @@ CURVE = (
 ERRORS = "step,elapsed_s,mse,psnr_db\n0,1,0.9,4\n25,13,0.2,14\n50,25,0.05,21\n"
 
 
-def make_class_run(folder: Path, table: ClassTable | None = None) -> Path:
+def evidence(table: ClassTable, *, known: bool = True) -> list[ClassEvidence]:
+    """Return each case of a table as a classifier's limits see it."""
+    rows: dict[str, list[int]] = {}
+    for n, case in enumerate(table.cases):
+        rows.setdefault(case, []).append(n)
+    hot = np.array([[name in (truth or ()) for name in table.classes] for truth in table.truth])
+    return [
+        ClassEvidence(
+            case, table.subjects[of[0]], table.probabilities[of], hot[of] if known else None,
+            tuple(table.slices[n] for n in of),
+        )
+        for case, of in rows.items()
+    ]  # fmt: skip
+
+
+def write_limits(folder: Path, table: ClassTable, known: ClassTable, model: Path | None = None) -> None:
+    """Write what a classifier with limits, fitted to the table `known`, says of another; its ``trust.json`` into `model`."""
+    trust = ClassTrust.fit(evidence(known), known.classes, exclusive=known.exclusive)
+    cases = [trust.assess(case) for case in evidence(table, known=False)]
+    coverage = None if trust.sets.reach is None else trust.sets.coverage
+    found = ClassFindings(table.classes, table.exclusive, tuple(cases), trust.calibration.n_subjects, coverage)
+    found.write(folder)
+    if model is not None:
+        model.mkdir(parents=True, exist_ok=True)
+        trust.write(model)
+
+
+def make_class_run(folder: Path, table: ClassTable | None = None, *, limits: bool = False) -> Path:
     table = table or class_table()
     write_classes(folder / "validation", table)
+    if limits:
+        write_limits(folder / "validation", table, table, folder / "model")
     task = {
         "kind": "classification", "channels": ["t1"], "label_names": {}, "regions": None,
         "classes": list(table.classes), "multi_label": not table.exclusive, "unit": "case", "contains": None,
@@ -123,9 +155,11 @@ def make_class_run(folder: Path, table: ClassTable | None = None) -> Path:
     return write_run(folder, task, CURVE)
 
 
-def make_sequence_run(folder: Path) -> Path:
+def make_sequence_run(folder: Path, *, limits: bool = False) -> Path:
     table = slice_table()
     write_classes(folder / "validation", table)
+    if limits:
+        write_limits(folder / "validation", table, slice_table(12, seed=1), folder / "model")
     task = {
         "kind": "sequence",
         "channels": ["flair"],
@@ -136,17 +170,21 @@ def make_sequence_run(folder: Path) -> Path:
     return write_run(folder, task, CURVE)
 
 
-def make_class_prediction(folder: Path) -> Path:
+def make_class_prediction(folder: Path, *, limits: bool = False) -> Path:
     table = class_table(20).with_truth({})
     write_classes(folder, table, measured=False)
+    if limits:
+        write_limits(folder, table, class_table())
     task = {"kind": "classification", "channels": ["t1"], "classes": list(table.classes), "multi_label": False}
     Record("predict", options={"model": "runs/first/model"}, facts={"task": task}).write(folder / "record.json")
     return folder
 
 
-def make_sequence_prediction(folder: Path) -> Path:
+def make_sequence_prediction(folder: Path, *, limits: bool = False) -> Path:
     table = slice_table(2)
     write_classes(folder, table)
+    if limits:
+        write_limits(folder, table, slice_table(12, seed=1))
     task = {
         "kind": "sequence",
         "channels": ["flair"],

@@ -33,7 +33,8 @@ from striate.reporting.figures.strips import Strip, strip_plot
 from striate.reporting.folder import Folder
 from striate.reporting.render import page, render
 from striate.reporting.sample_panel import LONGEST, MOST, Samples, choose, upright, write_samples, write_triples
-from striate.reporting.sections import anomaly, classes, headline, learning, methods, samples
+from striate.reporting.sections import anomaly, class_trust, classes, headline, learning, methods, samples
+from striate.trust.class_trust import ClassTrust
 
 HOSTILE = '<script>alert("1")</script>'
 
@@ -199,6 +200,35 @@ class TestClasses:
         text = render(tmp_path / "run")
         assert "Probabilities are the network's own, uncalibrated." in text
         assert "what the image was called, with the probability, uncalibrated" in text
+
+    def test_a_classifier_with_limits_shows_them(self, tmp_path: Path) -> None:
+        folder = Folder(make_class_run(tmp_path / "run", limits=True))
+        trust = ClassTrust.read(tmp_path / "run" / "model")
+        found = class_trust.make(folder).data
+        before, after = trust.calibration.before, trust.calibration.after
+        assert ("ECE", f"{before.ece:.3f}", f"{after.ece:.3f}") in found["calibration"]["rows"]
+        assert found["calibration"]["plot"].count("before calibration") == len(trust.calibration.reliability_before)
+        assert found["sets"]["held"] == f"{100 * trust.sets.held:.1f} %"
+        assert found["sets"]["size"] == f"{trust.sets.size:.2f}"
+        assert {name for name, *_ in found["sets"]["classes"]} == set(CLASSES)
+        text = render(folder.path)
+        assert "Probabilities are calibrated on 45 subjects, these among them." in text
+        assert "with the probability, calibrated" in text
+        assert "Set for 90 %" in text
+        said = folder.said["P003", None]
+        row = next(r for r in classes.make(folder).data["rows"]["rows"] if r["case"] == "P003")
+        assert row["said"] == [f"{p:.3f}" for p in said["probabilities"].values()]
+        assert row["set"] == ", ".join(said["set"])
+
+    def test_a_prediction_with_limits_opens_with_who_needs_review(self, tmp_path: Path) -> None:
+        folder = make_class_prediction(tmp_path / "out", limits=True)
+        needed = [case for case in Folder(folder).cases if case["review"]["needed"]]
+        text = render(folder)
+        assert needed
+        assert f"{len(needed)} of 20 cases: do not use without review." in text
+        assert "Median probability, calibrated" in text
+        assert "own, uncalibrated" not in text
+        assert "Dice" not in text
 
     def test_numbers_are_those_of_the_evaluation(self, tmp_path: Path) -> None:
         folder = Folder(make_class_run(tmp_path / "run"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -50,10 +51,10 @@ EMPTY = [(t, k, key) for t, k, key in KEYS if t == "segmentation" or key not in 
 MAKE = {
     ("segmentation", "run"): make_run,
     ("segmentation", "prediction"): make_prediction,
-    ("classification", "run"): make_class_run,
-    ("classification", "prediction"): make_class_prediction,
-    ("sequence", "run"): make_sequence_run,
-    ("sequence", "prediction"): make_sequence_prediction,
+    ("classification", "run"): partial(make_class_run, limits=True),
+    ("classification", "prediction"): partial(make_class_prediction, limits=True),
+    ("sequence", "run"): partial(make_sequence_run, limits=True),
+    ("sequence", "prediction"): partial(make_sequence_prediction, limits=True),
     ("reconstruction", "run"): make_reconstruction_run,
     ("reconstruction", "prediction"): make_reconstruction_prediction,
 }

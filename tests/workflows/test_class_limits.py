@@ -130,6 +130,30 @@ def test_predict_tells_probabilities_sets_and_who_needs_review(finished, others,
     assert record["facts"]["limits"] == trust.limits and "findings.json" in record["outputs"]
 
 
+def test_evaluate_measures_what_predict_told(finished, others, tmp_path, capsys):
+    out = tmp_path / "out"
+    predict(finished.folder, others, out)
+    assert run(["evaluate", str(out), str(others), "--out", str(tmp_path / "kept.json")]) == 0
+    told, found = capsys.readouterr().err, ClassEvaluation.read(tmp_path / "kept.json").limits
+    assert "calibrated on 22 subjects" in told and "Sets for 90 %" in told
+    cases = ClassFindings.read(out).cases
+    truth = {case: names[0] for case, names in zip(ClassTable.read(out).cases, ClassTable.read(out).truth, strict=True)}
+    held = [truth[case.case] in case.samples[0].set for case in cases]
+    assert found["sets"]["held"] == pytest.approx(np.mean(held))
+    assert found["sets"]["size"] == pytest.approx(np.mean([len(case.samples[0].set) for case in cases]))
+    wrong = [(np.array([p, 1 - p]) - (truth[c.case] == "left", truth[c.case] == "right")) for c in cases
+             for p in [c.samples[0].probabilities["left"]]]  # fmt: skip
+    assert found["calibrated"]["brier"] == pytest.approx(np.mean([(row**2).sum() for row in wrong]))
+    assert found["n_subjects"] == 12
+    assert run(["evaluate", str(finished.folder), str(others.parent / "pictures")]) != 0  # of a run: no case is shared
+    capsys.readouterr()
+
+
+def test_of_a_run_nothing_is_claimed_on_the_cases_that_its_limits_were_fitted_to(finished, cohort, capsys):
+    assert run(["evaluate", str(finished.folder), str(cohort), "--json"]) == 0
+    assert "limits" not in json.loads(capsys.readouterr().out)
+
+
 def test_an_image_unlike_the_training_images_is_told(finished, tmp_path):
     y, x = np.mgrid[:SIZE, :SIZE]
     Picture.fromarray(((x * 5 + y * 3) % 256).astype(np.uint8)).save(tmp_path / "odd.png")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,10 +74,33 @@ def show_limits(trust: ClassTrust) -> None:
             f" {found.after.ece_by_chance:.3f} would show.{temperature}"
         )
     if sets.held is not None:
-        say(
-            f"Sets for {100 * sets.coverage:g} %: hold the true class of {100 * sets.held:.1f} %, {sets.size:.2f} classes on"
-            f" average, {100 * (sets.single or 0):.0f} % hold one."
-        )
+        _say_sets(sets.to_dict())
+
+
+def show_how_limits_did(limits: Mapping[str, Any]) -> None:
+    """Print how calibrated probabilities and sets did on the samples of an evaluation, where a model told some."""
+    from striate.cli.screen import say, table
+
+    if not limits:
+        return
+    rows = [
+        [name, f"{limits['uncalibrated'][key]:.3f}", f"{limits['calibrated'][key]:.3f}"] for key, name in SCORES.items()
+    ]
+    say()
+    table(rows, ["probabilities of classes", "uncalibrated", f"calibrated on {_subjects(limits['calibrated_on'])}"])
+    chance = limits["calibrated"]["ece_by_chance"]
+    say(f"{_subjects(limits['n_subjects'])} measured, each counts alike; by chance an ECE of {chance:.3f} would show.")
+    if "sets" in limits:
+        _say_sets(limits["sets"])
+
+
+def _say_sets(sets: Mapping[str, Any]) -> None:
+    from striate.cli.screen import say
+
+    say(
+        f"Sets for {100 * sets['coverage']:g} %: hold the true class of {100 * sets['held']:.1f} %, {sets['size']:.2f} classes"
+        f" on average, {100 * sets['single']:.0f} % hold one."
+    )
 
 
 def _read(out: Path, *, multi_label: bool) -> tuple[ClassTable, ClassFindings | None]:

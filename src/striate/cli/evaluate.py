@@ -94,6 +94,7 @@ def _show_anomaly(found: ReconstructionEvaluation) -> None:
 
 
 def _show_classes(found: ClassEvaluation) -> None:
+    from striate.cli.classes import show_how_limits_did
     from striate.cli.screen import table
     from striate.cli.train import show_overall, show_samples
 
@@ -104,6 +105,7 @@ def _show_classes(found: ClassEvaluation) -> None:
     rows = [[label, *(_cell(m[n]["value"]) for n in names)] for label, m in summary.items()]
     table(rows, ["class", *names])
     show_samples(document)
+    show_how_limits_did(found.limits)
 
 
 def _show(found: Evaluation) -> None:

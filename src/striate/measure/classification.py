@@ -87,6 +87,9 @@ class ClassEvaluation:
         Sentences for the reader of the numbers.
     trained_on
         Cases that the model learned from: their share of the numbers is not that of held-out cases.
+    limits
+        How the calibrated probabilities and the sets of a model that knows its limits did on these samples
+        (`striate.workflows.class_limits.how_limits_did`); empty where it knows none.
     """
 
     classes: tuple[str, ...]
@@ -102,6 +105,7 @@ class ClassEvaluation:
     seed: int = 0
     notes: tuple[str, ...] = field(default=())
     trained_on: tuple[str, ...] = field(default=())
+    limits: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -191,6 +195,7 @@ class ClassEvaluation:
             "confusion": self.confusion,
             "roc": self.roc,
             "reliability": [asdict(one) for one in self.reliability],
+            **({"limits": dict(self.limits)} if self.limits else {}),
         }
 
     def write(self, path: Path) -> None:
@@ -225,6 +230,7 @@ class ClassEvaluation:
                 seed=int(document["seed"]),
                 notes=tuple(document["notes"]),
                 trained_on=tuple(document.get("trained_on") or ()),
+                limits=dict(document.get("limits") or {}),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise FormatError(

@@ -212,6 +212,21 @@ class Folder:
         found = self.findings.get("cases")
         return [c for c in found if isinstance(c, dict)] if isinstance(found, list) else []
 
+    @cached_property
+    def said(self) -> dict[tuple[str, int | None], dict[str, Any]]:
+        """Case and slice (None: the whole case) → ``called``, calibrated ``probabilities`` and ``set`` by a classifier's limits.
+
+        Empty where nothing was calibrated.
+        """
+        found: dict[tuple[str, int | None], dict[str, Any]] = {}
+        for case in self.cases:
+            slices = case.get("slices")
+            for one in slices if isinstance(slices, list) else [case]:
+                if isinstance(one, dict) and isinstance(one.get("probabilities"), dict):
+                    place = number(one.get("slice"))
+                    found[str(case.get("case")), None if place is None else int(place)] = one
+        return found
+
     @property
     def changes(self) -> list[dict[str, Any]]:
         """What changed between visits, one per pair of cases; only `striate change` writes some."""

@@ -92,14 +92,7 @@ class ClassSets:
             if limit is None:
                 return cls(coverage, reach, judged.count)
             inside[mine] = scores[mine] <= limit + ROUNDING
-        held, sizes = inside[judged.truth], inside.sum(axis=1)
-        by_class = {
-            name: _mean(held[there], weights[there])
-            for name, there in zip(classes, judged.truth.T, strict=True)
-            if there.any()
-        }
-        measured = _mean(held, weights), by_class, _mean(sizes, weights), _mean(sizes == 1, weights)
-        return cls(coverage, reach, judged.count, True, *measured)
+        return cls(coverage, reach, judged.count, True, **measure_sets(inside, judged.truth, weights, classes))
 
     def of(self, probabilities: NDArray[Any]) -> NDArray[np.bool_] | None:
         """Return which classes are in the set of each sample (N, K), by its calibrated probabilities; None without a rule."""
@@ -127,6 +120,20 @@ class ClassSets:
     def from_dict(cls, document: Mapping[str, Any]) -> ClassSets:
         """Read the JSON form."""
         return cls(**document)
+
+
+def measure_sets(
+    inside: NDArray[np.bool_], truth: NDArray[np.bool_], weights: Floats, classes: Sequence[str]
+) -> dict[str, Any]:
+    """Return `held`, `held_by_class`, `size` and `single` of sets (N, K) against the truth (N, K), with weights (N,)."""
+    held, sizes = inside[truth], inside.sum(axis=1)
+    by_class = {
+        name: _mean(held[there], weights[there]) for name, there in zip(classes, truth.T, strict=True) if there.any()
+    }
+    return {
+        "held": _mean(held, weights), "held_by_class": by_class, "size": _mean(sizes, weights),
+        "single": _mean(sizes == 1, weights),
+    }  # fmt: skip
 
 
 def scores_of(probabilities: Floats) -> Floats:

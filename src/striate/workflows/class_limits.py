@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,14 @@ from striate.data.cohort import Cohort
 from striate.data.prepare import Prepared
 from striate.inference.whole import WholePrediction, form_of, predict_whole
 from striate.measure.class_findings import ClassCase, ClassFindings
+from striate.measure.class_table import ClassTable
 from striate.model.model import Model
 from striate.planning.plan import Plan
+from striate.trust.class_calibration import ClassScores
 from striate.trust.class_evidence import ClassEvidence
+from striate.trust.class_sets import measure_sets
 from striate.trust.class_trust import ClassTrust
+from striate.trust.conformal import subject_weights
 from striate.trust.evidence import CaseEvidence
 from striate.trust.image_facts import image_facts
 from striate.workflows.referred import referred
@@ -109,6 +114,35 @@ def findings_of(trust: ClassTrust, cases: Sequence[ClassCase]) -> ClassFindings:
         found.n_subjects if found.calibrated else None,
         None if trust.sets.reach is None or not found.calibrated else trust.sets.coverage,
     )
+
+
+def how_limits_did(table: ClassTable, findings: ClassFindings) -> dict[str, Any]:
+    """Return how calibrated probabilities and sets did on rows of known truth; nothing where none was calibrated.
+
+    Each subject counts alike. ``uncalibrated`` and ``calibrated``: the scores of `ClassScores`; ``sets``: the wanted
+    ``coverage``, ``held``, ``held_by_class``, ``size`` and ``single`` (`ClassSets`); ``n_subjects``, ``n_samples``.
+    """
+    said = {(case.case, one.slice): one for case in findings.cases for one in case.samples}
+    rows = [
+        (n, names, one)
+        for n, names in enumerate(table.truth)
+        if names is not None and (one := said.get((table.cases[n], table.slices[n]))) and one.probabilities is not None
+    ]
+    if not rows or findings.classes != table.classes:
+        return {}
+    hot = np.array([[name in names for name in table.classes] for _, names, _ in rows], dtype=bool)
+    told = np.array([[(one.probabilities or {})[name] for name in table.classes] for *_, one in rows])
+    owners = [table.subjects[n] for n, *_ in rows]
+    weights, raw = subject_weights(owners), table.probabilities[[n for n, *_ in rows]]
+    before, after = (ClassScores.of(p, hot, weights, exclusive=table.exclusive) for p in (raw, told))
+    found: dict[str, Any] = {
+        "n_subjects": len(set(owners)), "n_samples": len(rows), "calibrated_on": findings.calibrated_on,
+        "uncalibrated": asdict(before), "calibrated": asdict(after),
+    }  # fmt: skip
+    if findings.coverage is not None:
+        inside = np.array([[name in (one.set or ()) for name in table.classes] for *_, one in rows], dtype=bool)
+        found["sets"] = {"coverage": findings.coverage, **measure_sets(inside, hot, weights, table.classes)}
+    return found
 
 
 class ClassJudge:

@@ -12,6 +12,8 @@ from striate.core.files import read_json
 from striate.core.progress import Progress
 from striate.data.cohort import Cohort
 from striate.data.samples import slices_with
+from striate.measure.class_findings import FILE as FINDINGS
+from striate.measure.class_findings import ClassFindings
 from striate.measure.class_table import FILE, ClassTable
 from striate.measure.classification import ClassEvaluation
 from striate.planning.plan import Task
@@ -52,12 +54,22 @@ def evaluate_classes(table_path: Path, truth: Path, seed: int, progress: Progres
         known.get(case, lambda plane: None)(plane) for case, plane in zip(table.cases, table.slices, strict=True)
     )
     subjects = tuple(cases[c].subject if c in cases else s for c, s in zip(table.cases, table.subjects, strict=True))
-    found = replace(table, truth=true, subjects=subjects).evaluate(seed=seed)
+    table = replace(table, truth=true, subjects=subjects)
+    found = table.evaluate(seed=seed)
     measured = dict.fromkeys(case for case, known in zip(table.cases, true, strict=True) if known is not None)
     taught = taught_of(table_path.parent)
     trained = tuple(name for name in measured if name in taught)
     notes = (*found.notes, *told(trained, len(measured), progress))
-    return replace(found, trained_on=trained, notes=notes)
+    return replace(found, trained_on=trained, notes=notes, limits=_limits(table_path.parent, table))
+
+
+def _limits(folder: Path, table: ClassTable) -> dict[str, Any]:
+    """Return how the limits did that were told beside the table; nothing in a run, where they were fitted to these cases."""
+    from striate.workflows.class_limits import how_limits_did
+
+    if not (folder / FINDINGS).is_file() or (folder.parent / "model").is_dir():
+        return {}
+    return how_limits_did(table, ClassFindings.read(folder))
 
 
 def _task(table_path: Path) -> Task | None:

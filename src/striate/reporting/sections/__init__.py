@@ -22,6 +22,7 @@ from striate.reporting.sections import (
     audited,
     changes,
     check,
+    class_trust,
     classes,
     compared,
     costs,
@@ -63,6 +64,7 @@ SECTIONS: dict[str, Maker] = {
     "detection": detection.make,
     "volumes": volumes.make,
     "trust": trust.make,
+    "class_trust": class_trust.make,
     "learning": learning.make,
     "check": check.make,
     "plan": plan.make,
@@ -74,8 +76,8 @@ SECTIONS: dict[str, Maker] = {
 
 _OF_TASK: dict[TaskKind, tuple[str, ...]] = {
     "segmentation": ("review", "panels", "measures", "detection", "volumes", "lesions"),
-    "classification": ("classes", "samples"),
-    "sequence": ("classes", "samples"),
+    "classification": ("review", "classes", "samples"),
+    "sequence": ("review", "classes", "samples"),
     "reconstruction": ("reconstruction", "measures"),
 }
 OF_LEARNING = ("learning", "check", "plan")
@@ -116,7 +118,7 @@ def sections_of(task: TaskKind, kind: Kind) -> dict[str, Maker]:
     elif kind == "run":
         late = tuple(key for key in own if key in _LATE)
         early = tuple(key for key in own if key not in late)
-        trusted = ("trust",) if task == "segmentation" else ()
+        trusted = {"segmentation": ("trust",), "reconstruction": ()}.get(task, ("class_trust",))
         keys = (*_FIRST, "methods", *early, *trusted, *OF_LEARNING, *late, *_LAST)
     else:
         at_once = tuple(key for key in own if key == "review")

@@ -44,9 +44,11 @@ def make(folder: Folder) -> Section:
     data: dict[str, Any] = {
         "measured": _measured(measured) if measured else None,
         "unmeasured": "" if measured else _why(folder),
-        "called": None if measured or table is None else _called(table),
+        "called": None if measured or table is None else _called(table, folder),
         "strips": None if table is None else _strips(table),
-        "rows": None if table is None else _rows(table),
+        "rows": None if table is None else _rows(table, folder),
+        "calibrated": _calibrated_on(folder),
+        "fitted": folder.kind == "run",
     }
     return Section("classes", TITLE, data)
 
@@ -158,20 +160,38 @@ def _without_width(over_all: dict[str, Any], subjects: int) -> list[str]:
     ]
 
 
-def _called(table: ClassTable) -> list[dict[str, str]]:
+def _calibrated_on(folder: Folder) -> str:
+    """On how many subjects the probabilities that are shown were calibrated; empty where they were not."""
+    count = number(folder.findings.get("calibrated_on"))
+    return "" if count is None or not folder.said else fixed(count, 0)
+
+
+def _said(table: ClassTable, folder: Folder) -> list[list[float | None]]:
+    """Return the probabilities of each row: calibrated ones where they are known, else the network's own."""
+    known = folder.said
+    if not known:
+        return [list(row) for row in table.probabilities.tolist()]
+    found = [known.get((case, place), {}) for case, place in zip(table.cases, table.slices, strict=True)]
+    return [[number((one.get("probabilities") or {}).get(name)) for name in table.classes] for one in found]
+
+
+def _called(table: ClassTable, folder: Folder) -> list[dict[str, str]]:
     """How many rows are called what."""
-    predicted = table.predicted
+    predicted, said = table.predicted, _said(table, folder)
     rows = []
     for k, name in enumerate(table.classes):
         count = sum(name in called for called in predicted)
-        middle = sorted(table.probabilities[:, k].tolist())[len(table) // 2] if len(table) else None
+        values = sorted(row[k] or 0.0 for row in said)
+        middle = values[len(values) // 2] if values else None
         rows.append({"name": name, "count": f"{count} of {len(table)}", "middle": fixed(middle, 3)})
     return rows
 
 
-def _rows(table: ClassTable) -> dict[str, Any]:
+def _rows(table: ClassTable, folder: Folder) -> dict[str, Any]:
     """Every row of the table; the mistakes and the least confident first where there are more than can be shown."""
-    predicted, order = table.predicted, list(range(len(table)))
+    predicted, order, known = table.predicted, list(range(len(table))), folder.said
+    said = _said(table, folder)
+    sets = [(known.get((c, s)) or {}).get("set") for c, s in zip(table.cases, table.slices, strict=True)]
     wrong = [t is not None and set(t) != set(p) for t, p in zip(table.truth, predicted, strict=True)]
     if len(order) > MOST_ROWS:
         order = sorted(order, key=lambda n: (not wrong[n], float(table.confidence[n])))[:MOST_ROWS]
@@ -182,9 +202,10 @@ def _rows(table: ClassTable) -> dict[str, Any]:
             "truth": joined(table.truth[n]).replace(";", ", "),
             "predicted": joined(predicted[n]).replace(";", ", "),
             "wrong": wrong[n],
-            "said": [fixed(p, 3) for p in table.probabilities[n]]
+            "set": ", ".join(map(str, sets[n] or ())),
+            "said": [fixed(p, 3) for p in said[n]]
             if len(table.classes) <= 12
-            else [fixed(table.confidence[n], 3)],
+            else [fixed(max((p for p in said[n] if p is not None), default=None), 3)],
         }
         for n in order
     ]
@@ -194,6 +215,8 @@ def _rows(table: ClassTable) -> dict[str, Any]:
         "classes": list(table.classes) if len(table.classes) <= 12 else ["confidence"],
         "sliced": any(s is not None for s in table.slices),
         "truth": any(t is not None for t in table.truth),
+        "sets": any(one is not None for one in sets),
+        "coverage": fixed(100 * (number(folder.findings.get("coverage")) or 0.0), 0),
         "open": len(shown) <= OPEN,
     }
 

@@ -46,8 +46,10 @@ def _calibration(folder: Folder) -> list[str]:
         "which did not learn from them" if folder.unseen else "of which it is not known whether it learned from them"
     )
     cases, cohort = _cases(len(folder.cases)), folder.model.get("calibration_cohort", "")
+    true = "the true masks" if folder.task == "segmentation" else "what is true"
     return [
-        f"The model {name}, {learned}, segmented {cases} of cohort {cohort}{took}; what it found was set beside the true masks.",
+        f"The model {name}, {learned}, {DONE[folder.task]} {cases} of cohort {cohort}{took}; what it found was set beside"
+        f" {true}.",
         "How far it can be trusted was fitted to them, and judged on subjects that were left out. Its weights are unchanged.",
         *_machine(folder.record),
     ]

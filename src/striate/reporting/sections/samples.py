@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from striate.reporting.folder import Folder
@@ -20,7 +21,9 @@ def make(folder: Folder) -> Section:
         name = (folder.results / FILE).relative_to(folder.path).as_posix()
         why = folder.why.get(name, f"{name} holds reconstructions.")
         return Section("samples", TITLE, absent=f"There is nothing to look at: {why}")
-    tiles = [_tile(s, tile(image)) for s, image in zip(found.samples, found.images, strict=True)]
+    calibrated = _calibrated(folder)
+    samples = [replace(s, probability=calibrated.get(s.caption, s.probability)) for s in found.samples]
+    tiles = [_tile(s, tile(image)) for s, image in zip(samples, found.images, strict=True)]
     wrong = [t for t in tiles if t["right"] is False]
     right = [t for t in tiles if t["right"] is True]
     groups = [
@@ -29,7 +32,21 @@ def make(folder: Folder) -> Section:
         ("Without a truth, the least confident (uncalibrated) first", [t for t in tiles if t["right"] is None]),
     ]
     note = "No image was called wrong." if right and not found.wrong else ""
-    return Section("samples", TITLE, {"groups": [g for g in groups if g[1]], "note": note, "total": found.total})
+    return Section(
+        "samples",
+        TITLE,
+        {"groups": [g for g in groups if g[1]], "note": note, "total": found.total, "calibrated": bool(calibrated)},
+    )
+
+
+def _calibrated(folder: Folder) -> dict[str, float]:
+    """Return caption → calibrated probability of the most probable class; empty where there is none, or several may occur."""
+    if not folder.findings.get("exclusive"):
+        return {}
+    return {
+        case if place is None else f"{case}, slice {place}": max(map(float, one["probabilities"].values()))
+        for (case, place), one in folder.said.items()
+    }
 
 
 def _of(shown: int, every: int) -> str:
