@@ -12,7 +12,7 @@ from report_folders import volumes
 
 from striate.core.errors import FormatError, GeometryError
 from striate.reporting.panel import LONGEST, Panel, write_panel
-from striate.reporting.shrink import average, window
+from striate.reporting.shrink import _sample, average, window
 
 
 def test_round_trip_keeps_labels_and_facts(tmp_path: Path) -> None:
@@ -99,3 +99,12 @@ def test_a_broken_panel_is_named(tmp_path: Path, content: bytes) -> None:
 def test_a_missing_panel_is_named(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="there is no such file"):
         Panel.read(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("least", [1, 7, 100, 10**6])
+def test_a_sample_slice_by_slice_is_that_of_all_at_once(least):
+    values = np.random.default_rng(0).normal(size=(7, 9, 11)).astype(np.float32)
+    for bound in (-9, 0, 1.5, 9):
+        inside = values[values > bound]
+        found = _sample(values, values > bound, least)
+        assert np.array_equal(found, inside[:: max(1, inside.size // least)])

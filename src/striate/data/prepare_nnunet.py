@@ -54,7 +54,8 @@ def prepare_as_nnunet(
     source = images[0].grid
     unturned = Reorientation(tuple(range(len(source.shape))), ())
     reorientation, turned = to_ras(source) if preparation.turned else (unturned, source)
-    found = [finite_of(reorientation.apply(c).astype(np.float32, order="F")) for image in images for c in image.array]
+    laid = (reorientation.apply(c).astype(np.float32, order="F", copy=False) for image in images for c in image.array)
+    found = [finite_of(channel) for channel in laid]
     channels, wrong = [channel for channel, _ in found], sum(count for _, count in found)
     inside = np.zeros(turned.shape, dtype=bool)
     for channel in channels:
@@ -199,7 +200,11 @@ def _normal(
     if scheme not in ("zscore", "zscore_inside"):
         return normalise(channel, scheme, intensities)
     if scheme == "zscore":
-        return np.asarray((channel - channel.mean()) / np.float32(max(channel.std(), LEAST_STD)))
+        mean = channel.mean(keepdims=True)
+        apart = channel - mean  # one array is used again and again, because new memory takes longer than the sums
+        std = np.sqrt(np.multiply(apart, apart, out=apart).sum() / np.float32(channel.size))
+        np.subtract(channel, mean, out=apart)
+        return np.asarray(np.divide(apart, np.float32(max(std, LEAST_STD)), out=apart))
     turned = np.array(channel.transpose(axis_order))
     where = np.ones(turned.shape, dtype=bool) if mask is None else mask.transpose(axis_order)
     values = turned[where]

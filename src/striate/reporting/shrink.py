@@ -29,15 +29,23 @@ def window(volume: NDArray[Any]) -> Bytes:
     empty = values == values.flat[0]
     if empty.mean() < 0.05 or empty.all():
         empty[:] = False
-    inside = values[~empty]
-    low, high = np.percentile(inside[:: max(1, inside.size // 500_000)], (0.5, 99.5))
-    del inside
+    low, high = np.percentile(_sample(values, ~empty, 500_000), (0.5, 99.5))
     shown = np.empty(values.shape, dtype=np.uint8)
     for out, part, nothing in zip(shown, values, empty, strict=True):  # slice by slice: numbers are wide on the way
         scaled = np.clip((part - low) / max(high - low, 1e-6), 0, 1) * 254 + 1
         scaled[nothing] = 0
         out[:] = scaled.round()
     return shown
+
+
+def _sample(values: NDArray[np.float32], inside: NDArray[np.bool_], least: int) -> NDArray[np.float32]:
+    """Return every n-th of the values (*spatial) `inside`, n being as large as leaves at least so many; all of fewer."""
+    step, seen, found = max(1, int(np.count_nonzero(inside)) // least), 0, list[NDArray[np.float32]]()
+    for part, mask in zip(values, inside, strict=True):  # slice by slice: all of them once more would take much memory
+        taken = part[mask]
+        found.append(taken[-seen % step :: step])
+        seen += taken.size
+    return np.concatenate(found)
 
 
 def box_around(shown: list[Bytes], *masks: NDArray[Any] | None) -> tuple[slice, ...]:
