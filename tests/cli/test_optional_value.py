@@ -12,10 +12,10 @@ A = "--adversarial"
     ("given", "expected"),
     [
         ([], []),
-        ([A, "COHORT"], [A, "0.03", "COHORT"]),
-        (["COHORT", A], ["COHORT", A, "0.03"]),
-        (["COHORT", A, "--steps", "5"], ["COHORT", A, "0.03", "--steps", "5"]),
-        (["COHORT", A, "0.05"], ["COHORT", A, "0.05"]),
+        ([A, "COHORT"], [A, "0.05", "COHORT"]),
+        (["COHORT", A], ["COHORT", A, "0.05"]),
+        (["COHORT", A, "--steps", "5"], ["COHORT", A, "0.05", "--steps", "5"]),
+        (["COHORT", A, "0.02"], ["COHORT", A, "0.02"]),
         ([A, "1e-2", "COHORT"], [A, "1e-2", "COHORT"]),
         ([f"{A}=0.2", "COHORT"], [f"{A}=0.2", "COHORT"]),
         (["--", A, "COHORT"], ["--", A, "COHORT"]),
@@ -37,4 +37,4 @@ def test_plan_shows_it(tiny_cohort, tiny_plan, tmp_path, capsys):
     out = tmp_path / "run"
     assert run(["train", str(tiny_cohort), "--plan", str(tmp_path / "plan.yaml"), A, "--out", str(out)]) == 0
     text = (out / "plan.yaml").read_text()
-    assert "epsilon: 0.03" in text and "asked for: half of the patches" in text and "contrast: [" in text
+    assert "epsilon: 0.05" in text and "asked for: from 50 % of the schedule on" in text and "contrast: [" in text

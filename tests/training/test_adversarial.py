@@ -5,15 +5,17 @@ from __future__ import annotations
 import pytest
 import torch
 from test_learn import Killed, kill, train, weights
+from torch import nn
 
 from striate import networks
 from striate.core.errors import PlanError, UsageError
+from striate.networks.network import Network
 from striate.planning.plan import Plan
 from striate.training import losses
 from striate.training.adversarial import attacked, draw_attacked
 from striate.workflows.harden import hardened, with_contrast
 
-ATTACK = {"epsilon": 0.1, "contrast": (2.0,), "steps": 2, "share": 0.5}
+ATTACK = {"epsilon": 0.1, "contrast": (2.0,), "steps": 2, "share": 0.5, "begin": 0.5}
 
 
 @pytest.fixture
@@ -50,6 +52,28 @@ def test_half_of_the_patches_move_by_at_most_epsilon_and_raise_the_loss(plan, no
         assert errors[1] > errors[0]
 
 
+def test_until_it_begins_all_patches_are_clean(plan):
+    network, (images, truth) = made(), batch()
+    loss = losses.create("cross_entropy", plan.targets)
+    assert attacked(network, loss, plan, images, truth, 0.49) is images
+    assert not torch.equal(attacked(network, loss, plan, images, truth, 0.5), images)
+
+
+def test_an_unpadded_network_is_attacked_where_it_answers(plan):
+    class Valid(Network):
+        def __init__(self):
+            nn.Module.__init__(self)
+            self.margin, self.seen = (4, 4, 4), nn.Conv3d(1, 2, 9)
+
+        def forward(self, x):
+            return self.seen(x)
+
+    network, (images, _), told = Valid(), batch(), []
+    truth = (torch.arange(16) < 8).to(torch.uint8).expand(4, 16, 16, 16)
+    attacked(network, lambda logits, classes: told.append(classes) or logits.sum(), plan, images, truth)
+    assert all(torch.equal(t, truth[:2, 4:12, 4:12, 4:12]) for t in told) and len(told) == 2
+
+
 def test_background_of_stripped_scans_stays_0(plan):
     preparation = {**plan.preparation.model_dump(), "normalisation": ("zscore_nonzero",)}
     images, truth = batch(2)
@@ -68,7 +92,7 @@ def test_the_share_holds_on_average():
 
 def test_killed_and_resumed_learns_the_same_bits(plan, tiny_plan, tmp_path):
     straight = train(plan, tmp_path / "straight")
-    for step in (2, 4):
+    for step in (2, 4):  # before the attacks begin, and after
         folder = tmp_path / f"killed {step}"
         with pytest.raises(Killed):
             train(plan, folder, at={step: kill})
@@ -94,12 +118,13 @@ def test_the_plan_says_what_it_does_and_what_it_costs(tiny_plan, tiny_cohort, tm
     plain = tiny_plan(steps=100)
     plain = plain.changed(expected={"step_s": 0.5, "steps": 100, "time_s": 60.0})
     plan = with_contrast(hardened(plain, 0.05), Cohort.open(tiny_cohort).cases)
-    assert plan.expected.step_s == 1.0 and plan.expected.time_s == 120.0 and plan.expected.steps == 100
+    assert plan.expected.step_s == 0.75 and plan.expected.time_s == 90.0 and plan.expected.steps == 100
     timed = hardened(plain.changed(training={**plain.training.model_dump(), "steps": None, "budget_s": 60.0}), 0.05)
-    assert timed.expected.steps == 50 and timed.expected.time_s == 60.0
+    assert timed.expected.steps == 75 and timed.expected.time_s == 60.0
     text = plan.to_yaml()
     line = next(row for row in text.splitlines() if row.strip().startswith("adversarial:"))
-    assert "# asked for: half of the patches are changed by an attack of 2 steps" in line and "2 times as long" in line
+    assert "# asked for: from 50 % of the schedule on, 100 % of the patches are changed by an attack of 1 step" in line
+    assert "1.5 times as long" in line
     assert "epsilon: 0.05" in text and 0.5 < plan.training.adversarial.contrast[0] < 10
     plan.write(tmp_path / "plan.yaml")
     assert Plan.read(tmp_path / "plan.yaml") == plan

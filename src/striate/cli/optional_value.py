@@ -1,4 +1,4 @@
-"""Options whose value may be left out: ``--adversarial`` alone means ``--adversarial 0.03``.
+"""Options whose value may be left out: ``--adversarial`` alone means ``--adversarial 0.05``.
 
 Click would take the next argument, whatever it is; here the usual value is put where no number follows.
 """
@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-OPTION, USUAL = "--adversarial", "0.03"
+OPTION, USUAL = "--adversarial", "0.05"
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 
 
 def optional_value(arguments: Sequence[str], option: str = OPTION, usual: str = USUAL) -> list[str]:
-    """Turn ``--adversarial COHORT`` into ``--adversarial 0.03 COHORT``; all after ``--`` stays as it is."""
+    """Turn ``--adversarial COHORT`` into ``--adversarial 0.05 COHORT``; all after ``--`` stays as it is."""
     out: list[str] = []
     for position, argument in enumerate(arguments):
         if argument == "--":

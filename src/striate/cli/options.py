@@ -31,7 +31,7 @@ Adversarial = Annotated[
     float | None,
     typer.Option(
         metavar="[EPS]",
-        help="Harden the network: attack half of its patches by at most EPS (0.03 where not given) of the tissue contrast.",
+        help="Harden the network: attack its patches by at most EPS (0.05 where not given) of the tissue contrast.",
     ),
 ]
 NetworkName = Annotated[str | None, typer.Option(help="Use this network.")]

@@ -122,12 +122,15 @@ class Adversarial(Config):
         Steps of the attack; 1 is the fast variant.
     share
         Of the patches that are attacked.
+    begin
+        Share of the schedule after which patches are attacked; before, all are clean.
     """
 
     epsilon: PositiveFloat
     contrast: tuple[PositiveFloat, ...] | None = None
-    steps: PositiveInt = 2
-    share: float = Field(default=0.5, gt=0, le=1)
+    steps: PositiveInt = 1
+    share: float = Field(default=1.0, gt=0, le=1)
+    begin: float = Field(default=0.5, ge=0, lt=1)
 
 
 RANDOM = "random"

@@ -1,9 +1,9 @@
-"""Adversarial training: some patches of a batch are changed by an attack on the network as it is, then all of them teach.
+"""Adversarial training: patches are changed by an attack on the network as it is, and teach in that state.
 
 The attack is projected gradient descent in few steps from a random place (Madry et al., "Towards deep learning models
 resistant to adversarial attacks", ICLR 2018, eq. 2.1); with one step it is the fast variant (Wong, Rice and Kolter, "Fast is
-better than free", ICLR 2020), whose step is 1.25 · ε. The other patches stay clean, as in Goodfellow et al. (ICLR 2015,
-section 6), so that the masks of clean scans suffer little.
+better than free", ICLR 2020), whose step is 1.25 · ε. Until the plan's `begin` all patches stay clean: the network learns what
+lesions look like at the price of plain updates, and then to hold on to it.
 
 ε is a fraction of the tissue contrast, which the plan holds for each channel. Everything drawn comes from torch's generator,
 which the loop seeds for each step: a run that goes on after a kill draws the same.
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from striate.core.errors import PlanError
+from striate.networks.network import Network
 from striate.planning.plan import Adversarial, Plan
 from striate.training.losses import Loss
 from striate.training.step import total_error
@@ -23,8 +24,10 @@ STRIDE, LONGEST = 2.5, 1.25
 """A step is STRIDE · ε / steps, and at most LONGEST · ε."""
 
 
-def attacked(network: nn.Module, loss: Loss, plan: Plan, images: Tensor, truth: Tensor) -> Tensor:
-    """Return a batch with some of its patches attacked; the batch itself where the plan does not harden.
+def attacked(
+    network: nn.Module, loss: Loss, plan: Plan, images: Tensor, truth: Tensor, fraction: float = 1.0
+) -> Tensor:
+    """Return a batch with some of its patches attacked; the batch itself where the plan does not harden, or not yet.
 
     The network's weights, their gradients and its running statistics stay as they are.
 
@@ -38,6 +41,8 @@ def attacked(network: nn.Module, loss: Loss, plan: Plan, images: Tensor, truth: 
         See `striate.planning.plan.Adversarial`.
     images, truth
         (B, C, *S) and (B, *S).
+    fraction
+        Of the schedule that is done (0 … 1).
 
     Raises
     ------
@@ -45,7 +50,7 @@ def attacked(network: nn.Module, loss: Loss, plan: Plan, images: Tensor, truth: 
         When the plan does not hold the tissue contrast.
     """
     attack = plan.training.adversarial
-    if attack is None:
+    if attack is None or fraction < attack.begin:
         return images
     chosen = draw_attacked(len(images), attack.share)
     if not len(chosen):
@@ -76,6 +81,7 @@ def _pgd(
     """Return the patches after the attack; background that is exactly 0 stays so in the channels that are `fixed`."""
     attack, training = plan.training.adversarial, plan.training
     steps = attack.steps if attack is not None else 1
+    margin = network.margin if isinstance(network, Network) else ()
     stride = min(STRIDE / steps, LONGEST) * reach
     still = (images == 0) & torch.tensor(fixed, device=images.device).reshape(1, -1, *[1] * (images.ndim - 2))
     moved = (2 * torch.rand(images.shape).to(images.device) - 1) * reach
@@ -83,7 +89,7 @@ def _pgd(
         given = torch.where(still, images, images + moved).detach().requires_grad_()
         with torch.autocast(images.device.type, torch.bfloat16, enabled=training.precision == "bf16"):
             outputs = network(given)
-        (slope,) = torch.autograd.grad(total_error(outputs, truth, loss), given)
+        (slope,) = torch.autograd.grad(total_error(outputs, truth, loss, margin=margin), given)
         moved = torch.minimum(torch.maximum(moved + stride * slope.sign(), -reach), reach)
     return torch.where(still, images, images + moved).detach()
 

@@ -178,7 +178,7 @@ def learn(
             images, truth = on_device(batch, plan)
             laps.done("host_to_device")
             torch.manual_seed(_drawn(plan.training.seed, step))
-            images = attacked(state.network, loss, plan, images, truth)  # only where the plan hardens the network
+            images = attacked(state.network, loss, plan, images, truth, fraction)  # where the plan hardens it
             laps.done("rest")
             # steps 2, 3 and 4
             error = train_step(shared, state.optimiser, loss, plan.training, images, truth, state.network, laps)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from striate.core.case import Case
+from striate.core.counted import counted
 from striate.core.errors import UsageError, expected
 from striate.data.prepare import prepare
 from striate.data.tissue_contrast import find_object, tissue_contrast
@@ -27,7 +28,7 @@ def refuse_epsilon(epsilon: float | None) -> None:
     """
     if epsilon is not None and not (math.isfinite(epsilon) and epsilon > 0):
         want = "a fraction of the tissue contrast above 0 is needed"
-        raise UsageError(expected("adversarial", f"{epsilon:g}", want, "For instance --adversarial 0.03."))
+        raise UsageError(expected("adversarial", f"{epsilon:g}", want, "For instance --adversarial 0.05."))
 
 
 def hardened(plan: Plan, epsilon: float | None) -> Plan:
@@ -44,17 +45,20 @@ def hardened(plan: Plan, epsilon: float | None) -> Plan:
         want = "patches with masks are attacked; only segmentation can be hardened"
         raise UsageError(expected("adversarial", f"task {plan.task.kind}", want))
     attack = Adversarial(epsilon=epsilon)
-    times = 1 + attack.share * attack.steps
-    share = "half" if attack.share == 0.5 else f"{attack.share:.0%}"
+    dear = 1 + attack.share * attack.steps
+    by_steps, begin = plan.training.steps is not None, attack.begin
+    times = begin + (1 - begin) * dear if by_steps else 1 / (begin + (1 - begin) / dear)
+    share = f"{100 * attack.share:.0f} % of the patches"
     reason = (
-        f"asked for: {share} of the patches are changed by an attack of {attack.steps} steps before they teach (Madry et al."
-        f" 2018), the others keep the mask of clean scans right; an update takes about {times:g} times as long"
+        f"asked for: from {100 * begin:.0f} % of the schedule on, {share} are changed by an attack of"
+        f" {counted(attack.steps, 'step')} before they teach (Wong et al. 2020); before, clean ones teach what is to be kept;"
+        f" an update takes about {times:.2g} times as long on average"
     )
     told = plan.expected
     slower = {
         "step_s": None if told.step_s is None else float(f"{told.step_s * times:.4g}"),
-        "steps": told.steps if plan.training.steps or told.steps is None else max(1, round(told.steps / times)),
-        "time_s": told.time_s if plan.training.steps is None or told.time_s is None else round(told.time_s * times, 1),
+        "steps": told.steps if by_steps or told.steps is None else max(1, round(told.steps / times)),
+        "time_s": told.time_s if not by_steps or told.time_s is None else round(told.time_s * times, 1),
     }
     return plan.changed(
         training=plan.training.changed(adversarial=attack.model_dump()).model_dump(),

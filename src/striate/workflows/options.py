@@ -48,7 +48,7 @@ class Options(TypedDict, total=False):
     frozen
         What was taken from the encoder does not learn; of random weights all but the last layer.
     adversarial
-        Harden the network: attack half of its patches by changes of at most this fraction of the tissue contrast.
+        Harden the network: attack its patches by changes of at most this fraction of the tissue contrast.
     network
         Use this network (see ``striate.networks.names()``).
     dims
