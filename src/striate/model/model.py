@@ -2,7 +2,7 @@
 
 A model folder holds ``plan.yaml`` (for people to read), ``weights.safetensors`` (never a pickle: opening a model runs
 no code), ``model.json`` (label names, reference ranges of the training data, validation measures, hash of the weights)
-and ``card.md``; of networks that draw masks also ``trust.json``, what is known of their limits (`striate.trust.trust`).
+and ``card.md``; of networks that draw masks or name classes also ``trust.json``, what is known of their limits (`striate.trust`).
 `Model.open` reads no weights and needs no torch; `Model.network` does. A model that was exported (`striate.workflows.export`) has
 its network in `EXPORTED` or `ONNX` and no weights. The second stage of a cascade holds the model of the first in `PREVIOUS`.
 """
