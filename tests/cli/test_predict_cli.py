@@ -263,13 +263,21 @@ def test_a_folder_with_something_in_it_is_not_touched(one, tmp_path, capsys):
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["thesis.txt"]
 
 
-def test_a_case_that_fails_takes_the_finished_ones_with_it(one, tmp_path):
-    _scan(tmp_path / "in" / "a.nii.gz")
-    data = _scan(tmp_path / "in" / "b.nii.gz").read_bytes()
+def test_a_case_that_fails_does_not_take_the_others_with_it(one, tmp_path, capsys):
+    for name in "abc":
+        data = _scan(tmp_path / "in" / f"{name}.nii.gz").read_bytes()
     (tmp_path / "in" / "b.nii.gz").write_bytes(data[: len(data) - 900])
-    before = sorted(p.name for p in tmp_path.iterdir())
-    assert run(["predict", str(one), str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 3
-    assert sorted(p.name for p in tmp_path.iterdir()) == before
+    arguments = ["predict", str(one), str(tmp_path / "in"), "--out", str(tmp_path / "out")]
+    assert run([*arguments, "--json"]) == 3
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert error["path"].endswith("b.nii.gz") and error["code"] == "format"
+    assert "2 of 3 cases are kept" in error["message"] and "the same call goes on with them" in error["message"]
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "in" / "b.nii.gz").write_bytes(data)
+    assert run(arguments) == 0
+    assert "resumed: 2 of 3 cases were there" in capsys.readouterr().err
+    assert [c.case for c in Findings.read(tmp_path / "out").cases] == ["a", "b", "c"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "model", "out"]
 
 
 def test_the_crf_that_does_not_fit_is_refused_before_anything_is_computed(one, tmp_path, capsys, monkeypatch):
@@ -289,7 +297,7 @@ def test_an_interruption_leaves_nothing_half_written(tmp_path, number):
     arguments = [sys.executable, "-c", code, "predict", str(model), str(scan), "--out", str(tmp_path / "out")]
     process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     end = time.monotonic() + 60
-    while not list(tmp_path.glob(".out.part.*")) and process.poll() is None and time.monotonic() < end:
+    while not list(tmp_path.glob("out.unfinished")) and process.poll() is None and time.monotonic() < end:
         time.sleep(0.01)
     process.send_signal(number)
     assert process.wait(60) == 130

@@ -11,11 +11,12 @@ import pytest
 import torch
 
 from striate import networks
-from striate.core.errors import DataError
+from striate.core.errors import DataError, FormatError, Interrupted
 from striate.core.files import hash_file, read_json
 from striate.core.image import Image
 from striate.core.machine import show_bytes
 from striate.core.progress import Silent
+from striate.core.unfinished import Unfinished
 from striate.data.prepare import Preparation
 from striate.inference import memory
 from striate.inference.inputs import check_headers, gather
@@ -60,6 +61,16 @@ def _one_by_one(monkeypatch):
     monkeypatch.setattr(predict_masks, "pipelined", lambda *steps, together: whole(*steps, together=False))
 
 
+def _names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def _kept(out):
+    """Return the cases that are done, each with whole files."""
+    work = Unfinished(out)
+    return [name for name in work.names if work.get(name)]
+
+
 def test_the_files_are_those_of_one_after_the_other(model, scans, tmp_path, monkeypatch):
     asked = {"save_probabilities": True, "save_uncertainty": True, "engine": "torch"}
     told = [Silent(), Silent()]
@@ -86,20 +97,34 @@ def test_the_files_are_those_of_one_after_the_other(model, scans, tmp_path, monk
 
 
 @pytest.mark.parametrize("together", [True, False])
-def test_an_error_of_a_case_is_the_same_sentence_and_leaves_nothing(model, scans, tmp_path, monkeypatch, together):
+def test_an_error_of_a_case_is_the_same_sentence_and_costs_no_other_case(model, scans, tmp_path, monkeypatch, together):
     path = scans / "case2.nii.gz"
     data = path.read_bytes()
     path.write_bytes(data[: len(data) - 900])
     if not together:
         _one_by_one(monkeypatch)
-    before, threads = sorted(p.name for p in tmp_path.iterdir()), threading.active_count()
-    with pytest.raises(DataError, match=r"case2\.nii\.gz: .* truncated"):
+    threads = threading.active_count()
+    with pytest.raises(DataError, match=r"case2\.nii\.gz: .* truncated.* 3 of 4 cases are kept in .*out\.unfinished"):
         predict(model, scans, tmp_path / "out", engine="torch")
-    assert sorted(p.name for p in tmp_path.iterdir()) == before
+    assert _names(tmp_path) == ["in", "out.unfinished"] and _kept(tmp_path / "out") == ["case0", "case1", "case3"]
     assert threading.active_count() == threads
 
 
-def test_a_disk_that_fills_up_is_told_and_leaves_nothing(model, scans, tmp_path, monkeypatch):
+def test_the_error_of_a_case_alone_leaves_nothing_and_several_are_all_named(model, scans, tmp_path):
+    for name in ("case1", "case2"):
+        path = scans / f"{name}.nii.gz"
+        path.write_bytes(path.read_bytes()[:-900])
+    with pytest.raises(FormatError, match=r"case2\.nii\.gz: .* truncated") as one:
+        predict(model, scans / "case2.nii.gz", tmp_path / "out", engine="torch")
+    assert "kept" not in str(one.value) and _names(tmp_path) == ["in"]
+    with pytest.raises(DataError) as both:
+        predict(model, scans, tmp_path / "out", engine="torch")
+    first, *lines, last = str(both.value).splitlines()
+    assert first == "2 of 4 cases cannot be predicted:" and [line.count(".nii.gz: ") for line in lines] == [1, 1]
+    assert "case1.nii.gz" in lines[0] and "case2.nii.gz" in lines[1] and "2 of 4 cases are kept" in last
+
+
+def test_a_disk_that_fills_up_is_told_and_keeps_what_was_done(model, scans, tmp_path, monkeypatch):
     from striate.core.errors import DiskFullError
 
     def full(path, label):
@@ -107,25 +132,32 @@ def test_a_disk_that_fills_up_is_told_and_leaves_nothing(model, scans, tmp_path,
             raise DiskFullError(f"{path}: the disk is full; room for the output is needed.")
         return write(path, label)
 
-    write = predict_masks.write_label
+    write, told = predict_masks.write_label, _Told()
     monkeypatch.setattr(predict_masks, "write_label", full)
     with pytest.raises(DiskFullError, match="the disk is full"):
-        predict(model, scans, tmp_path / "out", engine="torch")
-    assert [p.name for p in tmp_path.iterdir()] == ["in"]
+        predict(model, scans, tmp_path / "out", engine="torch", progress=told)
+    assert _names(tmp_path) == ["in", "out.unfinished"] and _kept(tmp_path / "out") == ["case0"]
+    assert told.notes[-1].startswith("1 of 4 cases is kept in")
 
 
-def test_an_interruption_leaves_nothing_and_no_thread(model, scans, tmp_path, monkeypatch):
+@pytest.mark.parametrize("at", ["case0", "case2"])
+def test_an_interruption_keeps_what_is_done_and_no_thread(model, scans, tmp_path, monkeypatch, at):
     answer, threads = predict_masks.answer, threading.active_count()
 
     def interrupted(model, case, *rest, **more):
-        if case.name == "case2":
+        if case.name == at:
             os.kill(os.getpid(), signal.SIGINT)
         return answer(model, case, *rest, **more)
 
     monkeypatch.setattr(predict_masks, "answer", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        predict(model, scans, tmp_path / "out", engine="torch")
-    assert [p.name for p in tmp_path.iterdir()] == ["in"]
+    if at == "case0":
+        with pytest.raises(KeyboardInterrupt):
+            predict(model, scans, tmp_path / "out", engine="torch")
+        assert _names(tmp_path) == ["in"]
+    else:
+        with pytest.raises(Interrupted, match=r"stopped; 2 of 4 cases are kept in .*the same call goes on with them"):
+            predict(model, scans, tmp_path / "out", engine="torch")
+        assert _names(tmp_path) == ["in", "out.unfinished"] and _kept(tmp_path / "out") == ["case0", "case1"]
     assert threading.active_count() == threads
 
 

@@ -121,7 +121,7 @@ def filling(folder: Path) -> Iterator[Path]:
     try:  # an interruption may come right after the folder was made
         with explained(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
-            _sweep(folder)
+            sweep(folder)
             while held is None:
                 beside = folder.absolute().with_name(f".{folder.absolute().name}.part.{secrets.token_hex(4)}")
                 held = _made(beside)
@@ -169,7 +169,7 @@ def _made(folder: Path) -> int | None:
     return None
 
 
-def _sweep(folder: Path) -> None:
+def sweep(folder: Path) -> None:
     """Remove what `filling` of `folder` left in processes that are gone; where the file system has no locks, nothing is."""
     name, beside = re.compile(rf"\.{re.escape(folder.absolute().name)}\.part\.[0-9a-f]{{8}}"), list[Path]()
     with contextlib.suppress(OSError):  # a folder may take files and show none

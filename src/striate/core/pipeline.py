@@ -1,10 +1,15 @@
-"""`pipelined`: the steps of many items, in turn or with those of neighbours at one time; the results are the same."""
+"""`pipelined`: the steps of many items, in turn or with those of neighbours at one time; the results are the same.
+
+`sparing`: a step whose failure with the data of one item is a result like others, so that it costs only this item.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from striate.core.errors import DataError
 
 Item = TypeVar("Item")
 Read = TypeVar("Read")
@@ -80,3 +85,18 @@ def pipelined(
     finally:
         for crew in (ahead, behind):
             crew.shutdown(cancel_futures=True)
+
+
+def sparing(step: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `step`, which returns a `DataError` instead of raising it; it is not done where it is given one."""
+
+    def spared(*given: Any) -> Any:
+        failed = next((one for one in given if isinstance(one, DataError)), None)
+        if failed is not None:
+            return failed
+        try:
+            return step(*given)
+        except DataError as error:
+            return error
+
+    return spared

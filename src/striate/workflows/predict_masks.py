@@ -2,7 +2,8 @@
 
 While the engine is made ready, the first case is read and prepared. While the network computes one case, the next one is read
 and prepared, and the one before is judged and written (`striate.core.pipeline`); where memory does not suffice for three cases,
-one is done after the other.
+one is done after the other. What is done is kept beside the output until all is (`striate.workflows.kept`), and a case that fails
+for its own data does not stop the others.
 """
 
 from __future__ import annotations
@@ -10,19 +11,20 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from striate.core.case import Case
 from striate.core.errors import DataError, UsageError
-from striate.core.files import filling, hash_file
+from striate.core.files import hash_file
 from striate.core.grouped import grouped
 from striate.core.image import Grid, Image, LabelMap
 from striate.core.machine import memory_available_bytes, peak_rss_bytes, resident_bytes, show_bytes
-from striate.core.pipeline import pipelined
+from striate.core.pipeline import pipelined, sparing
 from striate.core.progress import Progress
 from striate.core.record import Record, Stopwatch
+from striate.core.unfinished import Unfinished, unfinished
 from striate.data.prepare import Prepared
 from striate.inference.cascade import open_first, prepare_stage
 from striate.inference.engines import Engine
@@ -42,6 +44,7 @@ from striate.reporting.panel import write_case_panel
 from striate.trust.error_probability import error_probability
 from striate.trust.examine import answer, weigh
 from striate.workflows.judge import Judge
+from striate.workflows.kept import Done, Kept, refuse_failed, telling, way_of
 from striate.workflows.taught import CODE, FACT, caution_of, images_of
 
 if TYPE_CHECKING:
@@ -60,75 +63,90 @@ def predict_masks(
 ) -> list[Prediction]:
     """Predict the masks of all cases and write them with their findings."""
     way, crf, exact = str(options["uncertainty"]), bool(options["crf"]), bool(options["exact"])
-    grids = [check_headers(case, len(model.plan.preparation.spacing_mm)) for case in cases]
+    grids = {case.name: check_headers(case, len(model.plan.preparation.spacing_mm)) for case in cases}
     name = str(options["engine"])
-    sparing = "torch" if exact or way not in ("none", "tta") else "openvino" if name in (AUTO, "int8") else name
-    _needs(model, cases, grids, sparing, crf=crf, exact=exact)  # refuses before anything is computed
-    found, findings = list[Prediction](), list[CaseFindings]()
-    with filling(out) as folder, progress.bar("predict", len(cases)) as bar, _begun(model, cases[0], options) as begun:
+    least = "torch" if exact or way not in ("none", "tta") else "openvino" if name in (AUTO, "int8") else name
+    _needs(model, cases, grids, least, crf=crf, exact=exact)  # refuses before anything is computed
+    with unfinished(out) as place, telling(place, cases, progress), _begun(model, cases, place, options) as begun:
         others = [Model.open(path) for path in options["ensemble"]]
         chosen = None if exact else _engine(model, cases, way, others, name, progress)
         first = None if exact else _first(model, cases, way, others, name, progress)
+        engine, before = (found.engine if found else None for found in (chosen, first))
         made = {"exact": True} if exact else made_by(way, crf=crf, others=others)
         judge = Judge(model, made, progress, maps=bool(options["save_uncertainty"]))
-        order = {case.name: index for index, case in enumerate(cases)}
-        steps = _Steps(
-            model, options, folder, out, judge, chosen.engine if chosen else None, first.engine if first else None,
-            {c.name for c in cases[:PANELS]}, lambda case, done: bar.update(order[case] + done, case=case),
-            images_of((model, *others)), {}, begun,
-        )  # fmt: skip
-        needs = _needs(model, cases, grids, chosen.engine if chosen else "torch", crf=crf, exact=exact)
+        panels = {case.name for case in cases[:PANELS]}
+        kept = Kept(place, way_of((model, *others), options, (engine, before)), model.plan.targets, panels)
+        done = kept.find(cases, progress)
+        left = [case for case in cases if case.name not in done]
+        needs = _needs(model, left or cases, grids, engine or "torch", crf=crf, exact=exact)
         together, announced = _announce(model, needs, progress, tta=way == "tta" or exact, held=_held(begun))
-        work = pipelined(cases, steps.read, steps.look, steps.compute, steps.write, together=together)
-        with contextlib.closing(work) as results:
-            for prediction, judged in results:
-                findings.append(judged)
-                found.append(prediction)
+        steps = _Steps(model, options, kept, judge, engine, before, images_of((model, *others)), begun)
+        done |= _predicted(left, steps, progress, together=together)
+        refuse_failed(steps.failed, place, cases)
+        kept.place.keep_only(kept.files)
+        found, findings = [done[case.name][0] for case in cases], [done[case.name][1] for case in cases]
         for line in grouped((one.case, c.code, c.message) for one in findings for c in one.warnings):
             progress.warn(line)
-        Findings(tuple(findings)).write(folder)
+        Findings(tuple(findings)).write(place.files)
         memory = {"announced_bytes": announced, "neighbours_together": together}
         facts = {"memory": memory, "limits": list(judge.limits), "made_by": made, **_engines(model, chosen, first)}
-        _record(options, model, found, folder, watch, steps.hashes, facts).write(folder / "record.json")
+        _record(options, model, found, kept, watch, facts).write(place.files / "record.json")
     return found
 
 
-@dataclass(frozen=True, slots=True)
+def _predicted(cases: list[Case], steps: _Steps, progress: Progress, *, together: bool) -> dict[str, Done]:
+    """Predict cases; return by name what came of each, without those that failed for their own data (`_Steps.failed`)."""
+    if not cases:
+        return {}
+    order, done = {case.name: index for index, case in enumerate(cases)}, dict[str, Done]()
+    with progress.bar("predict", len(cases)) as bar:
+        steps.tell = lambda case, share: bar.update(order[case] + share, case=case)
+        each_of = sparing(steps.read), sparing(steps.look), sparing(steps.compute), sparing(steps.write)
+        work = pipelined(cases, *each_of, together=together)
+        with contextlib.closing(work) as results:
+            for case, result in zip(cases, results, strict=True):
+                if isinstance(result, DataError):
+                    steps.failed.append(result)
+                else:
+                    done[case.name] = result
+    return done
+
+
+@dataclass(slots=True)
 class _Steps:
     """What is done with each case, and what that needs.
 
     Attributes
     ----------
-    model, options, judge
+    model, options, kept, judge
         As given.
     engine, first
         What computes the network, and the first one of a cascade; None where nnU-Net's way is followed.
-    folder, out
-        What is being filled, and what it will be called.
-    panels
-        Names of the cases that get one.
-    tell
-        Is told the name of the case that is computed, and which share of it is done.
     taught
         Hashes of the images that were learned from.
-    hashes
-        "CASE/CHANNEL" → SHA-256 of every image, once its case is written.
     begun
         What is read already; let go of once it is asked for.
+    tell
+        Is told the name of the case that is computed, and which share of it is done.
+    failed
+        What was wrong with the data of cases.
     """
 
     model: Model
     options: Mapping[str, Any]
-    folder: Path
-    out: Path
+    kept: Kept
     judge: Judge
     engine: Engine | None
     first: Engine | None
-    panels: set[str]
-    tell: Callable[[str, float], None]
     taught: frozenset[str]
-    hashes: dict[str, str]
     begun: Begun
+    tell: Callable[[str, float], None] = lambda case, share: None
+    failed: list[DataError] = field(default_factory=list)
+
+    @property
+    def folder(self) -> Path:
+        """What is being filled."""
+        return self.kept.place.files
 
     def read(self, case: Case) -> tuple[Prepared, Seconds]:
         """Read a case and prepare it; of a cascade, its first stage is computed here."""
@@ -166,41 +184,42 @@ class _Steps:
                 judged = self.judge.findings(prediction, weigh(prediction, facts))
             with timed(seconds, "hash"):
                 judged = self._recognised(case, judged)
-            path = stored_at.result()
+            files = stored_at.result()
         with timed(seconds, "write"):
             if self.options["save_uncertainty"]:
                 wrong = Image(error_probability(prediction, self.judge.fitted)[None], prediction.label.affine)
                 ending = ".nii.gz" if wrong.array.ndim == 4 else ".npz"
-                write_image(self.folder / "uncertainty" / f"{case.name}{ending}", wrong)
-            written = {name: self._later(where) for name, where in (maps.finish() if maps else {}).items()}
+                files.append(self.folder / "uncertainty" / f"{case.name}{ending}")
+                write_image(files[-1], wrong)
+            written = maps.finish() if maps else {}
         seconds["write"] = round(seconds["write"] + storing["store"], 3)
         spent = {"prepare": seconds["prepare"], **prediction.facts["seconds"], **seconds}
-        stored = prediction.stored(self._later(path), written)
-        return replace(
-            stored, observed=None, warnings=judged.warnings, facts={**stored.facts, "seconds": spent}
-        ), judged
+        stored = prediction.stored(self._later(files[0]), {name: self._later(path) for name, path in written.items()})
+        stored = replace(stored, observed=None, warnings=judged.warnings, facts={**stored.facts, "seconds": spent})
+        self.kept.keep(stored, judged, [*files, *written.values()])
+        return stored, judged
 
     def _recognised(self, case: Case, judged: CaseFindings) -> CaseFindings:
         """Return the findings of a case with a warning where it was learned from."""
-        self.hashes.update({f"{case.name}/{name}": hash_file(path) for name, path in case.channels.items()})
-        caution = caution_of(case, self.hashes, self.taught)
+        self.kept.inputs.update({f"{case.name}/{name}": hash_file(path) for name, path in case.channels.items()})
+        caution = caution_of(case, self.kept.inputs, self.taught)
         return judged if caution is None else replace(judged, warnings=(*judged.warnings, caution))
 
     def _later(self, path: Path) -> Path:
         """Return what a path in the folder being filled will be called."""
-        return self.out / path.relative_to(self.folder)
+        return self.kept.place.out / path.relative_to(self.folder)
 
-    def _store(self, prediction: Prediction, seconds: Seconds) -> Path:
-        """Write the mask of one case, and its panel; return the mask's path."""
+    def _store(self, prediction: Prediction, seconds: Seconds) -> list[Path]:
+        """Write the mask of one case, and its panel; return the paths, the mask's first."""
         case, names = prediction.case, self.model.plan.task.label_names
         ending = extension(next(iter(case.channels.values()))) or ".nii.gz"
-        path = self.folder / f"{case.name}{LOSSY.get(ending, ending)}"
+        paths = [self.folder / f"{case.name}{LOSSY.get(ending, ending)}"]
         with timed(seconds, "store"):
-            write_label(path, prediction.label)
-            if case.name in self.panels:
-                where = self.folder / "panels" / f"{case.name}.npz"
-                write_case_panel(where, case, prediction.label, prediction.targets, _truth(prediction), names)
-        return path
+            write_label(paths[0], prediction.label)
+            if case.name in self.kept.panels:
+                paths.append(self.folder / "panels" / f"{case.name}.npz")
+                write_case_panel(paths[1], case, prediction.label, prediction.targets, _truth(prediction), names)
+        return paths
 
 
 def _read(
@@ -214,9 +233,14 @@ def _read(
 
 
 @contextlib.contextmanager
-def _begun(model: Model, case: Case, options: Mapping[str, Any]) -> Iterator[Begun]:
-    """Read a case in a thread of its own, which is not left behind; none of a cascade, whose reading waits for an engine."""
-    if model.previous is not None:
+def _begun(model: Model, cases: Sequence[Case], place: Unfinished, options: Mapping[str, Any]) -> Iterator[Begun]:
+    """Read the first case that is not done in a thread of its own, which is not left behind.
+
+    None of a cascade, whose reading waits for an engine.
+    """
+    known = set(place.names)
+    case = next((case for case in cases if case.name not in known), None)
+    if case is None or model.previous is not None:
         yield {}
         return
     with ThreadPoolExecutor(1, "striate-begun") as crew:
@@ -270,7 +294,7 @@ def _first(
 def _needs(
     model: Model,
     cases: list[Case],
-    grids: Sequence[tuple[Grid, int]],
+    grids: Mapping[str, tuple[Grid, int]],
     engine: Engine | str,
     *,
     crf: bool,
@@ -281,10 +305,10 @@ def _needs(
     return [
         [
             check_memory(
-                stage.plan, grid, channels, stage.facts, f"case {case.name}", stage.folder / PLAN,
+                stage.plan, *grids[case.name], stage.facts, f"case {case.name}", stage.folder / PLAN,
                 engine=name, precision=precision, crf=crf, exact=exact,
             )
-            for case, (grid, channels) in zip(cases, grids, strict=True)
+            for case in cases
         ]
         for stage in ((model,) if model.previous is None else (model.previous, model))
     ]  # fmt: skip
@@ -315,12 +339,13 @@ def _record(
     options: dict[str, object],
     model: Model,
     found: list[Prediction],
-    folder: Path,
+    kept: Kept,
     watch: Stopwatch,
-    hashes: Mapping[str, str],
     more: Mapping[str, Any],
 ) -> Record:
-    written = {str(p.relative_to(folder)): hash_file(p) for p in sorted(folder.rglob("*")) if p.is_file()}
+    folder, known, hashes = kept.place.files, kept.files, kept.inputs
+    paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    written = {name: known.get(name) or hash_file(path) for name, path in paths.items()}
     trained = [p.case.name for p in found if any(caution.code == CODE for caution in p.warnings)]
     facts = {
         "peak_rss_bytes": peak_rss_bytes(), "weights_sha256": model.facts.get("weights_sha256"), **more,

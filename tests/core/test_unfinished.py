@@ -1,0 +1,95 @@
+"""A folder filled piece by piece: what is done stays, one process at a time, nothing of others is touched."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+
+import pytest
+
+from striate.core.errors import DataError
+from striate.core.unfinished import unfinished
+
+
+def _names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def _piece(work, name):
+    path = work.files / "maps" / f"{name}.txt"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(name)
+    return work.keep(name, {"fact": name}, [path])
+
+
+def _stopped(out):
+    """Let one piece be done and another be begun."""
+    with contextlib.suppress(RuntimeError), unfinished(out) as work:
+        _piece(work, "a")
+        (work.files / "half.txt").write_text("b")
+        raise RuntimeError
+    return work
+
+
+def test_what_is_done_stays_and_becomes_the_folder(tmp_path):
+    out = tmp_path / "out"
+    with pytest.raises(RuntimeError), unfinished(out) as work:
+        raise RuntimeError
+    assert _names(tmp_path) == []  # nothing was done
+    _stopped(out)
+    assert _names(tmp_path) == ["out.unfinished"]
+    with unfinished(out) as work:
+        assert work.names == ["a"] and work.get("b") is None
+        known = work.get("a")
+        assert known["fact"] == "a" and list(known["files"]) == ["maps/a.txt"]
+        files = {**known["files"], **_piece(work, "b")}
+        (work.files / "gone").mkdir()
+        work.keep_only(files)
+    assert _names(tmp_path) == ["out"] and _names(out) == ["maps"] and _names(out / "maps") == ["a.txt", "b.txt"]
+
+
+@pytest.mark.parametrize("damage", ["changed file", "no file", "half a document", "another name"])
+def test_a_piece_that_is_not_what_was_written_is_not_done(tmp_path, damage):
+    work = _stopped(tmp_path / "out")
+    file, document = work.files / "maps" / "a.txt", work.folder / "done" / "a.json"
+    if damage == "changed file":
+        file.write_text("A")
+    elif damage == "no file":
+        file.unlink()
+    elif damage == "half a document":
+        document.write_text(document.read_text()[:40])
+    else:
+        document.write_text(json.dumps({**json.loads(document.read_text()), "name": "A"}))
+    assert work.get("a") is None
+
+
+def test_what_is_not_ours_is_refused_and_left(tmp_path):
+    (tmp_path / "out.unfinished").mkdir()
+    (tmp_path / "out.unfinished" / "thesis.txt").touch()
+    with pytest.raises(DataError, match="it holds something else"), unfinished(tmp_path / "out"):
+        pass
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").touch()
+    with pytest.raises(DataError, match="exists and is not empty"), unfinished(tmp_path / "full"):
+        pass
+    assert _names(tmp_path) == ["full", "out.unfinished"] and _names(tmp_path / "out.unfinished") == ["thesis.txt"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such locks")
+def test_one_at_a_time(tmp_path):
+    with unfinished(tmp_path / "out") as work:
+        _piece(work, "a")
+        with pytest.raises(DataError, match="another process fills it"), unfinished(tmp_path / "out"):
+            pass
+        assert work.get("a")
+    assert _names(tmp_path) == ["out"]
+
+
+def test_a_kill_between_the_last_two_steps_leaves_a_whole_folder(tmp_path):
+    with unfinished(tmp_path / "out") as work:
+        _piece(work, "a")
+    (tmp_path / "out.unfinished" / "done").mkdir(parents=True)  # files became out, then the process was killed
+    with pytest.raises(DataError, match="exists and is not empty"), unfinished(tmp_path / "out"):
+        pass
+    assert _names(tmp_path) == ["out"] and _names(tmp_path / "out") == ["maps"]
