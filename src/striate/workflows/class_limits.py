@@ -33,6 +33,9 @@ NAMING = ("classification", "sequence")
 MOST_REFERENCE = 200
 """Training cases that likeness looks at; images of many classes differ more than scans of one organ."""
 
+LIMITS_S = 2e-4
+"""Seconds for gate and likeness, times the square of the training cases that they look at, and the channels; measured."""
+
 Truth = Callable[[str, int | None], tuple[str, ...] | None]
 """Case and slice (None: the whole case) → its true classes; None where they are not known."""
 

@@ -39,7 +39,7 @@ from striate.training.loop import initialise
 from striate.training.run import Run
 from striate.trust.class_evidence import ClassEvidence
 from striate.trust.class_trust import ClassTrust
-from striate.workflows.class_limits import NAMING, evidence_of, findings_of, seen_cases, seen_in_training
+from striate.workflows.class_limits import LIMITS_S, NAMING, evidence_of, findings_of, seen_cases, seen_in_training
 from striate.workflows.material import Measured
 from striate.workflows.referred import reference_s
 
@@ -93,7 +93,8 @@ class WholeImages:
         if self.plan.task.kind not in NAMING:
             return pace * len(rows)
         seen = [case.name for case in seen_cases(self.plan, cohort, self.split.train)]
-        return pace * (len(rows) + len(self.store.of(seen))) + reference_s(cohort, seen)
+        limits_s = reference_s(cohort, seen) + LIMITS_S * len(seen) ** 2 * self.store.channels
+        return pace * (len(rows) + len(self.store.of(seen))) + limits_s
 
     def validate(self, model: Model, progress: Progress) -> Measured | None:
         """Predict the validation cases from the prepared images, measure them, and write the limits of a classifier."""
