@@ -79,6 +79,17 @@ def test_an_exported_model_says_what_it_cannot_do(model, scan, tmp_path, capsys)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["exported", "model", "scan.nii.gz"]
 
 
+@pytest.mark.parametrize(("form", "file"), [("openvino", f"{EXPORTED}/network.xml"), ("onnx", "network.onnx")])
+def test_a_truncated_export_is_not_to_be_removed(model, scan, tmp_path, capsys, form, file):
+    out = tmp_path / "exported"
+    assert run(["export", str(model.folder), "--out", str(out), "--format", form]) == 0
+    (out / file).write_bytes((out / file).read_bytes()[:1000])
+    assert run(["predict", str(out), str(scan), "--out", str(tmp_path / "masks")]) == 4
+    told = capsys.readouterr().err
+    assert "Export the model again, or copy the folder again." in told and "emove" not in told
+    assert (out / file).is_file() and not (tmp_path / "masks").exists()
+
+
 def test_an_old_export_that_would_crash_is_refused(model, scan, tmp_path, capsys, monkeypatch):
     out = tmp_path / "exported"
     assert run(["export", str(model.folder), "--out", str(out)]) == 0

@@ -420,9 +420,20 @@ def test_a_broken_network_file_is_a_sentence(model_of, case):
     parity = json.loads((network.parent / PARITY).read_text())
     (network.parent / PARITY).write_text(json.dumps({**parity, "ratios": {"openvino": 5.0, "torch": 1.0}}))
     shutil.rmtree(network.parent / "compiled", ignore_errors=True)
-    with pytest.raises(ModelError, match="Remove the folder"):
+    with pytest.raises(ModelError, match="a network that OpenVINO can compile is needed"):
         OpenVINOEngine(network, native_precision())
-    assert "Remove the folder" in choose(model, case).reason
+    assert "It was removed; the next call makes it again" in choose(model, case).reason
+    assert not network.parent.exists()
+    assert choose(model, case, "openvino").engine.name == "openvino" and network.exists()
+
+
+@pytest.mark.parametrize("document", [{"made": 5}, {}])
+def test_a_verdict_that_says_nothing_is_none(model_of, case, document):
+    model = model_of()
+    choose(model, case, "openvino")
+    verdict = next(model.folder.glob(f"openvino/*/{PARITY}"))
+    verdict.write_text(json.dumps(document))
+    assert choose(model, case).reason == "the work is too small for preparing another engine"
 
 
 def test_an_unknown_engine(model_of, case):

@@ -49,6 +49,18 @@ def test_a_slow_second_changes_nothing_that_counts():
     assert found["ratios"]["openvino"] == 5.0 and found["windows"] == 2
 
 
+def test_a_busy_machine_does_not_choose():
+    track = Track()
+    found = track.race(openvino=[0.2, 3.0, 0.3], torch=[0.9, 0.8, 7.0])
+    assert found["ratios"]["openvino"] == 4.0 and found["spread"]["openvino"][0] < 1
+    assert found["seconds"] == {"openvino": 0.2, "torch": 0.8}
+
+
+def test_short_windows_are_asked_until_it_means_something():
+    track = Track()
+    assert track.race(openvino=[0.001], torch=[0.05])["windows"] == 10
+
+
 def test_noise_that_hits_both_does_not_count():
     found = Track().race(openvino=[0.5, 1.5, 0.5], torch=[1.0, 3.0, 1.0])
     assert found["ratios"]["openvino"] == 2.0 and found["spread"]["openvino"] == [2.0, 2.0]

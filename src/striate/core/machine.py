@@ -87,6 +87,15 @@ def computes_in_bf16() -> bool:
     return any(flag in processor() for flag in ("avx512_bf16", "amx_bf16"))
 
 
+def may_have_gpu() -> bool:
+    """Tell whether a GPU that computes networks may be there, without asking a library that takes a second to load."""
+    if sys.platform == "darwin":
+        return platform.machine() == "arm64"
+    if sys.platform == "win32":
+        return Path("C:/Windows/System32/nvcuda.dll").exists()
+    return any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg"))
+
+
 def native_precision() -> str:
     """Return ``bf16`` where the processor has instructions for it, else ``fp32``."""
     return "bf16" if computes_in_bf16() else "fp32"

@@ -166,7 +166,9 @@ def engine_of(model: Model | Plan, network: nn.Module | Engine | None = None) ->
     if network is None:
         if isinstance(model, Plan):
             raise UsageError("predict: network is None and only a plan was given; give the network too.")
-        network = model.network()
+        from striate.inference.engines.place import placed
+
+        network = placed(model).network
     if isinstance(network, Engine):
         return network
     plan = model if isinstance(model, Plan) else model.plan

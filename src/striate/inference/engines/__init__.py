@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 ENGINES: dict[str, str] = {
-    "torch": "PyTorch, on every machine",
+    "torch": "PyTorch, on every machine: by its GPU where there is one, else by the processor",
     "openvino": "OpenVINO on the processor: most often several times faster; converted once per model",
     "int8": "OpenVINO in whole numbers of 8 bits, where striate calibrate --int8 found that Dice does not fall",
     "onnx": "ONNX Runtime on the processor, for machines that OpenVINO does not serve; converted once per model",
@@ -46,7 +46,7 @@ def open_engine(network: nn.Module, *, exclusive: bool, precision: str | None = 
     exclusive
         True: softmax over classes; False: sigmoid of each region.
     precision
-        ``bf16``, ``fp32``, or None for what suits this processor.
+        ``bf16``, ``fp32``, or None for what suits where the network lies.
 
     Raises
     ------

@@ -1,5 +1,7 @@
 """Which engine computes a model's network on this machine: what is there, agrees, and was measured to be faster.
 
+Where a GPU computes the network (`place`), that is PyTorch, and nothing is converted.
+
 What OpenVINO needs is made once per model and processor and lies in the model's folder, ``openvino/``: the converted
 network, what was compiled of it, and ``parity.json``: how fast it is, and how far its probabilities and PyTorch's lie from
 those in single precision; ``parity-8.json`` where that was measured again on 8 cores. Likewise for ONNX Runtime, where it is
@@ -35,7 +37,7 @@ from striate.core.errors import (
 )
 from striate.core.files import filling, read_json, write_json
 from striate.core.image import Grid, to_ras
-from striate.core.machine import cores, native_precision, processor
+from striate.core.machine import cores, may_have_gpu, native_precision, processor
 from striate.core.names import lookup
 from striate.data.resample import new_shape
 from striate.inference.engines import ENGINES, Engine, child, open_engine
@@ -130,6 +132,8 @@ def choose(
         return _exported(model, name)
     if name == "torch":
         return _torch(model, "it was asked for")
+    if name == AUTO and (by_gpu := _on_gpu(model, tell)) is not None:
+        return by_gpu
     if name == "int8" and (problem := _without_int8(int8_of(model))):
         return _else_torch(model, name, problem)
     form = _form(name)
@@ -148,7 +152,7 @@ def choose(
             parity = _again(model, case, folder, form, parity)
         found, problem = _fastest(parity, name)
         if found:
-            engine = _opened(model, found, folder, parity["precision"])
+            engine = _opened_or_removed(model, found, folder, parity["precision"])
             reason = f"{_measured(parity, found)}{_lacks(found, engine.precision)}; {_told(model, parity, found)}"
             return Chosen(engine, reason, parity, _caution(model, engine, found, parity))
     except Interrupted:
@@ -246,6 +250,23 @@ def _opened(model: Model, name: str, folder: Path, precision: str, compiled: str
     return OpenVINOEngine(folder / NETWORK, precision, folder / compiled)
 
 
+def _opened_or_removed(model: Model, name: str, folder: Path, precision: str) -> Engine:
+    """Return the engine; where what was converted is broken, remove it: what is asked next makes it again.
+
+    Raises
+    ------
+    ModelError
+        When it is broken.
+    """
+    try:
+        return _opened(model, name, folder, precision)
+    except ModelError as error:
+        if name == "int8":
+            raise
+        shutil.rmtree(folder, ignore_errors=True)
+        raise ModelError(f"{error} It was removed; the next call makes it again.", path=folder) from error
+
+
 def _without_int8(int8: Int8 | None) -> str:
     """Return why a model's network is not to be computed in int8; empty where it may be."""
     if int8 is None:
@@ -284,7 +305,10 @@ def _exported(model: Model, name: str) -> Chosen:
     if form == "openvino":
         _refuse_old(model, found, folder)
     compiled = f"{COMPILED}-{hashlib.sha256(processor().encode()).hexdigest()[:8]}"
-    engine = _opened(model, found, folder, native_precision(), compiled)
+    try:
+        engine = _opened(model, found, folder, native_precision(), compiled)
+    except ModelError as error:
+        raise ModelError(f"{error} Export the model again, or copy the folder again.", path=model.folder) from error
     reason = f"the model was exported for it; there, {_told(model, parity, found)}{_lacks(found, engine.precision)}"
     return Chosen(engine, reason, parity, _caution(model, engine, found, parity))
 
@@ -302,7 +326,27 @@ def _refuse_old(model: Model, name: str, folder: Path) -> None:
 
 
 def _torch(model: Model, reason: str, parity: dict[str, Any] | None = None) -> Chosen:
-    return Chosen(open_engine(model.network(), exclusive=model.plan.targets.exclusive), reason, parity or {})
+    from striate.inference.engines.place import placed
+
+    there = placed(model)
+    reason = "; ".join(filter(None, (reason, there.gpu and f"{there.gpu} computes it", there.problem)))
+    return Chosen(open_engine(there.network, exclusive=model.plan.targets.exclusive), reason, parity or {})
+
+
+def _on_gpu(model: Model, tell: Callable[[str], None]) -> Chosen | None:
+    """Return PyTorch where a GPU computes the network; None where none is there, or it cannot, which is told."""
+    if not may_have_gpu():
+        return None
+    from striate.inference.engines.place import placed
+
+    there = placed(model)
+    if there.gpu:
+        return Chosen(
+            open_engine(there.network, exclusive=model.plan.targets.exclusive), f"{there.gpu} computes it", {}
+        )
+    if there.problem:
+        tell(f"{there.problem}; the processor does it")
+    return None
 
 
 def _else_torch(model: Model, name: str, problem: str, parity: dict[str, Any] | None = None) -> Chosen:
@@ -324,8 +368,12 @@ def _key(model: Model, form: str) -> str:
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    """Return what was measured, on this number of cores if it was; empty where that is not there."""
-    return next((read_json(folder / name) for name in (_here(), PARITY) if (folder / name).is_file()), {})
+    """Return what was measured, on this number of cores if it was; empty where that is not there, or says nothing."""
+    return next((found for found in _verdicts(folder) if found.keys() & {"failed", "tiles"}), {})
+
+
+def _verdicts(folder: Path) -> list[dict[str, Any]]:
+    return [read_json(folder / name) for name in (_here(), PARITY) if (folder / name).is_file()]
 
 
 def _make(model: Model, case: Case, folder: Path, form: str) -> tuple[Path, dict[str, Any]]:
@@ -352,7 +400,7 @@ def _outdated(folder: Path) -> bool:
     Processors were told by fewer instructions before: of an older version the name alone says whose it was.
     """
     try:
-        parity = _read(folder)
+        parity = next(iter(_verdicts(folder)), {})
     except FormatError:
         return True
     theirs, ours = parity.get("processor", ""), processor()

@@ -140,9 +140,11 @@ def open_ensemble(models: Sequence[Model], *, wrap: Callable[[nn.Module], Engine
     exclusive = first.plan.targets.exclusive
     for other in models[1:]:
         _refuse_difference(first, other)
-    networks = [model.network() for model in models]
+    from striate.inference.engines.place import placed
+
+    networks = [placed(model).network for model in models]
     if len(models) == 1:
-        networks += snapshots(first)
+        networks += [placed(first, network).network for network in snapshots(first)]
         if len(networks) == 1:
             raise UsageError(
                 expected(f"ensemble: model {first.folder}", f"one model without {SNAPSHOTS}/",

@@ -50,8 +50,8 @@ class OnnxEngine:
             self._session = runtime.InferenceSession(str(network), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # the runtime's own errors have no common base but this
             raise ModelError(
-                expected(network, " ".join(str(error).split())[:200], "a network that ONNX Runtime can read is needed",
-                         f"Remove the folder {network.parent}; it is made again."), path=network,
+                expected(network, " ".join(str(error).split())[:200], "a network that ONNX Runtime can read is needed"),
+                path=network,
             ) from error  # fmt: skip
         self.pooled = Pooled()
 

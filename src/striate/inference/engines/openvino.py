@@ -129,6 +129,6 @@ def _compile(network: Path, options: dict[str, str], compiled: Path | None) -> A
         return core.compile_model(network, "CPU", options)
     except RuntimeError as error:
         raise ModelError(
-            expected(network, " ".join(str(error).split())[:200], "a network that OpenVINO can compile is needed",
-                     f"Remove the folder {network.parent}; it is made again."), path=network,
-        ) from error  # fmt: skip
+            expected(network, " ".join(str(error).split())[:200], "a network that OpenVINO can compile is needed"),
+            path=network,
+        ) from error

@@ -73,7 +73,9 @@ def open_uncertain(model: Model, uncertainty: str, others: Sequence[Model] = ())
         from striate.inference.engines.ensemble import open_ensemble
 
         return open_ensemble([model, *others])
-    network, exclusive = model.network(), model.plan.targets.exclusive
+    from striate.inference.engines.place import placed
+
+    network, exclusive = placed(model).network, model.plan.targets.exclusive
     if uncertainty == "dropout":
         from striate.inference.engines.dropout import DropoutEngine
 
