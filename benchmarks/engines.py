@@ -3,11 +3,12 @@
     taskset -c 0 env OMP_NUM_THREADS=1 python benchmarks/engines.py NETWORK [PATCH] [--rounds 5] [--int8]
 
 Each round asks every engine in turn, after one that does not count, and once measures the greatest rate of matrix products in
-bf16 (`vs_peers/predict.py`). On one core what counts is processor time, which other work on the machine disturbs less; on more
-it is the clock. Prints one JSON document: of each engine seconds (median), how many times as fast as PyTorch it is (median of
-the ratios within a round, least, greatest), its share of the rate of matrix products, and how far its probabilities lie from
-those in single precision in the mean. --int8 also brings the network to 8 bits, by four windows of noise: its time is that of
-a trained one, its distance is not.
+bf16 and the greatest bandwidth of memory (`vs_peers/predict.py`). On one core what counts is processor time, which other work on
+the machine disturbs less; on more it is the clock. Prints one JSON document: of each engine seconds (median), how many times as
+fast as PyTorch it is (median of the ratios within a round, least, greatest), its share of the rate of matrix products, its share
+of the bandwidth (of weights, and of what convolutions answer written and read once, in its precision), and how far its
+probabilities lie from those in single precision in the mean. --int8 also brings the network to 8 bits, by four windows of
+noise: its time is that of a trained one, its distance is not.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ from striate.inference.engines.separate import separate
 from striate.networks.counting import count
 
 sys.path.insert(0, str(Path(__file__).parent / "vs_peers"))
-from predict import matmul_peak_flops
+from predict import bandwidth_bytes_s, matmul_peak_flops
 
-BASE = "torch bf16"
+BASE, BYTES = "torch bf16", {"fp32": 4, "bf16": 2, "int8": 1}
 
 
 def opened(network: torch.nn.Module, tile: np.ndarray, work: Path, int8: bool) -> dict[str, Engine]:
@@ -62,14 +63,17 @@ def opened(network: torch.nn.Module, tile: np.ndarray, work: Path, int8: bool) -
     return {f"{engine.name} {engine.precision}": engine for engine in engines}
 
 
-def measured(engines: dict[str, Engine], tile: np.ndarray, operations: float, rounds: int) -> dict[str, object]:
+def measured(
+    engines: dict[str, Engine], tile: np.ndarray, operations: float, numbers: float, rounds: int
+) -> dict[str, object]:
     """Return what is known of each engine."""
     clock = time.process_time if cores() == 1 else time.perf_counter
     answers = {name: engine(tile) for name, engine in engines.items()}
     taken: dict[str, list[float]] = {name: [] for name in engines}
-    peaks = list[float]()
+    peaks, widths = list[float](), list[float]()
     for i in range(rounds):
         peaks.append(matmul_peak_flops(clock))
+        widths.append(bandwidth_bytes_s(clock))
         turn = i % len(engines)
         for name in [*list(engines)[turn:], *list(engines)[:turn]]:
             start = clock()
@@ -79,12 +83,15 @@ def measured(engines: dict[str, Engine], tile: np.ndarray, operations: float, ro
     for name, seconds in taken.items():
         ratios = sorted(base / s for base, s in zip(taken[BASE], seconds, strict=True))
         shares = [operations / s / peak for s, peak in zip(seconds, peaks, strict=True)]
+        moved = numbers * BYTES[name.rpartition(" ")[2]]
         rows[name] = {
+            "share_of_bandwidth": round(statistics.median(moved / s / w for s, w in zip(seconds, widths, strict=True)), 3),
             "seconds": round(statistics.median(seconds), 4), "ratio": round(statistics.median(ratios), 2),
             "spread": [round(ratios[0], 2), round(ratios[-1], 2)], "share": round(statistics.median(shares), 3),
             "mean_difference": float(f"{np.abs(answers[name] - answers['torch fp32']).mean():.2g}"),
         }  # fmt: skip
-    return {"matmul_tflops": round(statistics.median(peaks) / 1e12, 3), "engines": rows}
+    rates = {"matmul_tflops": statistics.median(peaks) / 1e12, "bandwidth_gb_s": statistics.median(widths) / 1e9}
+    return {**{name: round(rate, 3) for name, rate in rates.items()}, "engines": rows}
 
 
 def main() -> None:
@@ -100,12 +107,14 @@ def main() -> None:
     form = {"spatial_dims": 3, "in_channels": 1, "out_channels": 2}
     network = networks.create(given.network, **form).eval()
     with torch.device("meta"):
-        operations = 2.0 * count(networks.create(given.network, **form), (1, *patch)).macs
+        counted = count(networks.create(given.network, **form), (1, *patch))
+    parameters = sum(p.numel() for p in network.parameters())
+    operations, numbers = 2.0 * counted.macs, 2.0 * counted.activations + parameters
     tile = np.random.default_rng(0).normal(size=(1, 1, *patch)).astype(np.float32)
     with tempfile.TemporaryDirectory(prefix="striate-engines-") as name:
-        found = measured(opened(network, tile, Path(name), given.int8), tile, operations, given.rounds)
+        found = measured(opened(network, tile, Path(name), given.int8), tile, operations, numbers, given.rounds)
     about = {
-        "network": given.network, "parameters": sum(p.numel() for p in network.parameters()), "patch": patch,
+        "network": given.network, "parameters": parameters, "patch": patch,
         "tflop": round(operations / 1e12, 4), "rounds": given.rounds, "machine": {**describe(), "cores_used": cores()},
     }  # fmt: skip
     print(json.dumps({**about, **found}))

@@ -5,7 +5,9 @@
 WORK and DATASET as in peer.py, which sets up what is missing. Both are whole programs on the cores that this process may use.
 
     pairs     one case, from the start of the process to its exit, alternating; ratios of times pair by pair
-    network   one window: seconds, and the share of the greatest bf16 rate of matrix products measured in the same minute
+    network   one window: seconds, and the shares of the greatest bf16 rate of matrix products and of the greatest bandwidth of
+              memory in the same minute; bytes are those of weights, and of what convolutions answer, written and read once,
+              in bf16
     cases     Striate alone: several cases in one call, seconds and the most memory held at one time
     cohort    as many cases as the last of --cases in one call, both programs, alternating; of each the middle of --cut voxels,
               because nnU-Net takes an hour for 20 whole ones; pairs are kept in WORK, and what is missing of --pairs is measured
@@ -45,6 +47,8 @@ STRIATE = str(Path(sys.executable).with_name("striate"))
 FOLD = 1
 """Whose masks are mostly empty: of noise, hundreds of thousands of lesions would be listed."""
 SIZES = (1024, 2048, 4096)
+COPIED = 1 << 26
+"""Numbers of four bytes: far more than any cache holds."""
 
 
 def prepared_model(peer: Peer, images: list[Path]) -> tuple[Model, float]:
@@ -95,6 +99,16 @@ def matmul_peak_flops(clock: Callable[[], float] = time.perf_counter) -> float:
     return best
 
 
+def bandwidth_bytes_s(clock: Callable[[], float] = time.perf_counter) -> float:
+    """Return the greatest rate at which memory was read and written, in bytes per second, copying `COPIED` numbers."""
+    source, out, best = torch.randn(COPIED), torch.empty(COPIED), 0.0
+    for _ in range(4):
+        start = clock()
+        out.copy_(source)
+        best = max(best, 2 * 4 * COPIED / (clock() - start))
+    return best
+
+
 def network(model: Model, images: list[Path], repeats: int = 7) -> dict[str, object]:
     """Measure one window, in turns with matrix products."""
     engine = choose(model, Case("case", "case", dict(zip(model.channels, images, strict=True))), "openvino").engine
@@ -102,9 +116,12 @@ def network(model: Model, images: list[Path], repeats: int = 7) -> dict[str, obj
     tile = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     operations = 2 * float(model.facts["macs_per_voxel"]) * math.prod(model.plan.inference.patch)
     engine(tile)
-    seconds, peaks = [], []
+    maps = float(model.facts["activations_per_voxel"]) * math.prod(model.plan.inference.patch)
+    moved = 2 * (2 * maps + float(model.facts["parameters"]))
+    seconds, peaks, widths = [], [], []
     for _ in range(repeats):
         peaks.append(matmul_peak_flops())
+        widths.append(bandwidth_bytes_s())
         start = time.perf_counter()
         engine(tile)
         seconds.append(time.perf_counter() - start)
@@ -115,6 +132,8 @@ def network(model: Model, images: list[Path], repeats: int = 7) -> dict[str, obj
         "tflop": round(operations / 1e12, 3), "tflops": round(operations / middle / 1e12, 2),
         "matmul_tflops": round(peak / 1e12, 2), "share": round(statistics.median(shares), 3),
         "shares": [round(s, 3) for s in shares],
+        "gb": round(moved / 1e9, 2), "bandwidth_gb_s": round(statistics.median(widths) / 1e9, 1),
+        "share_of_bandwidth": round(statistics.median(moved / s / w for s, w in zip(seconds, widths, strict=True)), 3),
     }  # fmt: skip
 
 
