@@ -7,14 +7,15 @@ import threading
 
 import pytest
 
-from striate.core.pipeline import pipelined
+from striate.core.errors import DataError
+from striate.core.pipeline import pipelined, sparing
 
 
 class Work:
     """Steps that write down what they do; a step in `fails` raises."""
 
-    def __init__(self, fails=()):
-        self.fails, self.told, self.held, self.most = set(fails), [], set(), 0
+    def __init__(self, fails=(), kind=ValueError):
+        self.kind, self.fails, self.told, self.held, self.most = kind, set(fails), [], set(), 0
         self._lock = threading.Lock()
 
     def _step(self, step, item):
@@ -26,7 +27,7 @@ class Work:
             if step == "write":
                 self.held.discard(item)
         if (step, item) in self.fails:
-            raise ValueError(f"{step} {item}")
+            raise self.kind(f"{step} {item}")
 
     def read(self, item):
         self._step("read", item)
@@ -113,6 +114,18 @@ def test_an_interruption_leaves_no_thread(together):
         list(pipelined(range(6), work.read, work.look, compute, work.write, together=together))
     assert threading.active_count() == before
     assert not any(item > 3 for _, item, _ in work.told)
+    assert [item for step, item, _ in work.told if step == "write"] == [0, 1]  # what was computed is not lost
+
+
+@pytest.mark.parametrize("step", ["read", "look", "compute", "write"])
+@pytest.mark.parametrize("together", [True, False])
+def test_an_item_whose_data_are_bad_costs_no_other(step, together):
+    work = Work({(step, 2)}, DataError)
+    found = list(pipelined(range(4), *map(sparing, work.steps()), together=together))
+    assert isinstance(found[2], DataError) and str(found[2]) == f"{step} 2"
+    assert [item for item, *_ in (*found[:2], found[3])] == [0, 1, 3]
+    with pytest.raises(ValueError, match=r"^compute 1$"):  # a mistake stops all
+        list(pipelined(range(4), *map(sparing, Work({("compute", 1)}).steps()), together=together))
 
 
 def test_closing_early_leaves_no_thread():

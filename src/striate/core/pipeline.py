@@ -49,7 +49,7 @@ def pipelined(
     ------
     Exception
         Whatever a step raises, when it is that item's turn: what came before is yielded first. No thread is left then, nor
-        after an interruption, nor once the iterator is closed.
+        after an interruption, nor once the iterator is closed; what was computed has been written.
     """
     if not together:
         for item in items:
@@ -83,8 +83,8 @@ def pipelined(
         if writing is not None:
             yield writing.result()
     finally:
-        for crew in (ahead, behind):
-            crew.shutdown(cancel_futures=True)
+        ahead.shutdown(cancel_futures=True)
+        behind.shutdown()
 
 
 def sparing(step: Callable[..., Any]) -> Callable[..., Any]:
