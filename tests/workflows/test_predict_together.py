@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -181,6 +184,38 @@ def test_where_memory_does_not_suffice_one_is_done_after_the_other(model, scans,
     assert "one is done after the other" not in told.notes[0]
     assert f"would need {show_bytes(three)}, so that one is done after the other" in " ".join(told.notes[1:])
     assert hash_file(tmp_path / "roomy" / "case3.nii.gz") == hash_file(tmp_path / "tight" / "case3.nii.gz")
+
+
+def test_a_case_is_read_while_the_engine_is_made_ready_and_let_go_of(model, scans, tmp_path, monkeypatch):
+    read, chosen, alive = threading.Event(), predict_masks.choose, []
+    prepare = predict_masks.prepare_stage
+
+    def preparing(model, case, **more):
+        ready = prepare(model, case, **more)
+        alive.append(weakref.ref(ready.array))
+        read.set()
+        return ready
+
+    def choosing(*given, **more):
+        assert read.wait(60)  # nothing else has asked for the case yet
+        return chosen(*given, **more)
+
+    answer, held = predict_masks.answer, []
+
+    def answering(model, case, *rest, **more):
+        held.append(alive[0]() is not None)
+        return answer(model, case, *rest, **more)
+
+    for name, instead in (("prepare_stage", preparing), ("choose", choosing), ("answer", answering)):
+        monkeypatch.setattr(predict_masks, name, instead)
+    predict(model, scans, tmp_path / "out", engine="torch")
+    assert len(alive) == CASES and held[0] and not held[-1]
+
+
+def test_nothing_slow_is_imported_before_the_first_case_is_read():
+    code = "import sys, striate.workflows.predict_masks; print([m for m in ('scipy', 'torch') if m in sys.modules])"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"
 
 
 class _Told(Silent):
