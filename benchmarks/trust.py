@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import json
 import pickle
+import shutil
 import statistics
 import sys
 import tempfile
@@ -19,9 +21,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+import striate
 from striate.core.case import Case
 from striate.data.cohort import Cohort
 from striate.data.prepare import Prepared
@@ -31,6 +35,7 @@ from striate.inference.predict import engine_of, predict_case
 from striate.inference.prediction import Prediction
 from striate.io.read import read_header, read_image, read_label
 from striate.io.write import write_image
+from striate.measure.finding import CaseFindings
 from striate.measure.findings import Findings
 from striate.measure.roc import auc
 from striate.model.model import Model
@@ -43,14 +48,18 @@ from striate.trust.risk_coverage import RiskCoverage
 from striate.trust.spoilt import spoilt
 from striate.trust.trust import Trust
 from striate.workflows import predict_masks as verb
-from striate.workflows.calibrate import calibrate
 from striate.workflows.phantom import phantom
+from striate.workflows.plan import plan
 from striate.workflows.predict import predict
 from striate.workflows.train import train
 
 LEARN, CALIBRATE, TEST = 80, 120, 200
-SITES, SPACING, STEPS = 4, (3.0, 3.0, 3.0), 1200
+SITES, SPACING, STEPS, PATCH = 4, (2.0, 2.0, 2.0), 1800, (64, 64, 64)
 LABEL = "lesion"
+PACKAGE = Path(striate.__file__).parent
+EVIDENCE = ("data/*.py", "inference/**/*.py", "measure/finding*.py", "phantoms/corruptions.py", "trust/*evidence.py",
+            "trust/collect.py", "trust/examine.py", "trust/image_facts.py", "trust/spoilt.py")  # fmt: skip
+"""Code that decides what is kept of a prediction; limits are fitted anew in every run, so theirs is not among it."""
 Held = list[tuple[CaseEvidence, dict[str, object]]]
 
 
@@ -75,41 +84,70 @@ def cohorts(work: Path) -> dict[str, Path]:
 
 
 def trained(work: Path, parts: dict[str, Path], seed: int = 0) -> Path:
-    """Train, or go on with training; further seeds follow the plan of the first, so that they can answer together."""
-    run = work / f"run-{seed}"
+    """Train, or go on with training; every seed follows one plan, so that they can answer together."""
+    run, planned = work / f"run-{seed}", work / "plan.yaml"
+    if not planned.exists():
+        made = plan(parts["learn"], steps=STEPS, fold="1/5")[1]
+        smaller = {part: getattr(made, part).changed(patch=PATCH).model_dump() for part in ("training", "inference")}
+        made.changed(**smaller).write(planned)
     if run.exists() and not (run / "report.html").exists():
         train(resume=run)
     elif not run.exists():
-        given = {"plan": trained(work, parts) / "plan.yaml"} if seed else {"steps": STEPS}
-        train(parts["learn"], out=run, seed=seed, fold="1/5", **given)
+        train(parts["learn"], out=run, seed=seed, fold="1/5", plan=planned)
     return run
 
 
 def calibrated(work: Path, parts: dict[str, Path]) -> Model:
-    out = work / "calibrated"
-    if not out.exists():
-        calibrate(trained(work, parts), parts["calibrate"], out)
-    return Model.open(out)
+    """Give the trained model the limits that `striate calibrate` measures, from evidence that is kept: fitted in every run."""
+    learned = Model.open(trained(work, parts))
+    folder, known = work / "calibrated" / "model", Trust.read(learned.folder)
+    usual, spoilt_ones = zip(
+        *with_copies(work, "calibrate", learned, Cohort.open(parts["calibrate"]).cases), strict=True
+    )
+    shutil.copytree(learned.folder, folder, dirs_exist_ok=True)
+    Trust.fit(usual, spoilt=spoilt_ones, known=known, weights_sha256=learned.facts["weights_sha256"]).write(folder)
+    return Model.open(folder)
 
 
-def kept(path: Path, make: Callable[[], object]) -> object:
-    if not path.exists():
-        path.with_suffix(".part").write_bytes(pickle.dumps(make()))
-        path.with_suffix(".part").replace(path)
-    return pickle.loads(path.read_bytes())
-
-
-def judged(model: Model, trust: Trust, cases: list[Case], engine: Engine, *, tta: bool = False) -> Held:
-    """Return the evidence of each case, and its findings as predict writes them."""
-    found = []
-    for case in cases:
-        truth = read_label(Path(str(case.label)))
-        prediction, evidence = examine(model, case, engine=engine, truth=truth, tta=tta)
-        told = Findings.of(case.name, prediction.label, prediction.targets).cases[0]
-        document = {**assess(told, evidence, trust).to_dict(), "seconds": prediction.facts["seconds"]}
-        found.append((evidence, document))
-        print(case.name, evidence.labels[LABEL].dice, file=sys.stderr, flush=True)
+def kept(work: Path, name: str, model: Model, cases: Sequence[Case], make: Callable[[int, Case], object]) -> list[Any]:
+    """Return what is made of each case, kept under the hash of the weights and of the code that it comes from."""
+    digest = hashlib.sha256(str(model.facts["weights_sha256"]).encode())
+    for source in sorted(path for part in EVIDENCE for path in PACKAGE.glob(part)):
+        digest.update(source.read_bytes())
+    folder, found = work / f"{name}-{digest.hexdigest()[:12]}", []
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, case in enumerate(cases):
+        path = folder / f"{case.name}.pickle"
+        if not path.exists():
+            path.with_suffix(".part").write_bytes(pickle.dumps(make(number, case)))
+            path.with_suffix(".part").replace(path)
+            print(folder.name, case.name, file=sys.stderr, flush=True)
+        found.append(pickle.loads(path.read_bytes()))
     return found
+
+
+def with_copies(work: Path, name: str, model: Model, cases: Sequence[Case]) -> list[tuple[CaseEvidence, CaseEvidence]]:
+    """Return the evidence of each case and of its spoilt copy, as `striate calibrate` makes them."""
+    engine = engine_of(model)
+    return kept(work, f"{name}-pairs", model, cases, lambda number, case: both_of(model, engine, number, case))
+
+
+def judged(
+    work: Path, name: str, model: Model, cases: Sequence[Case], engine: Engine | None = None, *, tta: bool = False
+) -> Held:
+    """Return the evidence of each case, and its findings as predict writes them."""
+    trust, engine = Trust.read(model.folder), engine or engine_of(model)
+    seen = kept(work, name, model, cases, lambda _, case: seen_of(model, case, engine, tta=tta))
+    return [(e, {**assess(told, e, trust).to_dict(), "seconds": seconds}) for e, told, seconds in seen]
+
+
+def seen_of(
+    model: Model, case: Case, engine: Engine, *, tta: bool
+) -> tuple[CaseEvidence, CaseFindings, dict[str, float]]:
+    truth = read_label(Path(str(case.label)))
+    prediction, evidence = examine(model, case, engine=engine, truth=truth, tta=tta)
+    told = Findings.of(case.name, prediction.label, prediction.targets).cases[0]
+    return evidence, told, prediction.facts["seconds"]
 
 
 def limits(work: Path) -> dict[str, object]:
@@ -118,7 +156,7 @@ def limits(work: Path) -> dict[str, object]:
     model = calibrated(work, parts)
     trust = Trust.read(model.folder)
     cases = list(Cohort.open(parts["test"]).cases)
-    held: Held = kept(work / "held.pickle", lambda: judged(model, trust, cases, engine_of(model)))
+    held = judged(work, "held", model, cases)
     rows = [e.labels[LABEL] for e, _ in held]
     told = [d["labels"][LABEL] for _, d in held]
     dice = np.array([r.dice for r in rows])
@@ -149,7 +187,7 @@ def limits(work: Path) -> dict[str, object]:
             "median_true_ml": round(float(np.median([r.true_ml for r in rows])), 2),
         },
         "flag": {
-            "auroc": round(float(auc(-expected, bad)), 4), "auroc_of_unlikeness": round(float(auc(unlike, bad)), 4),
+            "auroc": area(-expected, bad), "auroc_of_unlikeness": round(float(auc(unlike, bad)), 4),
             "missed": share(~flagged[bad]), "flagged": share(flagged), "limit": trust.review.limit,
             "expected_dice_error": round(float(np.abs(expected - dice).mean()), 3),
         },
@@ -163,18 +201,16 @@ def limits(work: Path) -> dict[str, object]:
 def failures(work: Path) -> dict[str, object]:
     """Spoil each test scan with one artefact of any strength; tell whether masks that fail are flagged, and scans told apart."""
     parts = cohorts(work)
-    model = calibrated(work, parts)
-    trust = Trust.read(model.folder)
-    cases, kinds = spoiled(work / "spoilt", Cohort.open(parts["test"]).cases)
-    worse: Held = kept(work / "spoilt.pickle", lambda: judged(model, trust, cases, engine_of(model)))
-    clean: Held = kept(work / "held.pickle", lambda: judged(model, trust, cases, engine_of(model)))
+    model, usual_cases = calibrated(work, parts), Cohort.open(parts["test"]).cases
+    cases, kinds = spoiled(work / "spoilt", usual_cases)
+    worse, clean = judged(work, "spoilt", model, cases), judged(work, "held", model, usual_cases)
     dice = np.array([e.labels[LABEL].dice or 0.0 for e, _ in worse])
     bad, flagged = dice < 0.6, np.array([d["review"]["needed"] for _, d in worse])
     unlike, usual = (np.array([d["ood"]["score"] / d["ood"]["threshold"] for _, d in held]) for held in (worse, clean))
     expected = np.array([d["review"]["expected_dice"] or 0.0 for _, d in worse])
     return {
         "n_subjects": len(worse), "bad": int(bad.sum()), "dice": round(float(dice.mean()), 3),
-        "auroc_expected_dice": round(float(auc(-expected, bad)), 4), "auroc_unlikeness": round(float(auc(unlike, bad)), 4),
+        "auroc_expected_dice": area(-expected, bad), "auroc_unlikeness": round(float(auc(unlike, bad)), 4),
         "missed": share(~flagged[bad]), "flagged_of_good": share(flagged[~bad]),
         "ood_auroc_beyond_breaking": round(float(auc(np.r_[usual, unlike[bad]], np.r_[usual * 0, unlike[bad] * 0 + 1] > 0)), 4),
         "by_artefact": {name: _one(np.array([k == name for k, _ in kinds]), bad, flagged, worse) for name in CORRUPTIONS},
@@ -199,24 +235,21 @@ def copies(work: Path) -> dict[str, object]:
     """Fit review with and without spoilt copies of the calibration scans: on the scanners that were learned from, on others."""
     parts = cohorts(work)
     model = calibrated(work, parts)
-    trust, engine = Trust.read(model.folder), engine_of(model)
+    trust = Trust.read(model.folder)
     table = work / "others" / "cohort.csv"
     if not table.exists():
         phantom(table.parent, subjects=220, seed=1, spacing_mm=SPACING, artefacts="mixed", sites=SITES)
     others = Cohort.open(table).cases
     cohort = {
-        "same scanners": (Cohort.open(parts["calibrate"]).cases, Cohort.open(parts["test"]).cases),
-        "other scanners": (others[:CALIBRATE], others[CALIBRATE:]),
+        "same scanners": (work, Cohort.open(parts["calibrate"]).cases, Cohort.open(parts["test"]).cases),
+        "other scanners": (work / "others", others[:CALIBRATE], others[CALIBRATE:]),
     }
     found = {}
-    for name, (taught, tested) in cohort.items():
-        own = work / name.split()[0]
-        own.mkdir(exist_ok=True)
-        pairs = kept(own / "pairs.pickle", lambda t=taught: [both_of(model, engine, *case) for case in enumerate(t)])
-        new = [*tested, *spoiled(own / "spoilt", tested)[0]]
-        held: Held = kept(own / "tested.pickle", lambda c=new: judged(model, trust, c, engine))
+    for name, (own, taught, tested) in cohort.items():
+        new = spoiled(own / "spoilt", tested)[0]
+        held = [*judged(own, "held", model, tested), *judged(own, "spoilt", model, new)]
         bad = np.array([(e.labels[LABEL].dice or 0.0) < 0.6 for e, _ in held])
-        usual, spoilt_ones = zip(*pairs, strict=True)
+        usual, spoilt_ones = zip(*with_copies(own, "calibrate", model, taught), strict=True)
         for way, more in (("without copies", ()), ("with copies", spoilt_ones)):
             review = (fitted := Trust.fit(usual, spoilt=more, known=trust)).review
             told = [
@@ -257,20 +290,28 @@ def share(of: object) -> list[float]:
     return [round(p, 3), round(float(middle - half), 3), round(float(middle + half), 3), n]
 
 
+def area(scores: np.ndarray, bad: np.ndarray, draws: int = 2000) -> list[float]:
+    """Return the area under the ROC curve with its 95 % interval (bootstrap over scans)."""
+    rng, found = np.random.default_rng(0), []
+    for _ in range(draws):
+        chosen = rng.integers(len(bad), size=len(bad))
+        if 0 < bad[chosen].sum() < len(bad):
+            found.append(auc(scores[chosen], bad[chosen]))
+    return [round(float(v), 4) for v in (auc(scores, bad), *np.percentile(found, (2.5, 97.5)))]
+
+
 def uncertainty(work: Path, count: int = 60) -> dict[str, object]:
     """Compare ways to uncertainty: how well it orders right and wrong voxels, and what it costs."""
     parts = cohorts(work)
     model, cases = calibrated(work, parts), list(Cohort.open(parts["test"]).cases)[:count]
-    trust, other = Trust.read(model.folder), Model.open(trained(work, parts, seed=1))
-    plan = model.plan.changed(inference=model.plan.inference.changed(mirror_axes=(0,)).model_dump())
-    mirrored = replace(model, plan=plan)
+    other = Model.open(trained(work, parts, seed=1))
+    mirrors = model.plan.changed(inference=model.plan.inference.changed(mirror_axes=(0,)).model_dump())
+    mirrored = replace(model, plan=mirrors)
     ways = {"none": (model, ()), "tta": (mirrored, ()), "ensemble": (model, (other,))}
     found = {}
     for way, (asked, others) in ways.items():
         engine = open_uncertain(asked, way, others)
-        held: Held = kept(
-            work / f"{way}.pickle", lambda a=asked, e=engine, w=way: judged(a, trust, cases, e, tta=w == "tta")
-        )
+        held = judged(work, way, asked, cases, engine, tta=way == "tta")
         counts = sum(e.labels[LABEL].counts for e, _ in held)
         true = sum(e.labels[LABEL].true_counts for e, _ in held)
         bins = counts.shape[1]
@@ -292,7 +333,7 @@ def overhead(work: Path, pairs: int = 31) -> dict[str, object]:
     model = calibrated(work, parts)
     coarse = next(iter(Cohort.open(parts["test"]).cases[0].channels.values()))
     found = {}
-    for name, scan in (("3 mm", coarse), ("1 mm", fine(work))):
+    for name, scan in ((f"{SPACING[0]:g} mm", coarse), ("1 mm", fine(work))):
         ratios, bare_s = [], []
         for _ in range(pairs):
             with tempfile.TemporaryDirectory() as place, bare():

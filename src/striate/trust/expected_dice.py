@@ -5,10 +5,13 @@ wrong alike where the network is: a correction is fitted to cases with known tru
 
     Dice ≈ d + a + b (d − mean d) + Σ c · z,
 
-with z the standardised logarithms of the mask's volume, of the mean volume of its lesions, and of how unlike the
-training data the case is. It is monotone: b ≥ −1, more volume never lowers it, unlikeness never raises it. A ridge
-pulls it to no correction at all: priors of standard deviation 0.2 on a, 0.5 on b, 0.05 on each c, against errors of
-0.1. Each subject weighs the same. Below `LEAST` subjects nothing is corrected.
+with z standardised: the logarithms of the mask's volume, of the mean volume of its lesions, and of how unlike the
+training data the case is; how certain the lesions are (the largest logit of each, weighted by their volumes); and how
+blurred the images are. It is monotone: b ≥ −1, more volume or certainty never lowers it, unlikeness or blur never raises
+it. A ridge pulls it to no correction at all: priors of standard deviation 0.2 on a, 0.5 on b, 0.05 on the first three c
+and 0.03 on the others, against errors of 0.1. Each subject weighs the same. Below `LEAST` subjects nothing is corrected.
+
+Certainty and blur were chosen among 40 measures on calibration cases alone, cross-fitted by subject (docs/benchmarks.md).
 """
 
 from __future__ import annotations
@@ -21,16 +24,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from striate.trust.conformal import subject_weights
-from striate.trust.evidence import LabelEvidence
+from striate.trust.evidence import CaseEvidence
 from striate.trust.expected import Table, expect
 
 LEAST = 3
 """Subjects that a correction needs."""
 ERROR = 0.1
-PRIOR = np.array([0.2, 0.5, 0.05, 0.05, 0.05])
-"""Standard deviations of the priors on a, b and c."""
-LOWEST = np.array([-np.inf, -1.0, 0.0, 0.0, -np.inf])
-HIGHEST = np.array([np.inf, np.inf, np.inf, np.inf, 0.0])
+ANY = np.inf
+TERMS = (  # standard deviation of the prior, lowest, highest; an older ``trust.json`` has fewer: new ones come last
+    (0.20, -ANY, ANY),  # 1
+    (0.50, -1.0, ANY),  # the Dice that the probabilities expect
+    (0.05, 0.0, ANY),  # volume of the mask
+    (0.05, 0.0, ANY),  # mean volume of its lesions
+    (0.05, -ANY, 0.0),  # unlikeness
+    (0.03, 0.0, ANY),  # certainty of the lesions
+    (0.03, -ANY, 0.0),  # blur of the images
+)
+PRIOR, LOWEST, HIGHEST = np.array(TERMS).T
+FEATURES = len(TERMS) - 1
 
 Floats = NDArray[np.float64]
 
@@ -44,8 +55,9 @@ class Seen:
     subject
         Whose case it is.
     features
-        (4,): Dice that the probabilities expect, ln volume of the mask in mL, ln mean volume of its lesions in mL, ln of
-        how unlike the training data it is (NaN where that is not known).
+        (6,): Dice that the probabilities expect, ln volume of the mask in mL, ln mean volume of its lesions in mL, ln of
+        how unlike the training data it is, largest logit of each lesion (mean, weighted by volume), blur of the most blurred
+        image (0 to 1). NaN where one is not known.
     dice
         The real one; NaN where it is not known.
     """
@@ -55,29 +67,30 @@ class Seen:
     dice: float = float("nan")
 
 
-def see(subject: str, evidence: LabelEvidence, table: Table, unlikeness: float | None = None) -> Seen | None:
+def see(case: CaseEvidence, name: str, table: Table, unlikeness: float | None = None) -> Seen | None:
     """Return what the expected Dice is computed from; None for an empty mask.
 
     Parameters
     ----------
-    subject
-        Whose case it is.
-    evidence
-        Of the label.
+    case, name
+        The case, and which label or region of it.
     table
         Calibrated probability of each bin.
     unlikeness
         Out-of-distribution score of the case divided by its threshold.
     """
+    evidence = case.labels[name]
     expected = expect(evidence.counts, table, evidence.voxel_ml).dice
     if expected is None or evidence.predicted_ml <= 0:
         return None
     volume = np.log(evidence.predicted_ml)
     lesion = volume - np.log(max(evidence.predicted_lesions, 1))
     unlike = np.nan if unlikeness is None else np.log(max(unlikeness, 1e-6))
-    return Seen(
-        subject, np.array([expected, volume, lesion, unlike]), np.nan if evidence.dice is None else evidence.dice
-    )
+    tops, volumes = ([getattr(found, key) for found in evidence.lesions] for key in ("top_logit", "volume_ml"))
+    certain = np.average(tops, weights=volumes) if tops else np.nan
+    blurs = [float(known["blur"]) for known in case.facts.values() if known.get("blur") is not None]
+    features = np.array([expected, volume, lesion, unlike, certain, max(blurs, default=np.nan)])
+    return Seen(case.subject, features, np.nan if evidence.dice is None else evidence.dice)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +102,9 @@ class DiceModel:
     table
         (BINS,) calibrated probability of each logit bin.
     mean, scale
-        (4,) of the features of `Seen`.
+        (6,) of the features of `Seen`.
     correction
-        (5,) a, b and c; zeros where nothing was fitted.
+        (7,) a, b and c; zeros where nothing was fitted.
     n_subjects, n_cases
         With a known Dice and a mask that is not empty.
     error, bias
@@ -99,9 +112,9 @@ class DiceModel:
     """
 
     table: tuple[float, ...]
-    mean: tuple[float, ...] = (0.0,) * 4
-    scale: tuple[float, ...] = (1.0,) * 4
-    correction: tuple[float, ...] = (0.0,) * 5
+    mean: tuple[float, ...] = (0.0,) * FEATURES
+    scale: tuple[float, ...] = (1.0,) * FEATURES
+    correction: tuple[float, ...] = (0.0,) * len(TERMS)
     n_subjects: int = 0
     n_cases: int = 0
     error: float | None = None
@@ -158,13 +171,20 @@ class DiceModel:
     def from_dict(cls, document: Mapping[str, Any]) -> DiceModel:
         """Read the JSON form (lists for tuples)."""
         known: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in document.items()}
+        for key, still in (
+            ("mean", 0.0),
+            ("scale", 1.0),
+            ("correction", 0.0),
+        ):  # fewer terms were known to an older Striate
+            length = len(TERMS) if key == "correction" else FEATURES
+            known[key] = (*known[key], *(still,) * (length - len(known[key])))
         return cls(**known)
 
 
 def _fitted(cases: Sequence[Seen]) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
     """Return mean and scale of the features and the correction."""
     if len({case.subject for case in cases}) < LEAST:
-        return (0.0,) * 4, (1.0,) * 4, (0.0,) * 5
+        return (0.0,) * FEATURES, (1.0,) * FEATURES, (0.0,) * len(TERMS)
     from scipy.optimize import lsq_linear  # here: whoever only predicts does not wait for it
 
     features = np.stack([case.features for case in cases])
@@ -179,9 +199,9 @@ def _fitted(cases: Sequence[Seen]) -> tuple[tuple[float, ...], tuple[float, ...]
 
 
 def _standard(features: Floats, weights: Floats) -> tuple[Floats, Floats]:
-    """Return (4,) mean and (4,) scale over what is known; the Dice is only centred."""
-    mean, scale = np.zeros(4), np.ones(4)
-    for column in range(4):
+    """Return (6,) mean and (6,) scale over what is known; the Dice is only centred."""
+    mean, scale = np.zeros(FEATURES), np.ones(FEATURES)
+    for column in range(FEATURES):
         known = np.isfinite(features[:, column])
         if known.any():
             values, shares = features[known, column], weights[known]
@@ -192,6 +212,6 @@ def _standard(features: Floats, weights: Floats) -> tuple[Floats, Floats]:
 
 
 def _design(features: Floats, mean: Floats, scale: Floats) -> Floats:
-    """Return (n, 5): 1 and the standardised features; what is not known counts as the mean."""
+    """Return (n, 7): 1 and the standardised features; what is not known counts as the mean."""
     standard = np.nan_to_num((features - mean) / scale, nan=0.0)
     return np.column_stack([np.ones(len(features)), standard])

@@ -129,7 +129,7 @@ class ReviewRule:
         models, expected = dict[str, DiceModel](), dict[str, list[float | None]]()
         for name, table in tables.items():
             seen = [
-                see(c.subject, c.labels[name], tables_for(c.subject, tables, left_out)[name], (unlikeness or {}).get(c.case))
+                see(c, name, tables_for(c.subject, tables, left_out)[name], (unlikeness or {}).get(c.case))
                 if name in c.labels
                 else None
                 for c in (*cases, *spoilt)
@@ -162,7 +162,7 @@ class ReviewRule:
         found = {}
         for name, model in self.models.items():
             if name in case.labels:
-                seen = see(case.subject, case.labels[name], np.array(model.table), unlikeness)
+                seen = see(case, name, np.array(model.table), unlikeness)
                 if seen is not None:
                     found[name] = model.expect(seen)
         return found
