@@ -1,64 +1,120 @@
-"""Measures what docs/benchmarks.md holds about change between visits: new lesions, registration, noise, two real pairs.
+"""Measures what docs/benchmarks.md holds about change between visits: new lesions, registration, noise, triage, two real pairs.
 
-    python benchmarks/change.py MODEL WORK [new] [noise] [real]        about half an hour on two cores
+    python benchmarks/change.py MODEL WORK [new] [noise] [triage] [others] [real]        about half an hour on one core
 
-MODEL draws lesions (a run of benchmarks/trust.py). `new`: phantoms with two visits, in which lesions appear, grow and vanish,
-the head lies otherwise and the noise is new; lesion-wise F1 of what is called new against what was drawn as new, from true and
-from predicted masks; the registration against the true motion. `noise`: phantoms scanned twice with nothing changed: what differs
-all the same, and how much of it is called a change. `real`: the two pairs of ms-longitudinal in ../shared/data or
-$STRIATE_TEST_DATA.
+MODEL draws lesions and is calibrated (WORK/calibrated/model of benchmarks/trust.py). All phantoms have two visits, each of a
+subject to one and the same of four scanners; half of the scans have an artefact. Three groups that the model never saw, of other
+subjects each: 60 `changed`, whose lesions appear, grow and vanish; 30 `rescanned`, in whom nothing changes, to measure noise
+on; 30 `still`, in whom nothing changes either. In all of them the head lies otherwise and the noise is new. Scanners are
+those that MODEL learned from; for `others`, four that it did not.
+
+`new`: lesion-wise F1 of what is called new against what was drawn as new, from true and from predicted masks, with the noise that
+is estimated and with that measured on `rescanned`; the registration against the true motion. `noise`: what differs though nothing
+changed, and how much of it is called a change. `triage`: whether the list puts those first in whom lesions are new, and how many
+of them it calls low. `others`: `new` with noise that is estimated. `real`: the two pairs of ms-longitudinal in
+../shared/data or $STRIATE_TEST_DATA. WORK keeps phantoms, registrations and results, so that a run that was stopped goes on.
 """
 
 from __future__ import annotations
 
+import csv
+import hashlib
 import json
 import os
+import pickle
 import sys
 import tempfile
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
 
+from striate.core.files import write_json
 from striate.core.image import Image
 from striate.data.cohort import Cohort
 from striate.io.read import read_image, read_label
+from striate.io.write import write_image, write_label
 from striate.measure.components import components
 from striate.measure.finding import Quantity
+from striate.measure.roc import auc
+from striate.phantoms import artefacts
 from striate.phantoms import subject as subjects
 from striate.phantoms.anatomy import template
 from striate.phantoms.lesions import Change as Fates
 from striate.phantoms.lesions import draw_lesions, evolve
-from striate.phantoms.scanner import Raster
+from striate.phantoms.person import draw_person
 from striate.phantoms.shape import draw_shape, warp
+from striate.phantoms.site import draw_site
 from striate.trust.change import KINDS, Examined, compare_label
-from striate.trust.registration import head_mask, register
+from striate.trust.registration import Registration, head_mask, register
 from striate.trust.repeatability import Repeatability
 from striate.trust.resampling import looked_up
 from striate.trust.transform_file import read_transform
+from striate.workflows import change_pair
 from striate.workflows.change import change
-from striate.workflows.phantom import phantom
+from trust import share
 
 DATA = Path(os.environ.get("STRIATE_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")) / "ms-longitudinal"
-SPACING, SUBJECTS, SEED = (3.0, 3.0, 3.0), 24, 91
+SPACING, SITES, ARTEFACTS, RESAMPLES = (2.0, 2.0, 2.0), 4, "mixed", 2000
 CORNERS = np.c_[np.array(list(product((-65, 65), (-85, 85), (-60, 60)))), np.ones(8)]
 """Of a box around a head, mm."""
 
 
-def visits(work: Path, *, still: bool = False) -> Path:
-    """Make phantoms with two visits; with `still` nothing changes but pose and noise."""
-    table = work / ("still" if still else "visits") / "cohort.csv"
-    if not table.exists():
-        evolve = subjects.evolve
-        if still:
-            subjects.evolve = lambda rng, places, lesions: (lesions, Fates())
-        try:
-            phantom(table.parent, subjects=SUBJECTS, seed=SEED, spacing_mm=SPACING, visits=2)
-        finally:
-            subjects.evolve = evolve
+@dataclass(frozen=True)
+class Group:
+    """Subjects number `first` … `first` + `count` − 1 of a seed; in those that are `still` nothing changes."""
+
+    seed: int
+    first: int
+    count: int
+    still: bool = False
+
+
+GROUPS = {
+    "changed": Group(0, 1000, 60),
+    "rescanned": Group(0, 1100, 30, still=True),
+    "still": Group(0, 1200, 30, still=True),
+    "others": Group(91, 1000, 60),
+}
+"""Seed 0 has the scanners of benchmarks/trust.py, whose subjects are numbered below 400."""
+
+
+def cohort(work: Path, *names: str) -> Path:
+    """Make the phantoms of these groups, and return a table of them."""
+    folder, rows = work / "phantoms", []
+    for path in (folder / "images", folder / "masks"):
+        path.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "labels.json", {"1": "lesion"})
+    for name in names:
+        group = GROUPS[name]
+        for subject in range(group.first, group.first + group.count):
+            stems = [f"{name}{subject}_{time}" for time in (1, 2)]
+            files = [[f"images/{stem}_flair.nii.gz", f"masks/{stem}_lesion.nii.gz"] for stem in stems]
+            if not (folder / files[-1][-1]).exists():
+                for visit, (flair, label) in zip(visits(group, subject), files, strict=True):
+                    write_image(folder / flair, visit.flair)
+                    write_label(folder / label, visit.label)
+            for time, (stem, paths) in enumerate(zip(stems, files, strict=True), 1):
+                kind = artefacts.choose(ARTEFACTS, subjects.stream(group.seed, subject, 4, time))
+                rows.append([stem, f"{name}{subject}", time, *paths, kind, draw_site(group.seed, subject % SITES).name])
+    table = folder / f"{'-'.join(names)}.csv"
+    with table.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerows([["case", "subject", "time", "flair", "label", "artefact", "site"], *rows])
     return table
+
+
+def visits(group: Group, subject: int) -> Iterator[subjects.Visit]:
+    evolving = subjects.evolve
+    if group.still:
+        subjects.evolve = lambda rng, places, lesions: (lesions, Fates())
+    try:
+        yield from subjects.visits(group.seed, subject, spacing_mm=SPACING, count=2, artefacts=ARTEFACTS, sites=SITES)
+    finally:
+        subjects.evolve = evolving
 
 
 def pairs(table: Path) -> dict[str, list]:
@@ -68,21 +124,58 @@ def pairs(table: Path) -> dict[str, list]:
     return found
 
 
-def known(subject: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the true transform (later mm → earlier mm) and where lesions are new at the second visit, as they were drawn."""
-    raster = Raster.of(SPACING)
-    warped = warp(draw_shape(subjects.stream(SEED, subject, 0)), template())
+def known(name: str) -> tuple[np.ndarray, np.ndarray, Fates]:
+    """Return the true transform (later mm → earlier mm), where lesions are new at the second visit, and how many changed."""
+    label = name.rstrip("0123456789")
+    group, subject = GROUPS[label], int(name[len(label) :])
+
+    def stream(*key: int) -> np.random.Generator:
+        return subjects.stream(group.seed, subject, *key)
+
+    site, person = draw_site(group.seed, subject % SITES), draw_person(stream(5))
+    raster = site.raster(SPACING, stream(6))
+    warped = warp(person.shaped(draw_shape(stream(0))), template())
     places = subjects.lesion_sites(warped, template())
-    first = draw_lesions(subjects.stream(SEED, subject, 2), places, 1.0)
-    second = evolve(subjects.stream(SEED, subject, 2, 2), places, first)[0]
-    poses = [subjects.draw_pose(subjects.stream(SEED, subject, 3, time)) for time in (1, 2)]
+    first = draw_lesions(stream(2), places, person.load)
+    second, fates = (first, Fates()) if group.still else evolve(stream(2, 2), places, first)
+    poses = [subjects.draw_pose(stream(3, time)) for time in (1, 2)]
     new = [x for x in second if not any(np.allclose(x.centre_mm, y.centre_mm) for y in first)]
     fine = [raster.fine_mm(axis) for axis in range(3)]
     where = raster.averaged(subjects.render_lesions(fine, poses[1], new)[0]) > 0.1
     matrix = np.eye(4)
     matrix[:3, :3] = poses[0].turn.T @ poses[1].turn
     matrix[:3, 3] = poses[0].turn.T @ (poses[1].shift_mm - poses[0].shift_mm)
-    return matrix, where
+    return matrix, where, fates
+
+
+def kept(path: Path, make):
+    """Return what was kept, or make it."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_suffix(".part").write_bytes(pickle.dumps(make()))
+        path.with_suffix(".part").replace(path)
+    return pickle.loads(path.read_bytes())
+
+
+def compared(model: Path, work: Path, *names: str, how: str = "", **options: object) -> Path:
+    """Compare the visits of these groups, unless that was done; two heads are registered once."""
+    out = work / f"{'-'.join(names)}{how}"
+
+    def once(before: Image, after: Image, *, case: str) -> Registration:
+        key = hashlib.sha256(before.array.tobytes() + after.array.tobytes()).hexdigest()[:24]
+        return kept(work / "registered" / f"{key}.pickle", lambda: register(before, after, case=case))
+
+    change_pair.register = once
+    try:
+        if not out.exists():
+            change(model, cohort(work, *names), None, out, **options)
+    finally:
+        change_pair.register = register
+    return out
+
+
+def measured(model: Path, work: Path) -> Path:
+    return compared(model, work, "rescanned", how="-noise", rescan=True)
 
 
 def detected(said: np.ndarray, true: np.ndarray) -> tuple[int, int, int]:
@@ -104,54 +197,125 @@ def score(counts: list[tuple[int, int, int]]) -> dict[str, float | int]:
     }
 
 
+def matrices(folder: Path) -> dict[str, np.ndarray]:
+    told = json.loads((folder / "record.json").read_text())["facts"]["registrations"]
+    return {key.split("_")[0]: np.array(found["matrix"]) for key, found in told.items()}
+
+
+def examined(path: Path) -> Examined:
+    label = read_label(path)
+    return Examined(label.array > 0, label.grid, Quantity(float(label.array.sum() * label.grid.voxel_volume_ml)))
+
+
+def said_new(folder: Path, name: str) -> np.ndarray:
+    return read_label(next((folder / "changes").glob(f"{name}_*.nii.gz"))).array == KINDS["new"]
+
+
 def new(model: Path, work: Path) -> dict[str, object]:
-    table, still = visits(work), visits(work, still=True)
-    rescans, out, measured = work / "rescans", work / "changed", work / "changed-measured"
-    if not rescans.exists():
-        change(model, still, None, rescans, rescan=True)
-    if not out.exists():
-        change(model, table, None, out)
-    if not measured.exists():
-        change(model, table, None, measured, repeatability=rescans)
-    scores: dict[str, list[tuple[int, int, int]]] = {"true_masks": [], "predicted": [], "predicted_noise_measured": []}
-    errors = []
-    for number, (name, (before, after)) in enumerate(pairs(table).items()):
-        told = json.loads((out / "record.json").read_text())["facts"]["registrations"][f"{before.name} to {after.name}"]
-        true, where = known(number)
-        found = np.array(told["matrix"])
-        errors.append(np.linalg.norm((CORNERS @ (found - true).T)[:, :3], axis=1).max())
-        seen = [read_label(case.label) for case in (before, after)]
-        ml = [Quantity(float(x.array.sum() * x.grid.voxel_volume_ml)) for x in seen]
-        was, now = (Examined(x.array > 0, x.grid, v) for x, v in zip(seen, ml, strict=True))
+    folders = {
+        "predicted": compared(model, work, "changed", "still"),
+        "predicted_noise_measured": compared(
+            model, work, "changed", "still", how="-measured", repeatability=measured(model, work)
+        ),
+    }
+    return _new(cohort(work, "changed"), folders)
+
+
+def others(model: Path, work: Path) -> dict[str, object]:
+    return _new(cohort(work, "others"), {"predicted": compared(model, work, "others")})
+
+
+def _new(table: Path, folders: dict[str, Path]) -> dict[str, object]:
+    scores: dict[str, list[tuple[int, int, int]]] = {"true_masks": [], **{key: [] for key in folders}}
+    errors, dice, lost = [], [], []
+    found = matrices(next(iter(folders.values())))
+    for name, (before, after) in pairs(table).items():
+        true, where, _ = known(name)
+        was, now = (examined(case.label) for case in (before, after))
         fresh = where & now.mask
-        scores["true_masks"].append(detected(compare_label(was, now, found).kinds == KINDS["new"], fresh))
-        for key, folder in (("predicted", out), ("predicted_noise_measured", measured)):
-            said = read_label(next((folder / "changes").glob(f"{name}_*.nii.gz"))).array
-            scores[key].append(detected(said == KINDS["new"], fresh))
+        if name not in found:
+            lost.append(name)
+            continue
+        errors.append(np.linalg.norm((CORNERS @ (found[name] - true).T)[:, :3], axis=1).max())
+        scores["true_masks"].append(detected(compare_label(was, now, found[name]).kinds == KINDS["new"], fresh))
+        for key, folder in folders.items():
+            scores[key].append(detected(said_new(folder, name), fresh))
+        said = read_label(next(iter(folders.values())) / f"{after.name}.nii.gz").array > 0
+        dice.append(2 * (said & now.mask).sum() / (said.sum() + now.mask.sum()))
     return {
-        "n_subjects": len(errors), **{key: score(rows) for key, rows in scores.items()},
+        "n_subjects": len(errors), "not_compared": lost, "dice_second_visit": round(float(np.mean(dice)), 3),
+        **{key: score(rows) for key, rows in scores.items()},
         "registration_error_mm_at_head_corners": {
             "median": round(float(np.median(errors)), 2), "largest": round(float(max(errors)), 2)
         },
     }  # fmt: skip
 
 
+def triage(model: Path, work: Path) -> dict[str, object]:
+    """Tell whether who has new lesions comes first, and how many of them are called low."""
+    rescans = measured(model, work)
+    told = {
+        "estimated": compared(model, work, "changed", "still"),
+        "measured": compared(model, work, "changed", "still", how="-measured", repeatability=rescans),
+    }
+    largest, grown = {}, {}
+    for name, (_, after) in pairs(cohort(work, "changed", "still")).items():
+        _, where, fates = known(name)
+        now = read_label(after.label)
+        numbers, count = components(where & (now.array > 0))
+        sizes = np.bincount(numbers.ravel(), minlength=count + 1)[1:] * now.grid.voxel_volume_ml
+        largest[name], grown[name] = float(sizes.max(initial=0.0)), fates.grown
+    return {key: _listed(folder, largest, grown) for key, folder in told.items()}
+
+
+def _listed(folder: Path, largest: dict[str, float], grown: dict[str, int]) -> dict[str, object]:
+    rows = json.loads((folder / "triage.json").read_text())["rows"]
+    gains = {
+        c["subject"]: sum(label["volume_change_ml"]["value"] for label in c["labels"].values())
+        for c in json.loads((folder / "findings.json").read_text())["changes"]
+    }
+    rank = np.array([-row["rank"] for row in rows])
+    priority = np.array([row["priority"] for row in rows])
+    names = [row["subject"] for row in rows]
+    size, gain = np.array([largest[n] for n in names]), np.array([gains.get(n, 0.0) for n in names])
+    changed = (size > 0) | (np.array([grown[n] for n in names]) > 0)
+    out: dict[str, object] = {
+        "n_subjects": len(rows),
+        "priority_of_the_unchanged": {p: share(priority[~changed] == p) for p in ("high", "middle", "low")},
+        "priority_of_the_changed": {p: share(priority[changed] == p) for p in ("high", "middle", "low")},
+    }
+    for least in (0.1, 0.25, 0.5):
+        wanted = size >= least
+        low = priority == "low"
+        out[f"new_lesion_of_at_least_{least}_ml"] = {
+            "subjects": int(wanted.sum()), "auroc": interval(rank, wanted),
+            "auroc_of_the_gain_in_volume": interval(gain, wanted),
+            "among_the_first_10": share(wanted[np.argsort(-rank)[:10]]),
+            "called_low": share(low[wanted]), "of_those_called_low": share(wanted[low]) if low.any() else None,
+        }  # fmt: skip
+    return out
+
+
+def interval(scores: np.ndarray, wanted: np.ndarray) -> list[float]:
+    """Return the area under the ROC curve with its 95 % interval over resampled subjects (percentiles)."""
+    rng, found = np.random.default_rng(0), []
+    for _ in range(RESAMPLES):
+        chosen = rng.integers(len(wanted), size=len(wanted))
+        if 0 < wanted[chosen].sum() < len(wanted):
+            found.append(auc(scores[chosen], wanted[chosen]))
+    return [round(float(v), 3) for v in (auc(scores, wanted), *np.percentile(found, (2.5, 97.5)))]
+
+
 def noise(model: Path, work: Path) -> dict[str, object]:
     """Scan and rescan: what was measured, and how often unchanged totals and lesions lie beyond it (half teach, half judge)."""
-    rescans = work / "rescans"
-    if not rescans.exists():
-        change(model, visits(work, still=True), None, rescans, rescan=True)
-    masks = {}
-    for name, (before, after) in pairs(visits(work, still=True)).items():
-        key = f"{before.name} to {after.name}"
-        matrix = np.array(json.loads((rescans / "record.json").read_text())["facts"]["registrations"][key]["matrix"])
-        for kind in ("true", "predicted"):
-            paths = [case.label if kind == "true" else rescans / f"{case.name}.nii.gz" for case in (before, after)]
-            seen = [read_label(path) for path in paths]
-            was, now = (
-                Examined(x.array > 0, x.grid, Quantity(float(x.array.sum() * x.grid.voxel_volume_ml))) for x in seen
-            )
-            masks.setdefault(kind, []).append((name, was, now, matrix))
+    folders = {"rescanned": measured(model, work), "still": compared(model, work, "changed", "still")}
+    masks: dict[str, list] = {"true": [], "predicted": []}
+    for group, folder in folders.items():
+        found = matrices(folder)
+        for name, both in pairs(cohort(work, group)).items():
+            if name in found:
+                masks["true"].append((name, *(examined(case.label) for case in both), found[name]))
+                masks["predicted"].append((name, *(examined(folder / f"{c.name}.nii.gz") for c in both), found[name]))
     return {kind: _noise(rows) for kind, rows in masks.items()}
 
 
@@ -241,5 +405,5 @@ def real(model: Path, work: Path) -> dict[str, object]:
 if __name__ == "__main__":
     place = Path(sys.argv[2])
     place.mkdir(parents=True, exist_ok=True)
-    for part in sys.argv[3:] or ["new", "noise", "real"]:
+    for part in sys.argv[3:] or ["new", "noise", "triage", "others", "real"]:
         print(json.dumps({part: globals()[part](Path(sys.argv[1]), place)}), flush=True)
