@@ -11,7 +11,7 @@ blurred the images are. It is monotone: b ≥ −1, more volume or certainty nev
 it. A ridge pulls it to no correction at all: priors of standard deviation 0.2 on a, 0.5 on b, 0.05 on the first three c
 and 0.03 on the others, against errors of 0.1. Each subject weighs the same. Below `LEAST` subjects nothing is corrected.
 
-Certainty and blur were chosen among 40 measures on calibration cases alone, cross-fitted by subject (docs/benchmarks.md).
+Certainty and blur were chosen among 36 measures on calibration cases alone, cross-fitted by subject (docs/benchmarks.md).
 """
 
 from __future__ import annotations
