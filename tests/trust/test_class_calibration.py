@@ -52,8 +52,8 @@ def test_temperature_and_vector_are_those_of_a_general_minimiser(exclusive):
     truth = rng.random((60, 3)) < 1 / (1 + np.exp(-scores / 2))
     if exclusive:
         truth = np.eye(3, dtype=bool)[[rng.choice(3, p=row) for row in softmax(scores / 2)]]
-    weights, subjects = rng.random(60), 25
-    aim, z = wanted(truth, subjects, exclusive=exclusive), logits(said, exclusive=exclusive)
+    weights = rng.random(60)
+    aim, z = wanted(truth, exclusive=exclusive), logits(said, exclusive=exclusive)
 
     def loss(scale, offset):
         x = scale * z + offset
@@ -63,13 +63,13 @@ def test_temperature_and_vector_are_those_of_a_general_minimiser(exclusive):
             each = (np.logaddexp(0, x) - aim * x).sum(1)
         return float(weights @ each / weights.sum())
 
-    found = fit_curve("temperature", said, truth, weights, subjects, exclusive=exclusive)
+    found = fit_curve("temperature", said, truth, weights, exclusive=exclusive)
     best = minimize_scalar(lambda a: loss(a, 0.0), bounds=(1e-3, 10), method="bounded", options={"xatol": 1e-10}).x
     assert 1 / found.temperature == pytest.approx(best, rel=1e-5)
-    vector = fit_curve("vector", said, truth, weights, subjects, exclusive=exclusive)
+    vector = fit_curve("vector", said, truth, weights, exclusive=exclusive)
     begin = np.r_[np.full(3, best), np.zeros(3)]
     slow = minimize(
-        lambda v: loss(v[:3], v[3:]) + 0.5 / subjects * ((v - begin) ** 2).sum(), begin, method="Nelder-Mead",
+        lambda v: loss(v[:3], v[3:]) + 0.5 / 60 * ((v - begin) ** 2).sum(), begin, method="Nelder-Mead",
         options={"xatol": 1e-8, "fatol": 1e-13, "maxiter": 40000, "maxfev": 40000, "adaptive": True},
     )  # fmt: skip
     assert np.r_[vector.scales, vector.offsets] == pytest.approx(slow.x, abs=2e-3)
@@ -79,17 +79,17 @@ def test_a_temperature_by_hand():
     """Of 8 subjects 6 are right; all say 0.9: the best certainty is what is wanted on average."""
     said, right = np.tile([0.9, 0.1], (8, 1)), np.array([True] * 6 + [False] * 2)
     truth = np.stack([right, ~right], axis=1)
-    curve = fit_curve("temperature", said, truth, np.ones(8), 8, exclusive=True)
+    curve = fit_curve("temperature", said, truth, np.ones(8), exclusive=True)
     aim = (6 * (1 - 1 / 10) + 2 * (1 / 10)) / 8
     assert curve.of(said)[0] == pytest.approx([aim, 1 - aim])
     assert curve.temperature == pytest.approx(np.log(9) / np.log(aim / (1 - aim)))
 
 
-def test_nobody_is_certain_who_was_right_on_nine_subjects():
+def test_nobody_is_certain_who_was_right_on_nine_samples():
     """Rule of succession: 10 of 11, however sure the network was; the likelihood alone would say 1."""
     said = np.tile([1 - 1e-6, 0.5e-6, 0.5e-6], (9, 1))
     truth = np.tile([True, False, False], (9, 1))
-    curve = fit_curve("temperature", said, truth, np.ones(9), 9, exclusive=True)
+    curve = fit_curve("temperature", said, truth, np.ones(9), exclusive=True)
     assert curve.of(said)[0] == pytest.approx([10 / 11, 0.5 / 11, 0.5 / 11])
 
 

@@ -137,7 +137,7 @@ class ClassCalibration:
             without[mine] = left_out[_chosen(losses, kept)][mine]
         chosen = _chosen(losses, np.ones(n, dtype=bool))
         found = cls(
-            fit_curve(chosen, said, truth, weights, n, exclusive=exclusive), n, len(said), counts, before,
+            fit_curve(chosen, said, truth, weights, exclusive=exclusive), n, len(said), counts, before,
             ClassScores.of(without, truth, weights, exclusive=exclusive), pictured,
             _reliability(without, truth, weights, exclusive), {f: float(v.mean()) for f, v in losses.items()},
         )  # fmt: skip
@@ -187,7 +187,7 @@ def _left_out(family: str, judged: Judged, exclusive: bool) -> Floats:
     for group in range(int(groups.max()) + 1):
         mine = groups[judged.subjects] == group
         parts = (judged.probabilities[~mine], judged.truth[~mine], judged.weights[~mine])
-        curve = fit_curve(family, *parts, int((groups != group).sum()), exclusive=exclusive)
+        curve = fit_curve(family, *parts, exclusive=exclusive)
         told[mine] = curve.of(judged.probabilities[mine])
     return told
 

@@ -11,10 +11,11 @@ temperature one number T, w = 1 / T     Guo et al., ICML 2017
 vector      w and b of each class       Guo et al., ICML 2017, section 4.2
 =========== =========================== ==============================================================
 
-A classifier that is right on all of n subjects would be called certain by the likelihood alone. So of n subjects the truth
+A classifier that is right on all of n samples would be called certain by the likelihood alone. So of n samples the truth
 counts as 1 − 1 / (n + 2), and the rest goes to the other classes evenly (Platt, "Probabilistic outputs for support vector
-machines", 1999, section 2.2: the rule of succession). The vector is held to the temperature by a ridge of the weight of one
-subject.
+machines", 1999, section 2.2: the rule of succession). Slices of one subject are no independent samples, so there it holds
+back less than it should; counting subjects instead flattened good probabilities of slices. The vector is held to the
+temperature by a ridge of the weight of one sample.
 """
 
 from __future__ import annotations
@@ -97,15 +98,15 @@ def logits(probabilities: NDArray[Any], *, exclusive: bool) -> Floats:
     return np.asarray(logs - np.log(np.maximum(1 - said, LEAST)))
 
 
-def wanted(truth: NDArray[np.bool_], subjects: int, *, exclusive: bool) -> Floats:
-    """Return what is fitted to (N, K): the truth (N, K), drawn in by 1 / (subjects + 2)."""
-    doubt = 1 / (subjects + 2)
+def wanted(truth: NDArray[np.bool_], *, exclusive: bool) -> Floats:
+    """Return what is fitted to (N, K): the truth (N, K), drawn in by 1 / (N + 2)."""
+    doubt = 1 / (len(truth) + 2)
     others = max(1, truth.shape[1] - 1) if exclusive else 1
     return np.where(truth, 1 - doubt, doubt / others)
 
 
 def fit_curve(
-    family: str, probabilities: Floats, truth: NDArray[np.bool_], weights: Floats, subjects: int, *, exclusive: bool
+    family: str, probabilities: Floats, truth: NDArray[np.bool_], weights: Floats, *, exclusive: bool
 ) -> ClassCurve:
     """Return the curve of largest likelihood.
 
@@ -117,15 +118,13 @@ def fit_curve(
         (N, K) of at least one sample.
     weights
         (N,) of the samples.
-    subjects
-        How many subjects they come from.
     exclusive
         Whether each sample has exactly one class.
     """
     classes = probabilities.shape[1]
     if family == "identity":
         return ClassCurve.identity(classes, exclusive=exclusive)
-    z, aim, share = logits(probabilities, exclusive=exclusive), wanted(truth, subjects, exclusive=exclusive), weights
+    z, aim, share = logits(probabilities, exclusive=exclusive), wanted(truth, exclusive=exclusive), weights
     share = share / share.sum()
 
     def slope(log_scale: float) -> float:
@@ -137,7 +136,7 @@ def fit_curve(
     scale = float(np.exp(at))
     if family == "temperature":
         return ClassCurve(family, (scale,) * classes, (0.0,) * classes, exclusive)
-    found = _vector(z, aim, share, scale, 1 / max(1, subjects), exclusive)
+    found = _vector(z, aim, share, scale, 1 / len(truth), exclusive)
     scales, offsets = (tuple(map(float, part)) for part in (found[:classes], found[classes:]))
     return ClassCurve(family, scales, offsets, exclusive)
 
