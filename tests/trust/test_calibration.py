@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 from striate.core.errors import UsageError
 from striate.inference.observed import BINS, LOGITS
 from striate.trust.calibration import DOMAINS, Calibration
-from striate.trust.curve import FAMILIES, Curve, fit_curves, log_loss
+from striate.trust.curve import FAMILIES, KNOTS, Curve, fit_curves, log_loss
 from striate.trust.evidence import CaseEvidence, LabelEvidence
 
 RAW = 1 / (1 + np.exp(-LOGITS))
@@ -43,6 +43,7 @@ DISTORTED = {
     "temperature": Curve("temperature", 0.5, 0.5, 0.0),
     "platt": Curve("platt", 0.6, 0.6, -1.5),
     "beta": Curve("beta", 0.9, 0.35, -0.7),
+    "ramps": Curve("ramps", c=3.0, slopes=(1.3, 0.5, 0.4, 1.0, 1.7, 1.6, 0.9, 0.4, 0.5)),
 }
 
 
@@ -55,6 +56,46 @@ def test_a_known_distortion_is_found(family):
     assert found.after["contested"].ece < 0.02 < found.before["contested"].ece
     assert found.after["seen"].brier < found.before["seen"].brier
     assert found.log_losses[found.curve.family] == min(found.log_losses.values())
+
+
+def test_slopes_of_one_change_nothing():
+    np.testing.assert_allclose(Curve("ramps", slopes=(1.0,) * (len(KNOTS) + 1)).table(), RAW, rtol=0, atol=1e-15)
+
+
+def test_the_line_of_ramps_bends_at_the_knots_alone():
+    slopes = tuple(0.1 + 0.2 * i for i in range(len(KNOTS) + 1))
+    table = Curve("ramps", c=-0.3, slopes=slopes).table()
+    rise = np.diff(np.log(table) - np.log1p(-table)) / np.diff(LOGITS)
+    stretch = np.digitize(RAW, KNOTS)
+    inside = stretch[1:] == stretch[:-1]
+    assert inside.sum() == BINS - 1 - len(KNOTS)
+    np.testing.assert_allclose(rise[inside], np.array(slopes)[stretch[1:]][inside], atol=1e-5)
+
+
+def test_ramps_have_the_largest_likelihood_that_another_optimiser_finds():
+    rng = np.random.default_rng(4)
+    n = rng.integers(1, 500, BINS).astype(float)
+    t = rng.binomial(n.astype(int), DISTORTED["ramps"].table()).astype(float)
+    (found,) = fit_curves("ramps", n[None], t[None])
+
+    def loss(w):
+        return float(log_loss(Curve("ramps", c=w[-1], slopes=tuple(w[:-1])).table(), n, t))
+
+    start = [1.0] * (len(KNOTS) + 1) + [0.0]
+    other = minimize(loss, start, method="L-BFGS-B", bounds=[(0, 16)] * (len(KNOTS) + 1) + [(-40, 40)])
+    assert float(log_loss(found.table(), n, t)) <= other.fun + 1e-3
+
+
+@pytest.mark.parametrize("family", DISTORTED)
+def test_a_curve_is_read_as_it_was_written(family):
+    curve = DISTORTED[family]
+    assert Curve.from_dict(json.loads(json.dumps(curve.to_dict()))) == curve
+
+
+def test_a_curve_of_before_is_read_and_a_wrong_number_of_slopes_is_refused():
+    assert Curve.from_dict({"family": "platt", "a": 2.0, "b": 2.0, "c": 1.0}) == Curve("platt", 2.0, 2.0, 1.0)
+    with pytest.raises(ValueError, match=f"{len(KNOTS) + 1} or none are needed"):
+        Curve.from_dict({"family": "ramps", "a": 1.0, "b": 1.0, "c": 1.0, "slopes": [1.0]})
 
 
 def test_what_is_right_stays():

@@ -7,7 +7,7 @@ lowest log loss on subjects that were left out of the fit is kept.
 * **Weights.** Every subject counts alike, whatever the number of its cases and the size of its voxels; within a subject
   every voxel counts alike.
 * **After.** Scores *after* calibration are measured on each subject with a curve that was fitted, and whose family was
-  chosen, without it (the losses that choose come from curves that did see it; only the choice among four can leak). With
+  chosen, without it (the losses that choose come from curves that did see it; only the choice among five can leak). With
   one subject this cannot be done: a temperature is fitted and nothing is claimed (None). Where no subject has the label
   the raw probabilities stay and nothing is claimed: that nothing is ever there cannot be learned from that.
 * **Domains.** ``seen``: all voxels that the network saw; nearly all are certain background, so errors look tiny.

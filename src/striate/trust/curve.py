@@ -1,12 +1,15 @@
 """`Curve`: from the probability that a network says to the probability that is meant, for one label.
 
-Every curve here is σ(a·ln p − b·ln(1 − p) + c) with a, b ≥ 0, so it never falls. The families differ in what is free:
+No curve here falls: each is σ(a·ln p − b·ln(1 − p) + c) with a, b ≥ 0, or σ of a rising line that bends. The families differ in
+what is free:
 
 ========== ================ ==========================================================================
 identity   a = b = 1, c = 0 the network is taken at its word
 temperature a = b, c = 0    Guo et al., ICML 2017: logit / T with T = 1 / a
 platt      a = b            Platt, 1999: a · logit + c
 beta       all three        Kull, Silva Filho and Flach, AISTATS 2017, eq. 2
+ramps      c, and one slope a linear spline in the logit that bends at `KNOTS`, after Lucena, "Spline-based
+           per stretch      probability calibration", 2018: for shapes that three numbers cannot follow
 ========== ================ ==========================================================================
 
 All are logistic regressions on fixed features of p, so the likelihood is concave. It is maximised by Newton's method with
@@ -25,8 +28,10 @@ from numpy.typing import NDArray
 
 from striate.inference.observed import LOGITS
 
-FAMILIES = ("identity", "temperature", "platt", "beta")
+FAMILIES = ("identity", "temperature", "platt", "beta", "ramps")
 """From the simplest to the most flexible."""
+KNOTS = (0.001, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99)
+"""Probabilities at which the line of ramps bends."""
 STEEPEST, FURTHEST = 16.0, 40.0
 """Largest a and b, and largest size of c; reached only where outcomes are separated without error."""
 STEPS = 100
@@ -35,15 +40,21 @@ _SMALLEST = 1e-10
 Floats = NDArray[np.float64]
 
 _LOG_P, _LOG_NOT = -np.logaddexp(0, -LOGITS), np.logaddexp(0, LOGITS)  # ln p and −ln(1 − p) of each bin
+_BENDS = np.log(KNOTS) - np.log1p(-np.asarray(KNOTS))
+_EDGES = np.concatenate([[-np.inf], _BENDS, [np.inf]])
+_RAMPS = np.clip(LOGITS[:, None], _EDGES[:-1], _EDGES[1:]) - np.concatenate([[0.0], _BENDS])
+"""(BINS, stretches): how far the logit of each bin has come in each stretch; over all of them they sum to the logit."""
 _FEATURES: dict[str, Floats] = {
     "temperature": LOGITS[:, None],
     "platt": np.stack([LOGITS, np.ones_like(LOGITS)], axis=1),
     "beta": np.stack([_LOG_P, _LOG_NOT, np.ones_like(LOGITS)], axis=1),
+    "ramps": np.concatenate([_RAMPS, np.ones((len(LOGITS), 1))], axis=1),
 }
 _BOUNDS: dict[str, tuple[Floats, Floats]] = {
     "temperature": (np.zeros(1), np.full(1, STEEPEST)),
     "platt": (np.array([0, -FURTHEST]), np.array([STEEPEST, FURTHEST])),
     "beta": (np.array([0, 0, -FURTHEST]), np.array([STEEPEST, STEEPEST, FURTHEST])),
+    "ramps": (np.r_[np.zeros(len(KNOTS) + 1), -FURTHEST], np.r_[np.full(len(KNOTS) + 1, STEEPEST), FURTHEST]),
 }
 _PLACES = {"temperature": (0, 0, -1), "platt": (0, 0, 1), "beta": (0, 1, 2)}
 
@@ -57,26 +68,35 @@ class Curve:
     family
         One of `FAMILIES`.
     a, b, c
-        See the top of this file.
+        See the top of this file; of ramps c alone counts.
+    slopes
+        Of ramps: of the logit that is meant over the one that is said, in each stretch between `KNOTS`; of others empty.
     """
 
     family: str = "identity"
     a: float = 1.0
     b: float = 1.0
     c: float = 0.0
+    slopes: tuple[float, ...] = ()
 
     def table(self) -> Floats:
         """Return the probability (BINS,) that each bin of logits means; never falls."""
+        if self.slopes:
+            return sigmoid(_RAMPS @ np.asarray(self.slopes) + self.c)
         return sigmoid(self.a * _LOG_P + self.b * _LOG_NOT + self.c)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
-        return {"family": self.family, "a": self.a, "b": self.b, "c": self.c}
+        return {"family": self.family, "a": self.a, "b": self.b, "c": self.c, "slopes": list(self.slopes)}
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Curve:
         """Read the JSON form."""
-        return cls(str(document["family"]), *(float(document[name]) for name in "abc"))
+        slopes = tuple(map(float, document.get("slopes", ())))
+        if len(slopes) not in (0, len(KNOTS) + 1):
+            raise ValueError(f"{len(slopes)} slopes; {len(KNOTS) + 1} or none are needed")
+        a, b, c = (float(document[name]) for name in "abc")
+        return cls(str(document["family"]), a, b, c, slopes)
 
 
 def fit_curves(family: str, counts: Floats, true_counts: Floats) -> list[Curve]:
@@ -92,8 +112,11 @@ def fit_curves(family: str, counts: Floats, true_counts: Floats) -> list[Curve]:
     if family == "identity":
         return [Curve()] * len(counts)
     weights = _newton(_FEATURES[family], *_BOUNDS[family], counts, true_counts)
+    if family == "ramps":
+        return [Curve(family, c=float(row[-1]), slopes=tuple(map(float, row[:-1]))) for row in weights]
     padded = np.concatenate([weights, np.zeros((len(weights), 1))], axis=1)
-    return [Curve(family, *(float(row[place]) for place in _PLACES[family])) for row in padded]
+    a, b, c = (padded[:, place].tolist() for place in _PLACES[family])
+    return [Curve(family, *numbers) for numbers in zip(a, b, c, strict=True)]
 
 
 def log_loss(table: Floats, counts: Floats, true_counts: Floats) -> Floats:
