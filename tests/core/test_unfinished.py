@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from striate.core import unfinished as module
 from striate.core.errors import DataError
 from striate.core.unfinished import unfinished
 
@@ -64,16 +65,32 @@ def test_a_piece_that_is_not_what_was_written_is_not_done(tmp_path, damage):
     assert work.get("a") is None
 
 
+@pytest.mark.parametrize("at", ["mkdir", "lock"])
+def test_an_interruption_at_the_start_leaves_nothing(tmp_path, monkeypatch, at):
+    def stop(*given):
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "_ours" if at == "mkdir" else "take", stop)
+    with pytest.raises(KeyboardInterrupt), unfinished(tmp_path / "out"):
+        pass
+    assert _names(tmp_path) == []
+
+
 def test_what_is_not_ours_is_refused_and_left(tmp_path):
     (tmp_path / "out.unfinished").mkdir()
     (tmp_path / "out.unfinished" / "thesis.txt").touch()
+    (tmp_path / "out.unfinished" / "lock").touch()
     with pytest.raises(DataError, match="it holds something else"), unfinished(tmp_path / "out"):
         pass
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").touch()
     with pytest.raises(DataError, match="exists and is not empty"), unfinished(tmp_path / "full"):
         pass
-    assert _names(tmp_path) == ["full", "out.unfinished"] and _names(tmp_path / "out.unfinished") == ["thesis.txt"]
+    assert _names(tmp_path) == ["full", "out.unfinished"] and _names(tmp_path / "out.unfinished") == [
+        "lock",
+        "thesis.txt",
+    ]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such locks")

@@ -20,7 +20,12 @@ NEW_OBJECTS = 50_000
 def command(
     model: ModelFolder,
     inputs: Inputs,
-    out: Annotated[Path, typer.Option(help="New folder for masks, findings and record.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="New folder for masks, findings and record; the same call goes on with one that was stopped."
+        ),
+    ],
     uncertainty: Uncertainty = None,
     ensemble: Ensemble = None,
     tta: Annotated[
@@ -45,6 +50,7 @@ def command(
     save_uncertainty: Annotated[
         bool, typer.Option("--save-uncertainty", help="Also write the probability that a voxel's label is wrong.")
     ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
     as_json: AsJson = False,
 ) -> int:
     """Predict masks, or classes, with a trained model."""
@@ -56,8 +62,12 @@ def command(
     progress = Screen(quiet=as_json)
     found = predict(
         model, inputs, out, save_probabilities=save_probabilities, save_uncertainty=save_uncertainty,
-        uncertainty=uncertainty, ensemble=ensemble or (), tta=tta, crf=crf, exact=exact, engine=engine, progress=progress,
+        uncertainty=uncertainty, ensemble=ensemble or (), tta=tta, crf=crf, exact=exact, engine=engine, dry_run=dry_run,
+        progress=progress,
     )  # fmt: skip
+    if not isinstance(found, list):
+        show_json(found.document) if as_json else _show_foreseen(found.document)
+        return 0
     if (out / "predictions.csv").exists() or not (out / "findings.json").exists():
         _show_whole(out, as_json=as_json)
         return 0
@@ -67,6 +77,31 @@ def command(
     else:
         _show(found, findings, out, record)
     return 0
+
+
+def _show_foreseen(document: dict[str, Any]) -> None:
+    """Print the cases, the engine, the time where it is known, and where everything would be written."""
+    from striate.cli.screen import say, table
+    from striate.core.counted import counted
+    from striate.core.machine import show_seconds
+
+    rows = []
+    for case in document["cases"]:
+        grid = [" × ".join(f"{value:.4g}" for value in case[key]) for key in ("shape", "spacing_mm")]
+        rows.append([case["case"], ", ".join(case["channels"]), *grid, str(case.get("windows", ""))])
+    table(rows[:ROWS_SHOWN], ["case", "channels", "voxels", "mm", "windows, at most" if document["windows"] else ""])
+    if len(rows) > ROWS_SHOWN:
+        say(f"  and {len(rows) - ROWS_SHOWN} more cases: see --json")
+    engine = document["engine"]
+    say(f"{' '.join(filter(None, (engine['name'], engine['precision']))) or 'engine'}: {engine['reason']}")
+    if document["network_s"] is not None:
+        time_s, windows = show_seconds(document["network_s"]), counted(document["windows"], "window")
+        say(
+            f"the network would take about {time_s} for {windows}, as measured here; reading and writing come beside it"
+        )
+    if document["kept"]:
+        say(f"{counted(len(document['kept']), 'case')} of {len(rows)} kept from a call that was stopped")
+    say(f"{counted(len(rows), 'case')} would be predicted into {document['out']}; nothing was written")
 
 
 def _show_whole(out: Path, *, as_json: bool) -> None:

@@ -129,11 +129,28 @@ def unfinished(out: Path) -> Iterator[Unfinished]:
                 work.out.rmdir()
             work.files.replace(work.out)
         finally:
-            if place is not None:
-                if not work.files.exists() or not work.names:
-                    shutil.rmtree(work.folder, ignore_errors=True)
-                if place:
-                    os.close(place)
+            _leave(work, place)
+
+
+def _leave(work: Unfinished, place: int | None) -> None:
+    """Let the lock go; what is there is removed where nothing is done. None: an interruption came while entering."""
+    if place is None:
+        with contextlib.suppress(OSError):
+            work.folder.rmdir()  # only where nothing lies in it
+            return
+        if not _ours(work.folder):
+            return
+        with contextlib.suppress(OSError):
+            place = os.open(work.folder / LOCK, os.O_RDWR)
+        if place is None:
+            return
+        if not take(place):  # another process works there
+            os.close(place)
+            return
+    if not work.files.exists() or not work.names:
+        shutil.rmtree(work.folder, ignore_errors=True)
+    if place:
+        os.close(place)
 
 
 def _ours(folder: Path) -> bool:

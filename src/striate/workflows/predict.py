@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from striate.core.case import Case
 from striate.core.errors import UsageError
 from striate.core.kinds import kinds
 from striate.core.progress import Progress, Silent
@@ -19,6 +20,7 @@ from striate.workflows.predict_masks import predict_masks
 
 if TYPE_CHECKING:
     from striate.inference.whole import WholePrediction
+    from striate.workflows.foresee import Foreseen
 
 
 @kinds
@@ -35,9 +37,13 @@ def predict(
     crf: bool = False,
     exact: bool = False,
     engine: str = AUTO,
+    dry_run: bool = False,
     progress: Progress | None = None,
-) -> list[Prediction] | list[WholePrediction]:
+) -> list[Prediction] | list[WholePrediction] | Foreseen:
     """Predict all cases in `inputs` and write masks and findings, or classes, into the new folder `out`.
+
+    Masks that are done when the call is stopped or killed, or a case fails, stay in ``OUT.unfinished``; the same call goes on
+    with them (`striate.workflows.kept`). Models of whole images begin anew.
 
     Parameters
     ----------
@@ -69,6 +75,8 @@ def predict(
     engine
         ``auto`` or one of `striate.inference.engines.ENGINES` (`striate.inference.engines.choose`); which one it was, and why,
         is in the record.
+    dry_run
+        Say what would be done, and do nothing (`striate.workflows.foresee.Foreseen`).
     progress
         Who listens; by default nobody.
 
@@ -77,7 +85,7 @@ def predict(
     ModelError
         When the model is broken or meant for other channels.
     DataError
-        When an image cannot be read or fits not.
+        When an image cannot be read or fits not; once the other cases are done, where headers did not tell.
     UsageError
         When two things were asked for that exclude each other, or the model cannot do one.
     MemoryLimitError
@@ -93,14 +101,36 @@ def predict(
     of_masks = {"uncertainty": uncertainty, "ensemble": ensemble, "save_uncertainty": save_uncertainty, "exact": exact}
     if model.plan.task.kind != "segmentation":
         _refuse_for_whole(model, {**of_masks, "engine": engine != AUTO})
-        from striate.workflows.predict_whole import predict_whole_cases
+    else:
+        asked = _asked_of_masks(model, {**asked, **of_masks, "engine": engine})
+    return (_foreseen if dry_run else _predicted)(model, cases, out, asked, progress, watch)
 
-        return predict_whole_cases(model, cases, out, asked, progress, watch)
-    ways = {"uncertainty": way_of(uncertainty, ensemble, tta=tta), "ensemble": [Path(p) for p in ensemble]}
-    asked |= {**of_masks, **ways, "engine": engine}
-    if exact:
+
+def _asked_of_masks(model: Model, asked: dict[str, Any]) -> dict[str, Any]:
+    """Return the options with the way to uncertainty that is meant; refuse what excludes each other."""
+    way = way_of(asked["uncertainty"], asked["ensemble"], tta=asked["tta"])
+    asked = {**asked, "uncertainty": way, "ensemble": [Path(path) for path in asked["ensemble"]]}
+    if asked["exact"]:
         _refuse_beside_exact(model, asked)
-    return predict_masks(model, cases, out, asked, progress, watch)
+    return asked
+
+
+def _foreseen(
+    model: Model, cases: list[Case], out: Path, asked: dict[str, Any], progress: Progress, watch: Stopwatch
+) -> Foreseen:
+    from striate.workflows.foresee import foresee
+
+    return foresee(model, cases, out, asked, progress)
+
+
+def _predicted(
+    model: Model, cases: list[Case], out: Path, asked: dict[str, Any], progress: Progress, watch: Stopwatch
+) -> list[Prediction] | list[WholePrediction]:
+    if model.plan.task.kind == "segmentation":
+        return predict_masks(model, cases, out, asked, progress, watch)
+    from striate.workflows.predict_whole import predict_whole_cases
+
+    return predict_whole_cases(model, cases, out, asked, progress, watch)
 
 
 def _refuse_for_whole(model: Model, asked: Mapping[str, object]) -> None:

@@ -48,6 +48,7 @@ from striate.workflows.kept import Done, Kept, refuse_failed, telling, way_of
 from striate.workflows.taught import CODE, FACT, caution_of, images_of
 
 if TYPE_CHECKING:
+    from striate.inference.engines.foresee import Foreseen
     from striate.trust.image_facts import Facts
 
 PANELS = 12
@@ -66,7 +67,7 @@ def predict_masks(
     grids = {case.name: check_headers(case, len(model.plan.preparation.spacing_mm)) for case in cases}
     name = str(options["engine"])
     least = "torch" if exact or way not in ("none", "tta") else "openvino" if name in (AUTO, "int8") else name
-    _needs(model, cases, grids, least, crf=crf, exact=exact)  # refuses before anything is computed
+    needs_of(model, cases, grids, least, crf=crf, exact=exact)  # refuses before anything is computed
     with unfinished(out) as place, telling(place, cases, progress), _begun(model, cases, place, options) as begun:
         others = [Model.open(path) for path in options["ensemble"]]
         chosen = None if exact else _engine(model, cases, way, others, name, progress)
@@ -78,8 +79,8 @@ def predict_masks(
         kept = Kept(place, way_of((model, *others), options, (engine, before)), model.plan.targets, panels)
         done = kept.find(cases, progress)
         left = [case for case in cases if case.name not in done]
-        needs = _needs(model, left or cases, grids, engine or "torch", crf=crf, exact=exact)
-        together, announced = _announce(model, needs, progress, tta=way == "tta" or exact, held=_held(begun))
+        needs = needs_of(model, left or cases, grids, engine or "torch", crf=crf, exact=exact)
+        together, announced = announce(model, needs, progress, tta=way == "tta" or exact, held=_held(begun))
         steps = _Steps(model, options, kept, judge, engine, before, images_of((model, *others)), begun)
         done |= _predicted(left, steps, progress, together=together)
         refuse_failed(steps.failed, place, cases)
@@ -291,11 +292,11 @@ def _first(
     return _engine(stage, cases, "none", [], name, progress)
 
 
-def _needs(
+def needs_of(
     model: Model,
     cases: list[Case],
     grids: Mapping[str, tuple[Grid, int]],
-    engine: Engine | str,
+    engine: Engine | Foreseen | str,
     *,
     crf: bool,
     exact: bool,
@@ -314,7 +315,7 @@ def _needs(
     ]  # fmt: skip
 
 
-def _announce(
+def announce(
     model: Model, needs: Sequence[Sequence[Parts]], progress: Progress, *, tta: bool, held: int
 ) -> tuple[bool, int]:
     """Say what is about to happen; return whether neighbouring cases are worked on at one time, and the memory in all.

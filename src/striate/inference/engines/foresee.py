@@ -1,0 +1,120 @@
+"""`foresee`: which engine would compute a model's network, by what is known already; nothing is made, opened or measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from striate.core.errors import UsageError
+from striate.core.files import read_json
+from striate.core.machine import may_have_gpu, native_precision, processor
+from striate.core.names import lookup
+from striate.inference.engines import ENGINES
+from striate.inference.engines import choose as choosing
+from striate.inference.engines.int8 import int8_of
+from striate.inference.engines.openvino import PARITY
+from striate.inference.engines.race import BASE
+from striate.model.model import EXPORTED, ONNX, Model
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """An engine that would compute.
+
+    Attributes
+    ----------
+    name
+        One of `ENGINES`; empty where a comparison would decide.
+    reason
+        One sentence.
+    precision
+        ``fp32``, ``bf16`` or ``int8``; None where it is not known.
+    window_s
+        Seconds that a window was measured to take on this machine; None where none was.
+    """
+
+    name: str
+    reason: str
+    precision: str | None = None
+    window_s: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it for a document."""
+        return asdict(self)
+
+
+def foresee(model: Model, name: str, macs: Callable[[], float]) -> Foreseen:
+    """Return the engine that `striate.inference.engines.choose.choose` would take; parameters as there.
+
+    Raises
+    ------
+    UsageError
+        When `name` is unknown, or the engine asked for cannot be had here.
+    """
+    if name != choosing.AUTO:
+        lookup("engine", name, ENGINES)
+    if model.exported:
+        return _exported(model, name)
+    if name == "torch" or (name == choosing.AUTO and _on_gpu()):
+        return _torch("it was asked for" if name == "torch" else "")
+    problem = choosing._without_int8(int8_of(model)) if name == "int8" else ""
+    form = choosing._form(name)
+    if not form:
+        problem = problem or f"{choosing.TITLES.get(name, choosing.TITLES['openvino'])} is not installed"
+    if problem:
+        return _else_torch(name, problem)
+    title, parity = choosing.TITLES[form], choosing._read(model.folder / form / choosing._key(model, form))
+    if not parity and name != choosing.AUTO:
+        return Foreseen(name, f"{title} would be prepared for this model first")
+    if not parity and macs() < choosing.WORTH_MACS:
+        return _torch("the work is too small for preparing another engine")
+    if not parity:
+        return Foreseen("", f"{title} would be prepared for this model first, and the faster of it and PyTorch taken")
+    found, problem = choosing._fastest(parity, name)
+    if not found:
+        return _else_torch(name, problem, parity.get("seconds", {}).get(BASE))
+    precision = "int8" if found == "int8" else parity["precision"]
+    return Foreseen(found, choosing._measured(parity, found), precision, parity["seconds"][found])
+
+
+def _exported(model: Model, name: str) -> Foreseen:
+    """Return the engine of a model that holds no weights."""
+    form = "onnx" if (model.folder / ONNX).is_file() else "openvino"
+    if name not in (choosing.AUTO, form) and not (name == "int8" and form == "openvino"):
+        raise UsageError(
+            f"--engine {name}: {model.folder} was exported for {choosing.TITLES[form]} and holds no weights; leave it away."
+        )
+    parity = read_json((model.folder if form == "onnx" else model.folder / EXPORTED) / PARITY)
+    found = form if name == choosing.AUTO else name
+    here = parity.get("processor") == processor()
+    return Foreseen(
+        found, "the model was exported for it", None, parity.get("seconds", {}).get(found) if here else None
+    )
+
+
+def _on_gpu() -> bool:
+    """Tell whether there is a GPU."""
+    if not may_have_gpu():
+        return False
+    from striate.inference.engines.place import gpu
+
+    return gpu() is not None
+
+
+def _torch(reason: str, window_s: float | None = None) -> Foreseen:
+    """Return PyTorch; on a GPU where one is there, whose memory is not tried."""
+    from striate.inference.engines.place import gpu, named, precision_on
+
+    device = gpu()
+    if device is None:
+        return Foreseen(BASE, reason, native_precision(), window_s)
+    told = f"{named(device)} computes it, if its memory takes a window"
+    return Foreseen(BASE, "; ".join(filter(None, (reason, told))), precision_on(device))
+
+
+def _else_torch(name: str, problem: str, window_s: float | None = None) -> Foreseen:
+    """Return PyTorch, unless something else was asked for."""
+    if name != choosing.AUTO:
+        raise UsageError(f"--engine {name}: {problem.rstrip('.')}. Leave --engine away, or give --engine torch.")
+    return _torch(problem, window_s)

@@ -1,0 +1,128 @@
+"""`foresee`: what `striate.workflows.predict` would do with these cases, known from headers; nothing is computed or written."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from striate.core.case import Case
+from striate.core.errors import UsageError
+from striate.core.files import refuse_filled
+from striate.core.image import Grid, to_ras
+from striate.core.machine import memory_available_bytes
+from striate.core.progress import Progress
+from striate.core.unfinished import Unfinished
+from striate.data.resample import new_shape
+from striate.inference.engines import foresee as engines
+from striate.inference.engines.choose import AUTO, macs_of
+from striate.inference.engines.foresee import Foreseen as Engine
+from striate.inference.engines.openvino import runtime
+from striate.inference.engines.uncertainty import check_way
+from striate.inference.inputs import check_headers
+from striate.inference.tiling import Tiling
+from striate.model.model import Model
+from striate.planning.plan import Plan
+from striate.workflows.predict_masks import announce, needs_of
+
+PACKAGES = {"torch": "torch", "openvino": "openvino", "int8": "openvino", "onnx": "onnxruntime", "": "openvino"}
+"""Engine → the package that computes it; it is loaded, because its memory counts."""
+
+
+@dataclass(frozen=True)
+class Foreseen:
+    """What a dry run of `striate.predict` ends with.
+
+    Attributes
+    ----------
+    out
+        Where everything would be written.
+    document
+        ``cases`` (of each ``case``, ``channels``, ``shape``, ``spacing_mm`` and ``windows``, at most so many; of models of whole
+        images none), ``windows`` of all, ``engine`` (``name``, ``precision``, ``reason``), ``memory`` (``announced_bytes``,
+        ``free_bytes``, ``neighbours_together``; None for models of whole images), ``network_s`` (of all windows, as measured on
+        this machine; None where none was) and ``kept`` (cases that are there from a call that was stopped).
+    """
+
+    out: Path
+    document: dict[str, Any]
+
+
+def foresee(model: Model, cases: list[Case], out: Path, options: Mapping[str, Any], progress: Progress) -> Foreseen:
+    """Return what `predict` would do, refused as it would be; parameters as of `striate.workflows.predict_masks.predict_masks`.
+
+    Raises
+    ------
+    DataError, ModelError, UsageError, MemoryLimitError
+        As `striate.predict`, of what is known from headers.
+    """
+    grids = {case.name: check_headers(case, len(model.plan.preparation.spacing_mm)) for case in cases}
+    refuse_filled(out)
+    masks = model.plan.task.kind == "segmentation"
+    rows = [_row(model.plan, case, grids[case.name][0], masks=masks) for case in cases]
+    windows = sum(row["windows"] for row in rows) if masks else None
+    place, names = Unfinished(out), {case.name for case in cases}
+    engine, memory = Engine("torch", "models of whole images are computed by it"), None
+    if masks:
+        engine = _engine(model, grids, options)
+        memory = _memory(model, cases, grids, options, engine, progress)
+    mirrored = options["uncertainty"] == "tta" if masks else False
+    copies = 2 ** len(model.plan.inference.mirror_axes) if mirrored else 1
+    known = windows is not None and engine.window_s is not None and model.previous is None
+    return Foreseen(
+        out,
+        {
+            "out": out, "cases": rows, "windows": windows, "engine": engine.to_dict(), "memory": memory,
+            "network_s": round((windows or 0) * copies * (engine.window_s or 0.0), 1) if known else None,
+            "kept": sorted(names & set(place.names)) if masks else [],
+        },
+    )  # fmt: skip
+
+
+def _row(plan: Plan, case: Case, grid: Grid, *, masks: bool) -> dict[str, Any]:
+    """Return what is known of a case; windows as if nothing were cut away."""
+    row = {
+        "case": case.name, "channels": dict(case.channels), "shape": list(grid.shape),
+        "spacing_mm": [round(float(mm), 4) for mm in grid.spacing_mm],
+    }  # fmt: skip
+    if not masks:
+        return row
+    turned = to_ras(grid)[1]
+    shape = new_shape(turned.shape, turned.spacing_mm, plan.preparation.spacing_mm)
+    return {**row, "windows": Tiling.of(shape, plan.inference.patch, plan.inference.overlap).count}
+
+
+def _engine(model: Model, grids: Mapping[str, tuple[Grid, int]], options: Mapping[str, Any]) -> Engine:
+    """Return what would compute the network, or networks."""
+    way, name, others = str(options["uncertainty"]), str(options["engine"]), list(options["ensemble"])
+    if options["exact"]:
+        return engines.foresee(model, "torch", lambda: 0.0)
+    check_way(model, way, [Model.open(path) for path in others])
+    if way not in ("none", "tta"):
+        if name not in (AUTO, "torch"):
+            raise UsageError(f"--engine {name}: --uncertainty {way} is computed by torch; leave one of them away.")
+        return Engine("torch", f"--uncertainty {way} is computed by it")
+    copies = 2 ** len(model.plan.inference.mirror_axes) if way == "tta" else 1
+    return engines.foresee(model, name, lambda: copies * macs_of(model, [grid for grid, _ in grids.values()]))
+
+
+def _memory(
+    model: Model,
+    cases: list[Case],
+    grids: Mapping[str, tuple[Grid, int]],
+    options: Mapping[str, Any],
+    engine: Engine,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Say and return what would be announced; weights and libraries, which are loaded by then, count."""
+    package = PACKAGES[engine.name]
+    runtime() if package == "openvino" else importlib.import_module(package)
+    exact, way = bool(options["exact"]), str(options["uncertainty"])
+    computes = replace(engine, name=package if package in ("torch", "openvino") else engine.name)
+    needs = needs_of(model, cases, grids, computes, crf=bool(options["crf"]), exact=exact)
+    members = 1 + len(options["ensemble"])
+    weights = members * sum(4 * int(m.facts.get("parameters") or 0) for m in (model, model.previous) if m is not None)
+    together, announced = announce(model, needs, progress, tta=way == "tta" or exact, held=-weights)
+    return {"announced_bytes": announced, "neighbours_together": together, "free_bytes": memory_available_bytes()}
