@@ -114,7 +114,7 @@ def point(work: Path, part: str, value: int, engine: str) -> dict[str, Any]:
     begin = time.monotonic()
     command = [STRIATE, "predict", str(network), str(given), "--out", str(out), "--engine", engine]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)  # of this process alone, whatever ran before
+    _, status, used = os.wait4(process.pid, 0)  # of this process alone; of memory it also counts what it was forked from
     seconds = time.monotonic() - begin
     if status:
         raise SystemExit(f"{' '.join(command)}: exit {os.waitstatus_to_exitcode(status)}")
@@ -125,7 +125,7 @@ def point(work: Path, part: str, value: int, engine: str) -> dict[str, Any]:
             stages[name] = round(stages.get(name, 0.0) + spent, 3)
     return {
         "part": part, "value": value, "x": value**3 if part == "size" else value, "seconds": round(seconds, 2),
-        "processor_s": round(used.ru_utime + used.ru_stime, 2), "peak_rss_bytes": used.ru_maxrss * 1024,
+        "processor_s": round(used.ru_utime + used.ru_stime, 2), "peak_rss_bytes": facts["peak_rss_bytes"],
         "memory": facts["memory"], "stages": stages, "engine": facts["engine"]["name"],
     }  # fmt: skip
 
