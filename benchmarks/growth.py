@@ -114,7 +114,9 @@ def point(work: Path, part: str, value: int, engine: str) -> dict[str, Any]:
     begin = time.monotonic()
     command = [STRIATE, "predict", str(network), str(given), "--out", str(out), "--engine", engine]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)  # of this process alone; of memory it also counts what it was forked from
+    _, status, used = os.wait4(
+        process.pid, 0
+    )  # of this process alone; of memory it also counts what it was forked from
     seconds = time.monotonic() - begin
     if status:
         raise SystemExit(f"{' '.join(command)}: exit {os.waitstatus_to_exitcode(status)}")
@@ -175,24 +177,27 @@ def held(work: Path) -> list[dict[str, Any]]:
 
 
 def plot(points: list[dict[str, Any]], out: Path) -> None:
-    """Draw seconds and peak memory against voxels, classes and cases, each with a line of linear growth."""
+    """Draw seconds and peak memory against voxels, classes and cases: linear growth is a straight line."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 5), layout="constrained")
-    axes = figure.subplots(2, len(PARTS), sharey="row")
+    figure = Figure(figsize=(8.4, 4.4), layout="constrained")
+    axes = figure.subplots(2, len(PARTS))
+    rows = (("seconds", 1.0, "time, s"), ("peak_rss_bytes", 1e9, "peak memory, GB"))
     for column, part in enumerate(PARTS):
         own = sorted((p for p in points if p["part"] == part), key=lambda p: p["x"])
-        for row, (name, scale, unit) in enumerate((("seconds", 1.0, "time, s"), ("peak_rss_bytes", 1e9, "memory, GB"))):
+        millions = 1e6 if part == "size" else 1.0
+        for row, (name, scale, unit) in enumerate(rows):
             axis = axes[row, column]
-            axis.set(xscale="log", yscale="log", xlabel=UNITS[part] if row else "", ylabel="" if column else unit)
-            if not own:
+            axis.set(xlabel=("million " if part == "size" else "") + UNITS[part] if row else "")
+            axis.set_ylabel("" if column else unit)
+            axis.spines[["top", "right"]].set_visible(False)
+            if len(own) < 2:
                 continue
-            x, y = np.array([p["x"] for p in own]), np.array([p[name] for p in own]) / scale
-            axis.plot(x, y, "o-", color="#00629b", markersize=4)
-            axis.plot(x, y[-1] * x / x[-1], ":", color="#8a8a8a", label="linear")
-            told = exponents(own)[name] if len(own) > 1 else None
-            axis.set_title(f"{part}: exponent {told}" if told is not None else part, fontsize=9)
-            axis.set_ylim(min(p[name] for p in points) / scale / 1.5, max(p[name] for p in points) / scale * 1.5)
+            x, y = np.array([p["x"] for p in own]) / millions, np.array([p[name] for p in own]) / scale
+            axis.plot(x[[0, -1]], y[[0, -1]], ":", color="#8a8a8a", zorder=1)
+            axis.plot(x, y, "o-", color="#00629b", markersize=4, zorder=2)
+            axis.set(xlim=(0, None), ylim=(0, None))
+            axis.set_title(f"exponent {exponents(own)[name]:.2f}", fontsize=9, loc="left")
     figure.savefig(out, metadata={"Date": None} if out.suffix == ".svg" else None)
 
 
