@@ -1,6 +1,6 @@
 """Measures what docs/benchmarks.md holds about change between visits: new lesions, registration, noise, triage, two real pairs.
 
-    python benchmarks/change.py MODEL WORK [new] [noise] [triage] [others] [real]        about half an hour on one core
+    python benchmarks/change.py MODEL WORK [new] [noise] [triage] [others] [real]        by estimate half an hour on one core
 
 MODEL draws lesions and is calibrated (WORK/calibrated/model of benchmarks/trust.py). All phantoms have two visits, each of a
 subject to one and the same of four scanners; half of the scans have an artefact. Three groups that the model never saw, of other

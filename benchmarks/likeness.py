@@ -1,6 +1,6 @@
 """Measures how well each method of likeness, and the input gate, tell what is not like the training scans.
 
-    python benchmarks/likeness.py [MODEL_FOLDER]      about twelve minutes on one core; without a model it trains one
+    python benchmarks/likeness.py [MODEL_FOLDER]      by estimate twelve minutes on one core; without a model it trains one
     python benchmarks/likeness.py kept WORK           seconds, once benchmarks/trust.py WORK has run
 
 Prints one JSON document: AUROC of each method against held-out phantoms, with its interval, the number of subjects of both sides,
