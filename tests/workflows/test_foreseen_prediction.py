@@ -11,7 +11,7 @@ import torch
 
 from striate import networks
 from striate.cli.main import run
-from striate.core.errors import DataError, UsageError
+from striate.core.errors import DataError, Interrupted, UsageError
 from striate.core.files import read_json, write_json
 from striate.core.image import Image
 from striate.core.unfinished import unfinished
@@ -136,7 +136,7 @@ def test_what_a_comparison_would_decide_is_left_open(model):
     assert foresee(model, "openvino", lambda: 0.0).name == "openvino" and not (model.folder / "openvino").exists()
 
 
-def test_models_of_whole_images_have_no_windows(scans, tmp_path):
+def test_models_of_whole_images_have_no_windows_and_keep_nothing(scans, tmp_path, monkeypatch):
     choice = NetworkChoice(name="mlp", spatial_dims=3, options={"input_size": (16, 16, 16)})
     task = Task(kind="classification", channels=("flair",), classes=("left", "right"))
     model = _saved(tmp_path / "classes", task, dims=3, patch=(16, 16, 16), network=choice)
@@ -144,3 +144,11 @@ def test_models_of_whole_images_have_no_windows(scans, tmp_path):
     found = predict(model, scans, tmp_path / "out", dry_run=True).document
     assert _listed(tmp_path) == before and [case["case"] for case in found["cases"]] == ["a", "b"]
     assert "windows" not in found["cases"][0] and (found["windows"], found["memory"], found["kept"]) == (None, None, [])
+
+    def stopped(*given, **more):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("striate.workflows.predict_whole.class_table", stopped)
+    with pytest.raises(Interrupted, match="nothing is kept: a prediction of classification begins anew"):
+        predict(model, scans, tmp_path / "out")
+    assert _listed(tmp_path) == before

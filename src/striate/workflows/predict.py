@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from striate.core.case import Case
-from striate.core.errors import UsageError
+from striate.core.errors import Interrupted, UsageError
 from striate.core.kinds import kinds
 from striate.core.progress import Progress, Silent
 from striate.core.record import Stopwatch
@@ -130,7 +130,11 @@ def _predicted(
         return predict_masks(model, cases, out, asked, progress, watch)
     from striate.workflows.predict_whole import predict_whole_cases
 
-    return predict_whole_cases(model, cases, out, asked, progress, watch)
+    try:
+        return predict_whole_cases(model, cases, out, asked, progress, watch)
+    except (KeyboardInterrupt, Interrupted) as error:
+        kind = model.plan.task.kind
+        raise Interrupted(f"stopped; nothing is kept: a prediction of {kind} begins anew with the next call") from error
 
 
 def _refuse_for_whole(model: Model, asked: Mapping[str, object]) -> None:
