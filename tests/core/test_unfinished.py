@@ -103,10 +103,29 @@ def test_one_at_a_time(tmp_path):
     assert _names(tmp_path) == ["out"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such locks")
+def test_one_that_has_just_begun_is_not_swept_by_another(tmp_path, monkeypatch):
+    out, entered = tmp_path / "out", module._entered
+    out.mkdir()
+
+    def and_another_comes(work):
+        place = entered(work)
+        monkeypatch.setattr(module, "_entered", entered)
+        with pytest.raises(DataError, match="another process fills it"), unfinished(out):
+            pass
+        return place
+
+    monkeypatch.setattr(module, "_entered", and_another_comes)
+    with unfinished(out) as work:
+        _piece(work, "a")
+    assert _names(tmp_path) == ["out"] and _names(out) == ["maps"]
+
+
 def test_a_kill_between_the_last_two_steps_leaves_a_whole_folder(tmp_path):
     with unfinished(tmp_path / "out") as work:
         _piece(work, "a")
     (tmp_path / "out.unfinished" / "done").mkdir(parents=True)  # files became out, then the process was killed
+    (tmp_path / "out.unfinished" / "done" / "a.json").write_text("{}")
     with pytest.raises(DataError, match="exists and is not empty"), unfinished(tmp_path / "out"):
         pass
     assert _names(tmp_path) == ["out"] and _names(tmp_path / "out") == ["maps"]

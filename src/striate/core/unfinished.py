@@ -115,7 +115,8 @@ def unfinished(out: Path) -> Iterator[Unfinished]:
         When the disk is full or the place cannot be written.
     """
     work, place = Unfinished(out), None
-    if work.out.exists() and not work.files.exists() and _ours(work.folder):  # killed between the last two steps
+    if work.out.exists() and not work.files.exists() and work.names and _ours(work.folder):
+        # killed between the last two steps; where no piece is done another process has just begun
         shutil.rmtree(work.folder, ignore_errors=True)
     refuse_filled(work.out)
     with explained(work.out):
