@@ -28,6 +28,8 @@ from striate.trust.trust import FILE as TRUST
 
 ABOUT_MODEL = (PLAN, FACTS, TRUST, PARITY, str(EXPORTED / PARITY), f"{FOLDER}/{VERDICT}", f"{SNAPSHOTS}/*.safetensors")
 """Files of a model that say all that masks and findings depend on: the first two name the hash of the weights."""
+HEADERS = (".mhd", ".nhdr")
+"""Endings of files whose voxels lie in another one, so that their hash does not tell whether the image is the same."""
 OPTIONS = ("save_probabilities", "save_uncertainty", "uncertainty", "tta", "crf", "exact")
 WORDS = {
     "model": "with another model", "options": "with other options", "engine": "by another engine",
@@ -137,8 +139,7 @@ class Kept:
 
     def _differs(self, known: Mapping[str, Any], case: Case) -> str:
         """Return in words what has changed since a case was predicted; empty where nothing has."""
-        missing = next((path for path in case.channels.values() if not path.is_file()), None)
-        if missing is not None:
+        if any(not path.is_file() or path.suffix.lower() in HEADERS for path in case.channels.values()):
             return WORDS["images"]
         now = {
             **plain(self.way),

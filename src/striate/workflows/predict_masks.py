@@ -53,7 +53,8 @@ if TYPE_CHECKING:
 
 PANELS = 12
 """Panels are written for this many cases; a report of more would not be looked at."""
-LOSSY = {".jpg": ".png", ".jpeg": ".png"}
+WRITTEN = {".jpg": ".png", ".jpeg": ".png", ".mhd": ".mha", ".nhdr": ".nrrd"}
+"""Ending of an image → that of its mask, where masks are not written in that format: it loses something, or takes two files."""
 Seconds = dict[str, float]
 Begun = dict[str, "Future[tuple[Prepared, Seconds]]"]
 """Name of a case → its reading, which was begun before it was asked for."""
@@ -214,7 +215,7 @@ class _Steps:
         """Write the mask of one case, and its panel; return the paths, the mask's first."""
         case, names = prediction.case, self.model.plan.task.label_names
         ending = extension(next(iter(case.channels.values()))) or ".nii.gz"
-        paths = [self.folder / f"{case.name}{LOSSY.get(ending, ending)}"]
+        paths = [self.folder / f"{case.name}{WRITTEN.get(ending, ending)}"]
         with timed(seconds, "store"):
             write_label(paths[0], prediction.label)
             if case.name in self.kept.panels:
