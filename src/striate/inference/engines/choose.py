@@ -264,7 +264,8 @@ def _opened_or_removed(model: Model, name: str, folder: Path, precision: str) ->
         if name == "int8":
             raise
         shutil.rmtree(folder, ignore_errors=True)
-        raise ModelError(f"{error} It was removed; the next call makes it again.", path=folder) from error
+        then = f"Remove the folder {folder}" if folder.exists() else "It was removed"
+        raise ModelError(f"{error} {then}; the next call makes it again.", path=folder) from error
 
 
 def _without_int8(int8: Int8 | None) -> str:
@@ -368,8 +369,11 @@ def _key(model: Model, form: str) -> str:
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    """Return what was measured, on this number of cores if it was; empty where that is not there, or says nothing."""
-    return next((found for found in _verdicts(folder) if found.keys() & {"failed", "tiles"}), {})
+    """Return what was measured, on this number of cores if it was; empty where that is not there, is broken or says nothing."""
+    try:
+        return next((found for found in _verdicts(folder) if found.keys() & {"failed", "tiles"}), {})
+    except FormatError:
+        return {}
 
 
 def _verdicts(folder: Path) -> list[dict[str, Any]]:
@@ -381,6 +385,8 @@ def _make(model: Model, case: Case, folder: Path, form: str) -> tuple[Path, dict
     for old in folder.parent.glob("[!.]*"):  # others are being filled
         if old != folder and _outdated(old):
             shutil.rmtree(old, ignore_errors=True)
+    if folder.is_dir() and not _read(folder):  # what is there is broken
+        shutil.rmtree(folder, ignore_errors=True)
     try:
         with filling(folder) as beside:
             convert(model, beside, case.channels, form)
