@@ -10,8 +10,9 @@ import torch
 
 from conftest import make_network, make_plan
 from striate.core.case import Case
+from striate.core.errors import MemoryLimitError
 from striate.inference.engines import choose as choosing
-from striate.inference.engines import place
+from striate.inference.engines import place, pytorch
 from striate.inference.engines.uncertainty import open_uncertain
 from striate.inference.predict import engine_of
 from striate.model.model import Model
@@ -30,8 +31,14 @@ def with_gpu(monkeypatch):
     monkeypatch.setattr(place, "named", lambda device: "Some GPU")
 
 
-def out_of_memory(*_):
-    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.")
+def raising(error):
+    def answer(*_, **__):
+        raise error
+
+    return answer
+
+
+OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.")
 
 
 def chosen(model, *name):
@@ -55,7 +62,7 @@ def test_a_gpu_computes_and_nothing_is_converted(model, with_gpu):
 
 
 def test_a_gpu_that_cannot_leaves_the_work_to_the_processor(model, with_gpu, monkeypatch):
-    monkeypatch.setattr(place, "logits_of", out_of_memory)
+    monkeypatch.setattr(place, "answer", raising(OUT_OF_MEMORY))
     found, told = chosen(model)
     assert found.reason.startswith("the work is too small for preparing another engine; Some GPU cannot compute")
     assert told[0] == (
@@ -66,19 +73,62 @@ def test_a_gpu_that_cannot_leaves_the_work_to_the_processor(model, with_gpu, mon
     assert found.engine(tile).shape == (1, 4, 16, 16, 16)
 
 
+@pytest.mark.parametrize("error", [RuntimeError("all devices are busy"), TypeError("no float64 here")])
+def test_a_gpu_that_does_not_even_begin_costs_nothing(model, with_gpu, monkeypatch, error):
+    monkeypatch.setattr(place, "named", raising(error))
+    found = place.placed(model)
+    assert (found.gpu, found.problem) == ("", f"the GPU cannot compute a window ({error})")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [(np.nan, "its answer is not finite"), (0.4, "its probabilities differ from the processor's by 0.4 in the mean")],
+)
+def test_a_gpu_that_answers_wrongly_is_not_taken(model, with_gpu, monkeypatch, wrong, problem):
+    asked, answer = [], place.answer
+
+    def answered(model, network, precision=None):
+        asked.append(precision)
+        return answer(model, network, precision) + np.float32(wrong if len(asked) == 1 else 0)
+
+    monkeypatch.setattr(place, "answer", answered)
+    found = place.placed(model)
+    assert (found.gpu, found.problem) == ("", f"Some GPU cannot compute a window ({problem})")
+    assert asked == ([None] if np.isnan(wrong) else [None, "fp32"])
+
+
+def test_the_window_that_is_tried_is_computed_as_all_others_will_be(model, with_gpu, monkeypatch):
+    seen, logits_of = [], pytorch.logits_of
+
+    def noted(network, image):
+        seen.append((tuple(image.shape), image.is_contiguous(memory_format=torch.channels_last_3d)))
+        return logits_of(network, image)
+
+    monkeypatch.setattr(pytorch, "logits_of", noted)
+    place.placed(model)
+    assert seen == 2 * [((1, 1, 16, 16, 16), True)]
+
+
+def test_memory_of_a_gpu_that_runs_out_later_is_a_sentence(model, monkeypatch):
+    engine = engine_of(model)
+    monkeypatch.setattr(pytorch, "logits_of", raising(OUT_OF_MEMORY))
+    with pytest.raises(MemoryLimitError, match="the memory of the GPU ran out"):
+        engine(np.zeros((1, 1, 16, 16, 16), np.float32))
+
+
 @pytest.mark.parametrize("opened", [engine_of, lambda model: open_uncertain(model, "none")])
 def test_every_way_to_an_engine_asks_for_the_gpu(model, with_gpu, monkeypatch, opened):
-    asked = []
-    monkeypatch.setattr(place, "logits_of", lambda network, image: asked.append(tuple(image.shape)) or image)
+    asked, answer = [], place.answer
+    monkeypatch.setattr(place, "answer", lambda model, *given: asked.append(model) or answer(model, *given))
     opened(model)
-    assert asked == [(1, 1, 16, 16, 16)]
+    assert asked == [model, model]  # there, and here
 
 
 def test_an_ensemble_lies_there_as_a_whole(model, with_gpu, monkeypatch):
-    asked = []
-    monkeypatch.setattr(place, "logits_of", lambda network, image: asked.append(network) or image)
+    asked, answer = [], place.answer
+    monkeypatch.setattr(place, "answer", lambda _, network, *way: asked.append(network) or answer(_, network, *way))
     open_uncertain(model, "ensemble", [model])
-    assert len(asked) == 2
+    assert len(asked) == len({id(network) for network in asked}) == 4
 
 
 def test_the_precision_is_that_of_where_the_network_lies(monkeypatch):

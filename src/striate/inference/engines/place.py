@@ -1,19 +1,23 @@
 """`placed`: a model's network where it is computed fastest: on a GPU that is there and computes it, else on the processor.
 
-A GPU that is there need not do: its memory may be too small for a window, and Apple's lacks operations. So it computes one
-window first, and where it cannot, a sentence says so and the processor does the work.
+A GPU that is there need not do: another program may have it, its memory may be too small for a window, and Apple's lacks
+operations and computes some wrongly without a word (convolutions in 3D, as was reported to PyTorch in 2024 and in 2026). So it
+computes one window of noise first, as all others will be, and what Apple's says of it is compared with the processor's answer.
+Where it will not do, a sentence says so and the processor does the work.
 """
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from striate.core.machine import native_precision
 from striate.model.model import Model
-from striate.networks.surrounded import logits_of
 from striate.planning.cost import seen_patch
 
 
@@ -58,18 +62,17 @@ def placed(model: Model, network: nn.Module | None = None) -> Placed:
     ModelError
         When the weights are broken or belong to another network than the plan says.
     """
-    network, device = network or model.network(), gpu()
+    network, device = model.network() if network is None else network, gpu()
     if device is None:
         return Placed(network)
-    name, plan = named(device), model.plan
-    window = (1, plan.in_channels, *seen_patch(plan.inference.patch, plan.network.spatial_dims))
+    name = "the GPU"
     try:
-        network = network.to(device)
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, precision_on(device) == "bf16"):
-            logits_of(network, torch.zeros(window, device=device)).cpu()
-    except RuntimeError as error:  # of memory, and of operations that are not there, too
-        return Placed(network.cpu(), "", f"{name} cannot compute a window ({_short(error)})")
-    return Placed(network, name)
+        name = named(device)
+        there = copy.deepcopy(network).to(device)  # what is here stays whole, whatever becomes of the other
+        problem = _doubt(model, network, there, compared=device.type != "cuda")
+    except (RuntimeError, TypeError) as error:  # of memory, operations that are not there, numbers in double precision
+        problem = _short(error)
+    return Placed(network, "", f"{name} cannot compute a window ({problem})") if problem else Placed(there, name)
 
 
 def named(device: torch.device) -> str:
@@ -77,5 +80,29 @@ def named(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "the GPU of this Mac"
 
 
-def _short(error: RuntimeError) -> str:
-    return " ".join(str(error).split())[:160].rstrip(".")
+def _doubt(model: Model, here: nn.Module, there: nn.Module, *, compared: bool) -> str:
+    """Let a GPU compute a window; return why its answer is not to be trusted, empty where it is.
+
+    With `compared` the processor computes it too, in single precision, and the two may differ as engines may.
+    """
+    from striate.inference.engines.choose import LEAST
+
+    found = answer(model, there)
+    if not np.isfinite(found).all():
+        return "its answer is not finite"
+    apart = float(np.abs(found - answer(model, here, "fp32")).mean()) if compared else 0.0
+    return f"its probabilities differ from the processor's by {apart:.2g} in the mean" if apart > LEAST else ""
+
+
+def answer(model: Model, network: nn.Module, precision: str | None = None) -> NDArray[np.float32]:
+    """Return the probabilities of a window of noise by PyTorch, where `network` lies."""
+    from striate.inference.engines.pytorch import TorchEngine
+
+    plan = model.plan
+    window = (1, plan.in_channels, *seen_patch(plan.inference.patch, plan.network.spatial_dims))
+    noise = np.random.default_rng(0).standard_normal(window, dtype=np.float32)
+    return TorchEngine(network, plan.targets.exclusive, precision)(noise)
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:160].rstrip(".") or type(error).__name__

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from striate.core.errors import UsageError
+from striate.core.errors import MemoryLimitError, UsageError
 from striate.inference.engines.place import precision_on
 from striate.networks.surrounded import logits_of
 
@@ -42,7 +42,13 @@ class TorchEngine:
         self.precision = precision or precision_on(self._device)
 
     def __call__(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return probabilities (B, K, *patch) float32 of `tiles` (B, C, *patch) float32."""
+        """Return probabilities (B, K, *patch) float32 of `tiles` (B, C, *patch) float32.
+
+        Raises
+        ------
+        MemoryLimitError
+            When the memory of a GPU runs out, which other programs use too.
+        """
         was_training = self._network.training
         self._settle()
         try:
@@ -51,6 +57,11 @@ class TorchEngine:
                 if logits.numel() > ALL_AT_ONCE:
                     return self._piecewise(logits)
                 return np.asarray(self._shares(logits).contiguous().cpu().numpy())
+        except torch.OutOfMemoryError as error:
+            raise MemoryLimitError(
+                "the memory of the GPU ran out, which other programs use too. Call again when it is free, or leave the work to"
+                " the processor: --engine openvino, or CUDA_VISIBLE_DEVICES= before the command."
+            ) from error
         finally:
             self._network.train(was_training)
 
