@@ -190,10 +190,16 @@ def _leave_stdout() -> None:
 
 @contextlib.contextmanager
 def _termination() -> Iterator[None]:
-    """Treat SIGTERM as an interruption, so that what is half-written is cleaned up."""
+    """Treat SIGTERM as an interruption, so that what is half-written is cleaned up.
+
+    It comes as Ctrl-C does, which is no `Exception`: one that arrives while Python starts a thread would be taken there for a
+    thread that could not be started.
+    """
+    stopped = list[int]()
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise Interrupted("stopped by SIGTERM; nothing half-written was left")
+        stopped.append(number)
+        raise KeyboardInterrupt
 
     try:
         before = signal.signal(signal.SIGTERM, stop)
@@ -202,6 +208,10 @@ def _termination() -> Iterator[None]:
         return
     try:
         yield
+    except KeyboardInterrupt as error:
+        if stopped:
+            raise Interrupted("stopped by SIGTERM; nothing half-written was left") from error
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)
 
