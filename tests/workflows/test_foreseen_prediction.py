@@ -17,10 +17,12 @@ from striate.core.image import Image
 from striate.core.unfinished import unfinished
 from striate.data.prepare import Preparation
 from striate.inference.engines import choose as choosing
+from striate.inference.engines import place
 from striate.inference.engines.foresee import foresee
 from striate.io.write import write_image
 from striate.model.model import Model
 from striate.planning.plan import Inference, NetworkChoice, Plan, Task, Training
+from striate.workflows import foresee as foreseeing
 from striate.workflows.predict import predict
 
 SHAPES = {"a": (20, 18, 14), "b": (36, 18, 14)}
@@ -152,3 +154,26 @@ def test_models_of_whole_images_have_no_windows_and_keep_nothing(scans, tmp_path
     with pytest.raises(Interrupted, match="nothing is kept: a prediction of classification begins anew"):
         predict(model, scans, tmp_path / "out")
     assert _listed(tmp_path) == before
+
+
+def test_where_onnx_runtime_would_be_compared_openvino_is_not_asked_for(model, scans, tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+
+    def missing():
+        raise UsageError("the engine openvino could not be loaded")
+
+    version = choosing._version
+    monkeypatch.setattr(choosing, "_version", lambda package: "" if package == "openvino" else version(package))
+    monkeypatch.setattr(choosing, "WORTH_MACS", 0)
+    monkeypatch.setattr(choosing, "may_have_gpu", lambda: False)
+    monkeypatch.setattr(foreseeing, "runtime", missing)
+    found = predict(model, scans, tmp_path / "out", dry_run=True).document
+    assert found["engine"]["name"] == "" and found["engine"]["reason"].startswith("ONNX Runtime would be prepared")
+    assert found["memory"]["announced_bytes"] > 0
+
+
+def test_exact_masks_are_not_said_to_come_from_a_gpu(model, monkeypatch):
+    monkeypatch.setattr(place, "gpu", lambda: torch.device("cpu"))
+    monkeypatch.setattr(place, "named", lambda device: "Some GPU")
+    found = foreseeing._engine(model, {}, {"exact": True, "uncertainty": "none", "engine": "auto", "ensemble": []})
+    assert (found.name, found.reason) == ("torch", "--exact is computed by it, on the processor")

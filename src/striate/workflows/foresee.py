@@ -27,7 +27,7 @@ from striate.model.model import Model
 from striate.planning.plan import Plan
 from striate.workflows.predict_masks import announce, needs_of
 
-PACKAGES = {"torch": "torch", "openvino": "openvino", "int8": "openvino", "onnx": "onnxruntime", "": "openvino"}
+PACKAGES = {"torch": "torch", "openvino": "openvino", "int8": "openvino", "onnx": "onnxruntime"}
 """Engine → the package that computes it; it is loaded, because its memory counts."""
 
 
@@ -98,7 +98,7 @@ def _engine(model: Model, grids: Mapping[str, tuple[Grid, int]], options: Mappin
     """Return what would compute the network, or networks."""
     way, name, others = str(options["uncertainty"]), str(options["engine"]), list(options["ensemble"])
     if options["exact"]:
-        return engines.foresee(model, "torch", lambda: 0.0)
+        return Engine("torch", "--exact is computed by it, on the processor")
     check_way(model, way, [Model.open(path) for path in others])
     if way not in ("none", "tta"):
         if name not in (AUTO, "torch"):
@@ -117,7 +117,7 @@ def _memory(
     progress: Progress,
 ) -> dict[str, Any]:
     """Say and return what would be announced; weights and libraries, which are loaded by then, count."""
-    package = PACKAGES[engine.name]
+    package = PACKAGES[engine.name or engines.compared()]
     runtime() if package == "openvino" else importlib.import_module(package)
     exact, way = bool(options["exact"]), str(options["uncertainty"])
     computes = replace(engine, name=package if package in ("torch", "openvino") else engine.name)

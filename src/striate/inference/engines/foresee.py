@@ -78,6 +78,11 @@ def foresee(model: Model, name: str, macs: Callable[[], float]) -> Foreseen:
     return Foreseen(found, choosing._measured(parity, found), precision, parity["seconds"][found])
 
 
+def compared() -> str:
+    """Return the engine that would be compared with PyTorch here, where ``auto`` has to decide."""
+    return choosing._form(choosing.AUTO)
+
+
 def _exported(model: Model, name: str) -> Foreseen:
     """Return the engine of a model that holds no weights."""
     form = "onnx" if (model.folder / ONNX).is_file() else "openvino"
