@@ -10,6 +10,7 @@ import pytest
 from classified import classified, softmax
 from scipy.optimize import minimize, minimize_scalar
 
+from striate.inference.whole import probabilities_of
 from striate.measure import calibration as measure
 from striate.trust.class_calibration import FOLDS, ClassCalibration, ClassScores, folds
 from striate.trust.class_curve import ClassCurve, fit_curve, logits, wanted
@@ -159,6 +160,15 @@ def test_classes_that_occur_together():
     found, _ = _fit(cases, exclusive=False)
     assert found.curve.family == "temperature" and found.curve.temperature == pytest.approx(2.5, rel=0.07)
     assert found.after.ece < 0.03 < 0.08 < found.before.ece
+
+
+def test_sigmoids_of_exactly_1_say_no_more_than_single_precision_can():
+    """A logit of 18 rounds to 1, one of 16 does not: they mean about the same, and a temperature takes both alike."""
+    said = probabilities_of(np.array([[16.0, -16.0], [18.0, -19.0], [60.0, -60.0]], np.float32), exclusive=False)
+    assert said[0, 0] < 1 == said[1, 0] == said[2, 0]
+    assert np.abs(logits(said, exclusive=False)).max() < 17.4
+    told = ClassCurve("temperature", (0.25,) * 2, (0.0,) * 2, False).of(said)
+    assert told[1:] == pytest.approx(np.tile([0.987, 0.013], (2, 1)), abs=2e-3)
 
 
 def test_it_survives_json():

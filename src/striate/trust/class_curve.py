@@ -30,7 +30,9 @@ from scipy import optimize
 
 FAMILIES = ("identity", "temperature", "vector")
 LEAST = 1e-37
-"""Probabilities below count as this."""
+"""Probabilities of exclusive classes below count as this."""
+SATURATED = 2.0**-25
+"""Sigmoids in single precision that are nearer to 0 or 1 are exactly that: they count as this far from it, logit ±17.3."""
 FLATTEST, STEEPEST = 1e-3, 1e3
 """Bounds of 1 / T."""
 RAREST = 5
@@ -92,10 +94,11 @@ class ClassCurve:
 def logits(probabilities: NDArray[Any], *, exclusive: bool) -> Floats:
     """Return z (N, K) of probabilities (N, K); see the top of this file."""
     said = np.asarray(probabilities, dtype=np.float64)
-    logs = np.log(np.maximum(said, LEAST))
     if exclusive:
+        logs = np.log(np.maximum(said, LEAST))
         return np.asarray(logs - logs.mean(axis=1, keepdims=True))
-    return np.asarray(logs - np.log(np.maximum(1 - said, LEAST)))
+    said = np.clip(said, SATURATED, 1 - SATURATED)
+    return np.asarray(np.log(said) - np.log1p(-said))
 
 
 def wanted(truth: NDArray[np.bool_], *, exclusive: bool) -> Floats:
