@@ -10,6 +10,7 @@ from scipy.stats import binom
 from striate.trust.class_calibration import ClassCalibration
 from striate.trust.class_evidence import ClassEvidence, Judged
 from striate.trust.class_sets import ClassSets, scores_of
+from striate.trust.class_trust import ClassTrust
 
 NAMES = ("a", "b", "c")
 
@@ -34,6 +35,16 @@ def test_the_reach_is_the_ninth_of_nine_by_hand():
     fewer = ClassSets.fit(Judged.of(cases[:8], 3), said[:8], NAMES, 0.9, exclusive=True)
     assert fewer.reach is None and fewer.of(new) is None
     assert "8 subjects" in fewer.reason and "9 are needed" in fewer.reason
+
+
+def test_one_subject_gives_no_sets_however_few_are_asked_for():
+    """For 50 % one subject would do, but its probabilities are uncalibrated: no set, and no word that one holds one class."""
+    (case,) = classified(1)
+    trust = ClassTrust.fit([case], NAMES, coverage=0.5)
+    told = trust.assess(case)
+    assert trust.sets.reach is None and told.samples[0].set is None and told.review is None
+    assert "2 are needed for 50 %" in trust.sets.reason and trust.sets.reason in trust.limits
+    assert ClassTrust.fit(classified(2), NAMES, coverage=0.5).sets.reach is not None
 
 
 def test_scores_by_hand():

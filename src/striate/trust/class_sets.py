@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from striate.core.counted import counted
-from striate.trust.class_calibration import folds
+from striate.trust.class_calibration import LEAST_SUBJECTS, folds
 from striate.trust.class_curve import Floats
 from striate.trust.class_evidence import Judged
 from striate.trust.conformal import ROUNDING, bound, subjects_needed
@@ -83,7 +83,7 @@ class ClassSets:
         scores = scores_of(left_out)
         true, weights = scores[judged.truth], judged.weights
         reach = bound(true, weights, coverage)
-        if reach is None:
+        if reach is None or judged.count < LEAST_SUBJECTS:  # of one subject nothing is calibrated
             return cls(coverage, None, judged.count)
         inside, groups = np.zeros(scores.shape, dtype=bool), folds(judged.count)
         for group in range(int(groups.max()) + 1):
@@ -107,9 +107,10 @@ class ClassSets:
             return None
         if not self.exclusive:
             return "No sets of classes: several classes may occur together, and sets are for one class of several."
+        needed = max(LEAST_SUBJECTS, subjects_needed(self.coverage))
         return (
-            f"No sets of classes: {counted(self.n_subjects, 'subject')} with known class; {subjects_needed(self.coverage)} are"
-            f" needed for {100 * self.coverage:g} %."
+            f"No sets of classes: {counted(self.n_subjects, 'subject')} with known class; {needed} are needed for"
+            f" {100 * self.coverage:g} %."
         )
 
     def to_dict(self) -> dict[str, Any]:
