@@ -220,6 +220,20 @@ class TestClasses:
         assert row["said"] == [f"{p:.3f}" for p in said["probabilities"].values()]
         assert row["set"] == ", ".join(said["set"])
 
+    def test_the_probability_beside_an_image_is_that_of_the_class_that_it_was_called(self, tmp_path: Path) -> None:
+        """A vector can make another class the most probable one; the image is shown with what the network called it."""
+        path = make_class_run(tmp_path / "run", limits=True) / "validation" / "findings.json"
+        document = json.loads(path.read_text())
+        for case in document["cases"]:
+            case["probabilities"] = dict.fromkeys(CLASSES, 0.7)
+        first = Folder(tmp_path / "run").samples.samples[0]
+        one = next(case for case in document["cases"] if case["case"] == first.caption)
+        one["probabilities"] = {name: 0.2 if name == first.predicted else 0.4 for name in CLASSES}
+        path.write_text(json.dumps(document))
+        tiles = [t for _, group in samples.make(Folder(tmp_path / "run")).data["groups"] for t in group]
+        assert {t["probability"] for t in tiles if t["caption"] != first.caption} == {"0.70"}
+        assert next(t for t in tiles if t["caption"] == first.caption)["probability"] == "0.20"
+
     def test_a_prediction_with_limits_opens_with_who_needs_review(self, tmp_path: Path) -> None:
         folder = make_class_prediction(tmp_path / "out", limits=True)
         needed = [case for case in Folder(folder).cases if case["review"]["needed"]]

@@ -22,7 +22,9 @@ def make(folder: Folder) -> Section:
         why = folder.why.get(name, f"{name} holds reconstructions.")
         return Section("samples", TITLE, absent=f"There is nothing to look at: {why}")
     calibrated = _calibrated(folder)
-    samples = [replace(s, probability=calibrated.get(s.caption, s.probability)) for s in found.samples]
+    samples = [
+        replace(s, probability=calibrated.get(s.caption, {}).get(s.predicted, s.probability)) for s in found.samples
+    ]
     tiles = [_tile(s, tile(image)) for s, image in zip(samples, found.images, strict=True)]
     wrong = [t for t in tiles if t["right"] is False]
     right = [t for t in tiles if t["right"] is True]
@@ -39,12 +41,12 @@ def make(folder: Folder) -> Section:
     )
 
 
-def _calibrated(folder: Folder) -> dict[str, float]:
-    """Return caption → calibrated probability of the most probable class; empty where there is none, or several may occur."""
+def _calibrated(folder: Folder) -> dict[str, dict[str, float]]:
+    """Return caption → class → calibrated probability; empty where there is none, or several classes may occur."""
     if not folder.findings.get("exclusive"):
         return {}
     return {
-        case if place is None else f"{case}, slice {place}": max(map(float, one["probabilities"].values()))
+        case if place is None else f"{case}, slice {place}": one["probabilities"]
         for (case, place), one in folder.said.items()
     }
 
