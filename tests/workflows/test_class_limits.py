@@ -131,7 +131,7 @@ def test_predict_tells_probabilities_sets_and_who_needs_review(finished, others,
 
 
 def test_evaluate_measures_what_predict_told(finished, others, tmp_path, capsys):
-    out = tmp_path / "out"
+    out = Path(shutil.copytree(finished.folder, tmp_path / "run")) / "predictions"
     predict(finished.folder, others, out)
     assert run(["evaluate", str(out), str(others), "--out", str(tmp_path / "kept.json")]) == 0
     told, found = capsys.readouterr().err, ClassEvaluation.read(tmp_path / "kept.json").limits

@@ -67,7 +67,8 @@ def _limits(folder: Path, table: ClassTable) -> dict[str, Any]:
     """Return how the limits did that were told beside the table; nothing in a run, where they were fitted to these cases."""
     from striate.workflows.class_limits import how_limits_did
 
-    if not (folder / FINDINGS).is_file() or (folder.parent / "model").is_dir():
+    of_run = folder.name == "validation" and (folder.parent / "model").is_dir()
+    if of_run or not (folder / FINDINGS).is_file():
         return {}
     return how_limits_did(table, ClassFindings.read(folder))
 
