@@ -171,13 +171,8 @@ class DiceModel:
     def from_dict(cls, document: Mapping[str, Any]) -> DiceModel:
         """Read the JSON form (lists for tuples)."""
         known: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in document.items()}
-        for key, still in (
-            ("mean", 0.0),
-            ("scale", 1.0),
-            ("correction", 0.0),
-        ):  # fewer terms were known to an older Striate
-            length = len(TERMS) if key == "correction" else FEATURES
-            known[key] = (*known[key], *(still,) * (length - len(known[key])))
+        for key, still, length in (("mean", 0.0, FEATURES), ("scale", 1.0, FEATURES), ("correction", 0.0, len(TERMS))):
+            known[key] = (*known[key], *(still,) * (length - len(known[key])))  # an older Striate knew fewer terms
         return cls(**known)
 
 
