@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
 from striate.core import unfinished as module
 from striate.core.errors import DataError
+from striate.core.files import filling
 from striate.core.unfinished import unfinished
 
 
@@ -129,3 +131,26 @@ def test_a_kill_between_the_last_two_steps_leaves_a_whole_folder(tmp_path):
     with pytest.raises(DataError, match="exists and is not empty"), unfinished(tmp_path / "out"):
         pass
     assert _names(tmp_path) == ["out"] and _names(tmp_path / "out") == ["maps"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+@pytest.mark.parametrize("fill", [unfinished, filling])
+@pytest.mark.parametrize("there", [True, False])
+def test_what_a_link_leads_to_is_filled(tmp_path, fill, there):
+    (tmp_path / "disk").mkdir()
+    if there:
+        (tmp_path / "disk" / "results").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "disk" / "results")
+    with fill(tmp_path / "out") as work:
+        (getattr(work, "files", work) / "mask.txt").touch()
+    assert (tmp_path / "out").is_symlink() and _names(tmp_path / "out") == ["mask.txt"]
+    assert _names(tmp_path / "disk") == ["results"] and _names(tmp_path) == ["disk", "out"]
+
+
+@pytest.mark.parametrize("fill", [unfinished, filling])
+def test_the_current_folder_is_refused_before_anything_is_done(tmp_path, monkeypatch, fill):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(DataError, match=r"the current folder.*--out out"), fill(Path(".")):
+        pytest.fail("it began")
+    assert _names(tmp_path) == ["here"]

@@ -115,15 +115,15 @@ def filling(folder: Path) -> Iterator[Path]:
     DiskFullError
         When the disk is full or the place cannot be written.
     """
-    folder = Path(folder)
-    refuse_filled(folder)
+    given, folder = Path(folder), followed(Path(folder))
+    refuse_filled(given)
     beside, held = folder, None
     try:  # an interruption may come right after the folder was made
-        with explained(folder):
+        with explained(given):
             folder.parent.mkdir(parents=True, exist_ok=True)
             sweep(folder)
             while held is None:
-                beside = folder.absolute().with_name(f".{folder.absolute().name}.part.{secrets.token_hex(4)}")
+                beside = folder.with_name(f".{folder.name}.part.{secrets.token_hex(4)}")
                 held = _made(beside)
             yield beside
             if folder.exists():
@@ -136,18 +136,29 @@ def filling(folder: Path) -> Iterator[Path]:
             os.close(held)
 
 
+def followed(folder: Path) -> Path:
+    """Return the absolute path of a folder that is to be filled; where it is a link, of what that leads to."""
+    return folder.resolve() if folder.is_symlink() else folder.absolute()
+
+
 def refuse_filled(folder: Path) -> None:
     """Refuse a folder that cannot be filled.
 
     Raises
     ------
     DataError
-        When it exists and is not empty: nothing of the user's is overwritten.
+        When it exists and is not empty: nothing of the user's is overwritten. When it is the current folder, which cannot be
+        replaced by another one.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(
             expected(folder, "it exists and is not empty", "output never overwrites what is there",
                      "Choose another --out or remove it.")
+        )  # fmt: skip
+    if folder.exists() and folder.samefile(Path.cwd()):
+        raise DataError(
+            expected(folder, "the current folder", "output is a new folder, made beside its place and renamed",
+                     "Give a name in it, such as --out out, or call from another folder.")
         )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from striate.core.errors import DataError, FormatError, expected
-from striate.core.files import explained, hash_file, read_json, refuse_filled, sweep, write_json
+from striate.core.files import explained, followed, hash_file, read_json, refuse_filled, sweep, write_json
 from striate.core.lock import take
 
 KIND, VERSION = "striate-done", 1
@@ -33,6 +33,8 @@ class Unfinished:
     ----------
     out
         As given.
+    place
+        Where that will lie: `out`, absolute; of a link, what it leads to.
     folder
         Where the pieces lie until all are done.
     files
@@ -40,8 +42,9 @@ class Unfinished:
     """
 
     def __init__(self, out: Path) -> None:
-        self.out, place = Path(out), Path(out).absolute()
-        self.folder = place.with_name(f"{place.name}.unfinished")
+        self.out = Path(out)
+        self.place = followed(self.out)
+        self.folder = self.place.parent / f"{self.place.name}.unfinished"
         self.files = self.folder / FILES
 
     @property
@@ -120,15 +123,15 @@ def unfinished(out: Path) -> Iterator[Unfinished]:
         shutil.rmtree(work.folder, ignore_errors=True)
     refuse_filled(work.out)
     with explained(work.out):
-        work.out.absolute().parent.mkdir(parents=True, exist_ok=True)
-        sweep(work.out)
+        work.place.parent.mkdir(parents=True, exist_ok=True)
+        sweep(work.place)
         try:
             place = _entered(work)
             work.files.mkdir(exist_ok=True)
             yield work
-            if work.out.exists():
-                work.out.rmdir()
-            work.files.replace(work.out)
+            if work.place.exists():
+                work.place.rmdir()
+            work.files.replace(work.place)
         finally:
             _leave(work, place)
 
