@@ -6,8 +6,11 @@ that: by more than `CLEARLY` standard errors of the mean difference over subject
 
 * **Weights.** Every subject counts alike, shared evenly by its cases and slices.
 * **After.** Scores *after* calibration come from curves that were fitted, and whose family was chosen, without the subject: one
-  subject is left out at a time, or with more than `FOLDS` subjects one of `FOLDS` groups of them. With one subject this
-  cannot be done: nothing is calibrated and nothing is claimed.
+  subject is left out at a time, or with more than `FOLDS` subjects one of `FOLDS` groups of them. The losses that choose come
+  from curves that did see it; only the choice among three can leak. With one subject this cannot be done: nothing is calibrated
+  and nothing is claimed.
+* **Identity.** Fitted curves are held back where all of n samples were right (`wanted`), the identity is not: of a network that
+  is sure and right on all of few samples the identity is kept.
 * **Scores.** Accuracy and log loss. Top-label ECE and adaptive ECE: whether the most probable class is right against its
   probability, 15 bins of equal width (Guo et al., ICML 2017) and of equal counts (Nguyen and O'Connor, EMNLP 2015).
   Class-wise ECE: the mean over classes of the error of each one's probability (Kull et al., NeurIPS 2019). Brier: squared
