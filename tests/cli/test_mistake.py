@@ -34,3 +34,11 @@ def test_a_package_that_is_not_installed_is_no_mistake(monkeypatch, capsys, tmp_
 
     monkeypatch.setattr(striate.workflows.check, "check", broken)
     assert run(["check", str(tmp_path)]) == MISTAKE
+
+
+def test_a_package_is_named_as_pip_knows_it(monkeypatch, capsys, tmp_path):
+    def without(*_: object, **__: object) -> None:
+        raise ModuleNotFoundError("No module named 'PIL'", name="PIL")
+
+    monkeypatch.setattr(striate.workflows.check, "check", without)
+    assert run(["check", str(tmp_path)]) == 2 and "pip install pillow." in capsys.readouterr().err

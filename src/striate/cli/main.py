@@ -95,9 +95,10 @@ def _known(error: Exception) -> StriateError | None:
 
         told = explain_writing(error, Path(str(error.filename or "the output")))
         return told if isinstance(told, StriateError) else DataError(str(error), path=error.filename)
-    package = str(error.name).split(".")[0] if isinstance(error, ModuleNotFoundError) else "striate"
-    if package == "striate":
+    module = str(error.name or "striate").split(".")[0] if isinstance(error, ModuleNotFoundError) else "striate"
+    if module == "striate":
         return None
+    package = {"PIL": "pillow", "yaml": "pyyaml"}.get(module, module)
     exported = " Models that striate export wrote where it is predict without it." if package == "torch" else ""
     return UsageError(
         f"the package {package} is not installed, and this needs it. Install it: pip install {package}.{exported}"
