@@ -96,6 +96,15 @@ def test_what_is_not_ours_is_refused_and_left(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such locks")
+def test_files_of_somebody_in_a_folder_of_that_name_are_left(tmp_path):
+    own = tmp_path / "out.unfinished" / "files" / "thesis.txt"
+    own.parent.mkdir(parents=True)
+    own.write_text("mine")
+    with pytest.raises(DataError, match="it holds something else"), unfinished(tmp_path / "out"):
+        pass
+    assert own.read_text() == "mine" and not (tmp_path / "out").exists()
+
+
 def test_one_at_a_time(tmp_path):
     with unfinished(tmp_path / "out") as work:
         _piece(work, "a")

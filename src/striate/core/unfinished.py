@@ -158,8 +158,9 @@ def _leave(work: Unfinished, place: int | None) -> None:
 
 
 def _ours(folder: Path) -> bool:
-    """Tell whether nothing but what is written here lies in a folder."""
-    return folder.is_dir() and {path.name for path in folder.iterdir()} <= {FILES, DONE, LOCK}
+    """Tell whether a folder is empty, or holds what is written here and nothing else."""
+    there = {path.name for path in folder.iterdir()} if folder.is_dir() else {""}
+    return not there or (there <= {FILES, DONE, LOCK} and bool(there & {DONE, LOCK}))
 
 
 def _entered(work: Unfinished) -> int:
