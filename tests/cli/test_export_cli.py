@@ -90,11 +90,35 @@ def test_a_truncated_export_is_not_to_be_removed(model, scan, tmp_path, capsys, 
     assert (out / file).is_file() and not (tmp_path / "masks").exists()
 
 
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [("network.bin", "changed"), ("network.bin", "missing"), ("parity.json", "missing"), ("../../plan.yaml", "changed")],
+)
+def test_an_export_that_is_not_as_it_was_written_is_refused(model, scan, tmp_path, capsys, file, damage):
+    out = tmp_path / "exported"
+    assert run(["export", str(model.folder), "--out", str(out)]) == 0
+    path = out / EXPORTED / file
+    if damage == "missing":
+        path.unlink()
+    else:
+        held = bytearray(path.read_bytes())
+        at = held.index(b"flair") if file.endswith("yaml") else len(held) // 2
+        held[at] ^= 1
+        path.write_bytes(held)
+    assert run(["predict", str(out), str(scan), "--out", str(tmp_path / "masks")]) == 4
+    told = capsys.readouterr().err
+    assert "as striate export wrote it" in told or "it is missing" in told
+    assert not (tmp_path / "masks").exists()
+
+
 def test_an_old_export_that_would_crash_is_refused(model, scan, tmp_path, capsys, monkeypatch):
     out = tmp_path / "exported"
     assert run(["export", str(model.folder), "--out", str(out)]) == 0
     network = out / EXPORTED / "network.xml"
     network.write_text(network.read_text().replace('type="MVN"', 'type="GroupNormalization"'))
+    facts = json.loads((out / "model.json").read_text())
+    del facts["exported"]["files"]  # as it was written then
+    (out / "model.json").write_text(json.dumps(facts))
     monkeypatch.setattr("striate.inference.engines.choose.precision_here", lambda: "fp32")
     assert run(["predict", str(out), str(scan), "--out", str(tmp_path / "masks")]) == 4
     assert "Make it again: striate export MODEL --out FOLDER" in capsys.readouterr().err

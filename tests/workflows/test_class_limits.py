@@ -199,6 +199,14 @@ def test_few_subjects_give_probabilities_and_no_sets(finished, others, tmp_path,
         assert (case.review is not None and case.review.needed) == case.ood.outside
 
 
+def test_an_image_that_shows_nothing_needs_review(finished, tmp_path, capsys):
+    Picture.fromarray(np.full((SIZE, SIZE), 90, np.uint8)).save(tmp_path / "grey.png")
+    assert run(["predict", str(finished.folder), str(tmp_path / "grey.png"), "--out", str(tmp_path / "out")]) == 0
+    assert "the image is constant" in capsys.readouterr().err
+    (case,) = ClassFindings.read(tmp_path / "out").cases
+    assert case.review.needed and "constant-image" in [caution.code for caution in case.warnings]
+
+
 def test_a_model_without_limits_says_uncalibrated(finished, others, tmp_path, capsys):
     shutil.copytree(finished.model.folder, tmp_path / "model")
     (tmp_path / "model" / "trust.json").unlink()

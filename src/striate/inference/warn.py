@@ -25,9 +25,13 @@ def reasons_for_doubt(plan: Plan, facts: Mapping[str, Any], prepared: Prepared, 
                 f"{where}: voxels of {found:.3g} mm along axis {'xyz'[axis]}, the model works at {planned:.3g} mm;"
                 " what is finer than a voxel cannot be seen, so small objects may be missed.",
             )
-    if not prepared.array.any() or all(float(c.min()) == float(c.max()) for c in prepared.array):
-        yield Caution(
-            "constant-image", f"{where}: the image is constant, so there is nothing to see and the mask is empty."
-        )
+    if is_constant(prepared):
+        then = "what the mask shows means nothing" if label.array.any() else "the mask is empty"
+        yield Caution("constant-image", f"{where}: the image is constant, so there is nothing to see and {then}.")
     elif not label.array.any():
         yield Caution("nothing-found", f"{where}: nothing was found; that is right only if nothing is there.")
+
+
+def is_constant(prepared: Prepared) -> bool:
+    """Tell whether every channel has one value throughout."""
+    return not prepared.array.any() or all(float(c.min()) == float(c.max()) for c in prepared.array)

@@ -14,6 +14,7 @@ from striate.core.caution import Caution
 from striate.core.progress import Progress, each
 from striate.data.cohort import Cohort
 from striate.data.prepare import Prepared
+from striate.inference.warn import is_constant
 from striate.inference.whole import WholePrediction, form_of, predict_whole
 from striate.measure.class_findings import ClassCase, ClassFindings
 from striate.measure.class_table import ClassTable
@@ -177,7 +178,7 @@ class ClassJudge:
 
     def __init__(self, model: Model, progress: Progress) -> None:
         self.trust = ClassTrust.read(model.folder, str(model.facts.get("weights_sha256", "")))
-        self._plan, self._looking = model.plan, Looking(model.channels)
+        self._plan, self._looking, self._doubts = model.plan, Looking(model.channels), dict[str, tuple[Caution, ...]]()
         self.cases = list[ClassCase]()
         self.limits = [
             "Probabilities of classes are uncalibrated: the limits of this model were never measured. Do so on cases with"
@@ -192,12 +193,18 @@ class ClassJudge:
         return self.trust is not None and (self.trust.gate is not None or self.trust.likeness is not None)
 
     def look(self, name: str, prepared: Prepared) -> None:
-        """Measure the images of a case, where that is needed."""
+        """Note what speaks against the images of a case, and measure them where that is needed."""
+        doubts = [Caution("prepared", text) for text in prepared.notes]
+        if is_constant(prepared):
+            text = f"case {name}: the image is constant, so there is nothing to see and its class means nothing."
+            doubts.append(Caution("constant-image", text))
+        self._doubts[name] = tuple(doubts)
         if self.listens:
             self._looking(name, prepared)
 
     def add(self, found: WholePrediction, warnings: tuple[Caution, ...] = ()) -> tuple[Caution, ...]:
         """Judge a case, where anything is known to judge it by; return `warnings` and what was found beside them."""
+        warnings = (*warnings, *self._doubts.pop(found.case.name, ()))
         if self.trust is None:
             return warnings
         facts = self._looking.facts.pop(found.case.name, {})

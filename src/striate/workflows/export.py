@@ -9,7 +9,7 @@ from typing import Any
 
 from striate.core.case import Case
 from striate.core.errors import ModelError, UsageError, expected
-from striate.core.files import filling, read_json, write_json
+from striate.core.files import filling, hash_file, read_json, write_json
 from striate.core.kinds import kinds
 from striate.core.names import lookup
 from striate.core.optional import require
@@ -110,5 +110,9 @@ def _write(model: Model, kind: str, cases: Sequence[Case], folder: Path, progres
         )
     if kind == "openvino" and (int8 := int8_of(model)) is not None and int8.allowed:
         shutil.copytree(int8.folder, folder / INT8)
-    write_json(folder / FACTS, {**read_json(model.folder / FACTS), "exported": {"format": kind, **parity}})
+    first = folder / PREVIOUS
+    written = (p for p in sorted(folder.rglob("*")) if p.is_file() and p.name != CARD and not p.is_relative_to(first))
+    files = {path.relative_to(folder).as_posix(): hash_file(path) for path in written}
+    exported = {"format": kind, **parity, "files": files}
+    write_json(folder / FACTS, {**read_json(model.folder / FACTS), "exported": exported})
     return parity

@@ -96,10 +96,10 @@ def predict_whole_cases(
 def _predicted(
     plan: Plan, network: nn.Module, cases: list[Case], judge: ClassJudge | None
 ) -> Iterator[WholePrediction]:
-    """Predict the cases; a judge that needs them is shown their images and hears the network's features."""
-    if judge is None or not judge.listens:
+    """Predict the cases; a judge is shown their images, and hears the network's features where it needs them."""
+    if judge is None:
         return predict_whole(plan, network, cases)
-    return predict_whole(plan, network, cases, look=judge.look, listen=True)
+    return predict_whole(plan, network, cases, look=judge.look, listen=judge.listens)
 
 
 def truths_of_cases(

@@ -46,6 +46,7 @@ from striate.inference.engines.int8 import Int8, int8_of
 from striate.inference.engines.onnx import OnnxEngine
 from striate.inference.engines.openvino import COMPILED, MADE, NETWORK, PARITY, OpenVINOEngine, precision_here
 from striate.inference.engines.race import BASE, FASTER
+from striate.inference.engines.unchanged import refuse_changed
 from striate.inference.tiling import Tiling
 from striate.model.model import EXPORTED, ONNX, Model
 from striate.planning.cost import window_cost
@@ -297,6 +298,7 @@ def _exported(model: Model, name: str) -> Chosen:
             f"--engine {name}: {model.folder} was exported for {TITLES[form]} and holds no weights; leave it away."
         )
     folder, found = (model.folder, form) if form == "onnx" else (model.folder / EXPORTED, form)
+    refuse_changed(model)
     parity, problem = read_json(folder / PARITY), _without_int8(int8_of(model))
     if name == "int8" and problem:
         raise UsageError(f"--engine int8: {problem}.")
