@@ -25,10 +25,10 @@ def test_the_usual_value_is_put_where_none_is(given, expected):
     assert optional_value(given) == expected
 
 
-@pytest.mark.parametrize("value", ["0", "-0.1", "nan"])
+@pytest.mark.parametrize("value", ["0", "-0.1", "nan", "1.5"])
 def test_a_size_that_means_nothing_is_refused(tiny_cohort, value, capsys, tmp_path):
     assert run(["train", str(tiny_cohort), f"{A}={value}", "--out", str(tmp_path / "run")]) == 2
-    assert "a fraction of the tissue contrast above 0 is needed" in capsys.readouterr().err
+    assert "a fraction of the tissue contrast, above 0 and at most 1, is needed" in capsys.readouterr().err
 
 
 def test_plan_shows_it(tiny_cohort, tiny_plan, tmp_path, capsys):

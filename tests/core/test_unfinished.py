@@ -163,3 +163,14 @@ def test_the_current_folder_is_refused_before_anything_is_done(tmp_path, monkeyp
     with pytest.raises(DataError, match=r"the current folder.*--out out"), fill(Path(".")):
         pytest.fail("it began")
     assert _names(tmp_path) == ["here"]
+
+
+@pytest.mark.parametrize("fill", [unfinished, filling])
+def test_a_mount_point_is_refused_before_anything_is_done(tmp_path, monkeypatch, fill):
+    (tmp_path / "volume").mkdir()
+    monkeypatch.setattr("os.path.ismount", lambda path: Path(path).name == "volume")
+    with pytest.raises(DataError, match=r"mounted there.*--out .*volume/out"), fill(tmp_path / "volume"):
+        pytest.fail("it began")
+    with fill(tmp_path / "volume" / "out"):
+        pass
+    assert _names(tmp_path / "volume") == ["out"]

@@ -147,8 +147,8 @@ def refuse_filled(folder: Path) -> None:
     Raises
     ------
     DataError
-        When it exists and is not empty: nothing of the user's is overwritten. When it is the current folder, which cannot be
-        replaced by another one.
+        When it exists and is not empty: nothing of the user's is overwritten. When it is the current folder or a mount
+        point, which cannot be replaced by another one.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(
@@ -159,6 +159,11 @@ def refuse_filled(folder: Path) -> None:
         raise DataError(
             expected(folder, "the current folder", "output is a new folder, made beside its place and renamed",
                      "Give a name in it, such as --out out, or call from another folder.")
+        )  # fmt: skip
+    if os.path.ismount(folder):
+        raise DataError(
+            expected(folder, "a disk or volume is mounted there", "output is a new folder, made beside its place and renamed",
+                     f"Give a name in it, such as --out {folder / 'out'}.")
         )  # fmt: skip
 
 

@@ -114,7 +114,7 @@ class Adversarial(Config):
     Attributes
     ----------
     epsilon
-        Largest change, as a fraction of the tissue contrast.
+        Largest change, as a fraction of the tissue contrast; more than all of it is no attack but another image.
     contrast
         Tissue contrast of each channel after preparation (5th to 95th percentile of the object); measured on training cases
         by `plan` and `train` where None.
@@ -126,7 +126,7 @@ class Adversarial(Config):
         Share of the schedule after which patches are attacked; before, all are clean.
     """
 
-    epsilon: PositiveFloat
+    epsilon: float = Field(gt=0, le=1)
     contrast: tuple[PositiveFloat, ...] | None = None
     steps: PositiveInt = 1
     share: float = Field(default=1.0, gt=0, le=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,10 +23,10 @@ def refuse_epsilon(epsilon: float | None) -> None:
     Raises
     ------
     UsageError
-        When it is not a number above 0.
+        When it is not above 0 and at most 1.
     """
-    if epsilon is not None and not (math.isfinite(epsilon) and epsilon > 0):
-        want = "a fraction of the tissue contrast above 0 is needed"
+    if epsilon is not None and not 0 < epsilon <= 1:
+        want = "a fraction of the tissue contrast, above 0 and at most 1, is needed"
         raise UsageError(expected("adversarial", f"{epsilon:g}", want, "For instance --adversarial 0.05."))
 
 
