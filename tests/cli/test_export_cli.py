@@ -92,7 +92,12 @@ def test_a_truncated_export_is_not_to_be_removed(model, scan, tmp_path, capsys, 
 
 @pytest.mark.parametrize(
     ("file", "damage"),
-    [("network.bin", "changed"), ("network.bin", "missing"), ("parity.json", "missing"), ("../../plan.yaml", "changed")],
+    [
+        ("network.bin", "changed"),
+        ("network.bin", "missing"),
+        ("parity.json", "missing"),
+        ("../../plan.yaml", "changed"),
+    ],
 )
 def test_an_export_that_is_not_as_it_was_written_is_refused(model, scan, tmp_path, capsys, file, damage):
     out = tmp_path / "exported"
