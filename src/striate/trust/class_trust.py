@@ -14,8 +14,8 @@ import numpy as np
 
 from striate.core.caution import Caution
 from striate.core.counted import counted
-from striate.core.errors import FormatError, ModelError, UsageError, expected
-from striate.core.files import read_json, write_json
+from striate.core.errors import UsageError, expected
+from striate.core.files import write_json
 from striate.measure.class_findings import ClassCase, ClassFinding
 from striate.measure.class_scores import decisions
 from striate.measure.finding import Ood, Review
@@ -28,7 +28,7 @@ from striate.trust.gate import Gate
 from striate.trust.intervals import COVERAGE
 from striate.trust.likeness import Likeness
 from striate.trust.review import SEVERE
-from striate.trust.trust import FILE, ood_of, seen_in_training
+from striate.trust.trust import FILE, ood_of, read_limits, seen_in_training
 
 KIND, VERSION = "striate-class-trust", 1
 FEW = 20
@@ -270,18 +270,4 @@ class ClassTrust:
         ModelError
             When it is broken, of a newer version, or belongs to other weights than those of `weights_sha256`.
         """
-        path = Path(folder) / FILE
-        if not path.exists():
-            return None
-        again = "Make it anew: striate calibrate MODEL COHORT --out NEW"
-        try:
-            found = cls.from_dict(read_json(path, KIND, VERSION))
-        except FormatError as error:
-            raise ModelError(f"{error} {again}", path=path) from error
-        except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
-            got, want = f"it cannot be read ({error!r})", f"the form of schema version {VERSION} is needed"
-            raise ModelError(expected(path, got, want, again), path=path) from error
-        if weights_sha256 and found.weights_sha256 and found.weights_sha256 != weights_sha256:
-            here = f"made for weights {found.weights_sha256[:12]}…, the model has {weights_sha256[:12]}…"
-            raise ModelError(expected(path, here, "limits of these weights are needed", again), path=path)
-        return found
+        return read_limits(folder, weights_sha256, KIND, VERSION, cls.from_dict)

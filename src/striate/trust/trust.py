@@ -5,10 +5,10 @@ The document holds no name of a subject or case: they are numbered.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -259,26 +259,13 @@ class Trust:
         ModelError
             When it is broken, of a newer version, or belongs to other weights than those of `weights_sha256`.
         """
-        path = Path(folder) / FILE
-        if not path.exists():
-            return None
-        again = "Make it anew: striate calibrate MODEL COHORT --out NEW"
-        try:
-            found = cls.from_dict(read_json(path, KIND, VERSION))
+
+        def parsed(document: Mapping[str, Any]) -> Trust:
+            found = cls.from_dict(document)
             found.check()
-        except FormatError as error:
-            raise ModelError(f"{error} {again}", path=path) from error
-        except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
-            raise ModelError(
-                expected(
-                    path, f"it cannot be read ({error!r})", f"the form of schema version {VERSION} is needed", again
-                ),
-                path=path,
-            ) from error
-        if weights_sha256 and found.weights_sha256 and found.weights_sha256 != weights_sha256:
-            here = f"made for weights {found.weights_sha256[:12]}…, the model has {weights_sha256[:12]}…"
-            raise ModelError(expected(path, here, "limits of these weights are needed", again), path=path)
-        return found
+            return found
+
+        return read_limits(folder, weights_sha256, KIND, VERSION, parsed)
 
 
 def ood_of(likeness: Likeness | None, case: CaseEvidence) -> Ood | None:
@@ -310,3 +297,41 @@ def _numbered(cases: Sequence[CaseEvidence]) -> list[CaseEvidence]:
     """Return the cases with numbers for the names of subjects."""
     numbers = {subject: str(i) for i, subject in enumerate(sorted({case.subject for case in cases}), 1)}
     return [replace(case, subject=numbers[case.subject]) for case in cases]
+
+
+class Limits(Protocol):
+    """What is known of one set of weights."""
+
+    @property
+    def weights_sha256(self) -> str:
+        """Of the weights that were judged."""
+
+
+L = TypeVar("L", bound=Limits)
+
+
+def read_limits(
+    folder: Path, weights_sha256: str, kind: str, version: int, parsed: Callable[[Mapping[str, Any]], L]
+) -> L | None:
+    """Read ``trust.json`` of a model's folder by `parsed`; None where there is none.
+
+    Raises
+    ------
+    ModelError
+        When it is broken, of another kind or a newer version, or belongs to other weights than those of `weights_sha256`.
+    """
+    path = Path(folder) / FILE
+    if not path.exists():
+        return None
+    again = "Make it anew: striate calibrate MODEL COHORT --out NEW"
+    try:
+        found = parsed(read_json(path, kind, version))
+    except FormatError as error:
+        raise ModelError(f"{error} {again}", path=path) from error
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+        got, want = f"it cannot be read ({error!r})", f"the form of schema version {version} is needed"
+        raise ModelError(expected(path, got, want, again), path=path) from error
+    if weights_sha256 and found.weights_sha256 and found.weights_sha256 != weights_sha256:
+        here = f"made for weights {found.weights_sha256[:12]}…, the model has {weights_sha256[:12]}…"
+        raise ModelError(expected(path, here, "limits of these weights are needed", again), path=path)
+    return found
