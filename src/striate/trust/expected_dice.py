@@ -189,7 +189,7 @@ def _fitted(cases: Sequence[Seen]) -> tuple[tuple[float, ...], tuple[float, ...]
     rows = np.concatenate([_design(features, mean, scale) * roots, np.diag(ERROR / PRIOR)])
     gaps = np.array([case.dice for case in cases]) - features[:, 0]
     wanted = np.concatenate([gaps * roots[:, 0], np.zeros(len(PRIOR))])
-    correction = lsq_linear(rows, wanted, bounds=(LOWEST, HIGHEST)).x
+    correction = lsq_linear(rows, wanted, bounds=(LOWEST, HIGHEST), method="bvls").x  # ends on a bound, not beside it
     return tuple(mean.tolist()), tuple(scale.tolist()), tuple(correction.tolist())
 
 
