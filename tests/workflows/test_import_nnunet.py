@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from pathlib import Path
 
 import nibabel as nib
@@ -14,7 +15,7 @@ from nnunet_folder import GOLDEN, seen, weights, write_results
 
 from striate.cli.main import run
 from striate.core.errors import FormatError, ModelError, PlanError, UsageError
-from striate.model.nnunet_weights import translate
+from striate.model.nnunet_weights import read_checkpoint, translate
 from striate.workflows.import_nnunet import import_nnunet
 
 AXES = {3: (2, 1, 0), 2: (1, 0)}
@@ -112,6 +113,40 @@ def test_broken_or_foreign_checkpoints_are_refused(what: str, tmp_path: Path, mo
         import_nnunet(path.parents[1], tmp_path / "model")
     assert not (tmp_path / "ran").exists()
     assert not (tmp_path / "model").exists()
+
+
+def _spoilt(path: Path) -> None:
+    """Turn one bit of a weight over."""
+    data = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as parts:
+        entry = max((e for e in parts.infolist() if "/data/" in e.filename), key=lambda e: e.file_size)
+    name = len(entry.filename.encode())
+    extra = int.from_bytes(data[entry.header_offset + 28 : entry.header_offset + 30], "little")
+    data[entry.header_offset + 30 + name + extra + entry.file_size // 2] ^= 1
+    path.write_bytes(data)
+
+
+def test_a_checkpoint_with_one_bit_changed_is_refused(tmp_path: Path) -> None:
+    path = write_results(tmp_path) / "fold_0" / "checkpoint_final.pth"
+    _spoilt(path)
+    with pytest.raises(
+        ModelError, match=r"checkpoint_final\.pth: its part '.*data/.* is not as it was .* Copy it again\."
+    ):
+        import_nnunet(path.parents[1], tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("how", ["without sums", "before 1.6"])
+def test_checkpoints_that_have_no_sums_are_read(how: str, tmp_path: Path) -> None:
+    path = write_results(tmp_path) / "fold_0" / "checkpoint_final.pth"
+    content = read_checkpoint(path)
+    sums = torch.serialization.get_crc32_options()
+    try:
+        torch.serialization.set_crc32_options(how != "without sums")
+        torch.save(content, path, _use_new_zipfile_serialization=how != "before 1.6")
+    finally:
+        torch.serialization.set_crc32_options(sums)
+    assert import_nnunet(path.parents[1], tmp_path / "model").network()
 
 
 def test_folders_that_cannot_be_read(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pickle
 import re
 import warnings
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,7 @@ _DECODER: tuple[tuple[str, str], ...] = (
     (r"decoder\.transpconvs\.(\d+)\.(.+)", r"up.\1.\2"),
     (r"decoder\.seg_layers\.(\d+)\.(.+)", r"heads.\1.\2"),
 )
+PIECE_BYTES = 1 << 20
 NAMES = {"unet": (*_UNET, *_DECODER), "residual_unet": (*_RESIDUAL, *_DECODER)}
 """Network → (pattern of nnU-Net's name, Striate's name)."""
 
@@ -56,7 +58,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises
     ------
     ModelError
-        When it is truncated, names classes that are not numbers or tensors, or is no checkpoint of nnU-Net v2.
+        When it is truncated or changed since it was written, names classes that are not numbers or tensors, or is no
+        checkpoint of nnU-Net v2.
     """
     import torch
 
@@ -65,9 +68,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     allowed += [(number, "numpy.core.multiarray.scalar"), (number, "numpy._core.multiarray.scalar")]
     allowed += [type(np.dtype(kind)) for kind in ("float64", "float32", "float16", "int64", "int32", "bool")]
     try:
+        changed = _changed(path)
         with torch.serialization.safe_globals(allowed), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of protocols that it may not read: then it says so by an error
-            found = torch.load(path, map_location="cpu", weights_only=True)
+            found = {} if changed else torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL ([\w.]+)|global ([\w.]+)|class ([\w.]+)", str(error))
         what = next((n for n in named.groups() if n), "") if named else ""
@@ -81,12 +85,37 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             expected(path, "it cannot be read as a checkpoint of torch; it is truncated or not one",
                      "a whole checkpoint_final.pth is needed", "Copy it again."), path=path,
         ) from error  # fmt: skip
+    if changed:
+        raise ModelError(
+            expected(path, f"its part '{changed}' is not as it was written (CRC-32)", "a whole checkpoint_final.pth is needed",
+                     "Copy it again."), path=path,
+        )  # fmt: skip
     weights = found.get("network_weights") if isinstance(found, dict) else None
     if not isinstance(weights, dict) or not all(isinstance(v, torch.Tensor) for v in weights.values()):
         raise ModelError(
             expected(path, "it has no 'network_weights'", "a checkpoint of nnU-Net v2 is needed"), path=path
         )
     return dict(found)
+
+
+def _changed(path: Path) -> str:
+    """Return which part of a checkpoint is not as it was written, by the CRC-32 that torch writes and does not check.
+
+    Empty where all are, where the file is no zip (torch before 1.6), and where no part has its sum: torch can leave sums away.
+    """
+    if not zipfile.is_zipfile(path):
+        return ""
+    wrong, right = "", 0
+    with zipfile.ZipFile(path) as parts:
+        for entry in parts.infolist():
+            try:
+                with parts.open(entry) as stream:
+                    while stream.read(PIECE_BYTES):
+                        pass
+                right += 1
+            except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError):
+                wrong = wrong or entry.filename
+    return wrong if right else ""
 
 
 def translate(weights: Mapping[str, Tensor], network: str, axes: Sequence[int], path: Path) -> dict[str, Tensor]:
