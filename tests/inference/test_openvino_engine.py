@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import numpy as np
@@ -23,8 +23,10 @@ from striate.core.errors import Interrupted, ModelError, UsageError
 from striate.core.image import Image
 from striate.core.machine import cores, native_precision, processor
 from striate.inference.engines import choose as choosing
+from striate.inference.engines import verdict
 from striate.inference.engines.choose import choose
 from striate.inference.engines.convert import compare, convert, converted, probes
+from striate.inference.engines.foresee import foresee
 from striate.inference.engines.openvino import MADE, NETWORK, PARITY, OpenVINOEngine
 from striate.inference.engines.pytorch import TorchEngine
 from striate.inference.engines.separate import separate
@@ -202,10 +204,73 @@ def test_a_comparison_that_fails_on_other_cores_leaves_the_verdict_and_is_not_tr
     for _ in range(2):
         found = choose(model, case, macs=lambda: 1e15)
         assert found.engine.name == "openvino"
-        assert found.parity == {**first, "again": {"cores": cores(), "failed": "it took more than 900 s"}}
+        again = {"cores": cores(), "failed": "it took more than 900 s", "tried": found.parity["again"]["tried"]}
+        assert found.parity == {**first, "again": again}
     assert len(runs) == 1 and json.loads((network.parent / PARITY).read_text()) == first
     monkeypatch.setattr(choosing, "cores", lambda: 64)
     assert choose(model, case, macs=lambda: 1e15).parity == first and len(runs) == 1
+
+
+def _a_day_later(monkeypatch):
+    """Let a day have gone."""
+
+    class Tomorrow(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.now(tz) + timedelta(days=1)
+
+    monkeypatch.setattr(verdict, "datetime", Tomorrow)
+
+
+def test_a_timeout_is_remembered_for_a_day_and_then_tried_again(model_of, case, monkeypatch):
+    model, runs, told = model_of(), [], []
+
+    def slow(*_, **__):
+        runs.append("")
+        raise subprocess.TimeoutExpired("", choosing.SECONDS)
+
+    with monkeypatch.context() as busy:
+        busy.setattr(subprocess, "run", slow)
+        for _ in range(2):
+            found = choose(model, case, macs=lambda: 1e15, tell=told.append)
+            day = found.parity["tried"][:10]
+            assert found.engine.name == "torch" and found.reason == (
+                "the network could not be converted for OpenVINO (it took more than 900 s); that was on"
+                f" {day}, and a call a day later tries again"
+            )
+        assert len(runs) == len(told) == 1
+    _a_day_later(monkeypatch)
+    assert foresee(model, "auto", lambda: 1e15).name == ""
+    assert choose(model, case, macs=lambda: 1.0).reason == "the work is too small for preparing another engine"
+    assert choose(model, case, "openvino").engine.name == "openvino"
+
+
+@pytest.mark.parametrize("failed", [-11, 1])
+def test_what_crashed_is_not_tried_a_day_later(model_of, case, monkeypatch, failed):
+    model, runs = model_of(), []
+    ended = subprocess.CompletedProcess([], failed, "", "ValueError: no\n")
+    monkeypatch.setattr(subprocess, "run", lambda *a, **k: runs.append(a) or ended)
+    first = choose(model, case, macs=lambda: 1e15)
+    _a_day_later(monkeypatch)
+    assert choose(model, case, macs=lambda: 1e15).reason == first.reason and len(runs) == 1
+
+
+def test_a_timeout_on_other_cores_is_tried_again_a_day_later(model_of, case, monkeypatch):
+    model = model_of()
+    choose(model, case, "openvino")
+    parity = next(model.folder.glob(f"openvino/*/{PARITY}"))
+    first = {**json.loads(parity.read_text()), "cores": 64}
+    parity.write_text(json.dumps(first))
+
+    def slow(*_, **__):
+        raise subprocess.TimeoutExpired("", choosing.SECONDS)
+
+    with monkeypatch.context() as busy:
+        busy.setattr(subprocess, "run", slow)
+        assert "again" in choose(model, case, macs=lambda: 1e15).parity
+    assert choose(model, case, macs=lambda: 1e15).parity["cores"] == 64
+    _a_day_later(monkeypatch)
+    assert choose(model, case, macs=lambda: 1e15).parity["cores"] == cores()
 
 
 def test_an_image_that_cannot_be_read_is_no_verdict_of_another_number_of_cores(model_of, case, tmp_path):

@@ -73,6 +73,18 @@ def test_a_gpu_that_cannot_leaves_the_work_to_the_processor(model, with_gpu, mon
     assert found.engine(tile).shape == (1, 4, 16, 16, 16)
 
 
+def test_a_gpu_that_cannot_is_asked_once(model, with_gpu, monkeypatch):
+    asked = []
+
+    def fails(*_):
+        asked.append("")
+        raise OUT_OF_MEMORY
+
+    monkeypatch.setattr(place, "answer", fails)
+    found, told = chosen(model)
+    assert len(asked) == len(told) == 1 and "Some GPU cannot compute" in found.reason
+
+
 @pytest.mark.parametrize("error", [RuntimeError("all devices are busy"), TypeError("no float64 here")])
 def test_a_gpu_that_does_not_even_begin_costs_nothing(model, with_gpu, monkeypatch, error):
     monkeypatch.setattr(place, "named", raising(error))

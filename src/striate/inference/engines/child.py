@@ -9,6 +9,9 @@ from typing import Any
 
 from striate.core.errors import DataError
 
+SLOW = "it took more than"
+"""How a sentence of `run` begins where time ran out."""
+
 
 def run(step: str, asked: dict[str, Any], seconds: float) -> str:
     """Run ``python -m striate.inference.engines.STEP`` with `asked` on its standard input; return why it failed, else ``""``.
@@ -24,7 +27,7 @@ def run(step: str, asked: dict[str, Any], seconds: float) -> str:
             command, input=json.dumps(asked), capture_output=True, text=True, timeout=seconds, check=False
         )
     except subprocess.TimeoutExpired:
-        return f"it took more than {seconds:g} s"
+        return f"{SLOW} {seconds:g} s"
     if done.returncode == DataError.exit_code:
         raise DataError(done.stderr.strip())
     if done.returncode < 0:

@@ -21,8 +21,9 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from striate.core.case import Case
 from striate.core.errors import (
@@ -47,9 +48,13 @@ from striate.inference.engines.onnx import OnnxEngine
 from striate.inference.engines.openvino import COMPILED, MADE, NETWORK, PARITY, OpenVINOEngine, precision_here
 from striate.inference.engines.race import BASE, FASTER
 from striate.inference.engines.unchanged import refuse_changed
+from striate.inference.engines.verdict import outdated, stale, verdicts
 from striate.inference.tiling import Tiling
 from striate.model.model import EXPORTED, ONNX, Model
 from striate.planning.cost import window_cost
+
+if TYPE_CHECKING:
+    from striate.inference.engines.place import Placed
 
 AUTO = "auto"
 PACKAGES = {"openvino": "openvino", "onnx": "onnxruntime"}
@@ -133,19 +138,32 @@ def choose(
         return _exported(model, name)
     if name == "torch":
         return _torch(model, "it was asked for")
-    if name == AUTO and (by_gpu := _on_gpu(model, tell)) is not None:
-        return by_gpu
+    there = _tried(model, tell) if name == AUTO else None
+    if there is not None and there.gpu:
+        return _torch(model, "", there=there)
+    found, problem, parity = _converted(model, case, name, macs, tell)
+    if found is not None:
+        return found
+    if name != AUTO:
+        raise UsageError(f"--engine {name}: {problem.rstrip('.')}. Leave --engine away, or give --engine torch.")
+    return _torch(model, problem, parity, there)
+
+
+def _converted(
+    model: Model, case: Case, name: str, macs: Callable[[], float], tell: Callable[[str], None]
+) -> tuple[Chosen | None, str, dict[str, Any]]:
+    """Return the engine of a converted network; or None, why PyTorch is to compute instead, and what was measured."""
     if name == "int8" and (problem := _without_int8(int8_of(model))):
-        return _else_torch(model, name, problem)
+        return None, problem, {}
     form = _form(name)
     if not form:
-        return _else_torch(model, name, f"{TITLES.get(name, TITLES['openvino'])} is not installed")
+        return None, f"{TITLES.get(name, TITLES['openvino'])} is not installed", {}
     folder, parity = model.folder / form / _key(model, form), dict[str, Any]()
     try:
         parity = _read(folder)
         if not parity:
             if name == AUTO and macs() < WORTH_MACS:
-                return _torch(model, "the work is too small for preparing another engine")
+                return None, "the work is too small for preparing another engine", {}
             tell(f"preparing {TITLES[form]} for this model, once: converting the network and comparing it with PyTorch")
             folder, parity = _make(model, case, folder, form)
         elif name == AUTO and _elsewhere(parity, folder) and macs() >= WORTH_MACS:
@@ -155,12 +173,12 @@ def choose(
         if found:
             engine = _opened_or_removed(model, found, folder, parity["precision"])
             reason = f"{_measured(parity, found)}{_lacks(found, engine.precision)}; {_told(model, parity, found)}"
-            return Chosen(engine, reason, parity, _caution(model, engine, found, parity))
+            return Chosen(engine, reason, parity, _caution(model, engine, found, parity)), "", parity
     except Interrupted:
         raise
     except StriateError as error:
         problem = str(error)
-    return _else_torch(model, name, problem, parity)
+    return None, problem, parity
 
 
 def _form(name: str) -> str:
@@ -178,8 +196,8 @@ def _version(package: str) -> str:
 
 def _elsewhere(parity: dict[str, Any], folder: Path) -> bool:
     """Tell whether engines were compared on another number of cores alone, and a new verdict can be kept."""
-    elsewhere = parity.get("cores") not in (None, cores()) and not (folder / _here()).is_file()
-    return elsewhere and os.access(folder, os.W_OK)
+    due = not (folder / _here()).is_file() or stale(parity.get("again", {}))
+    return parity.get("cores") not in (None, cores()) and due and os.access(folder, os.W_OK)
 
 
 def _here() -> str:
@@ -188,12 +206,12 @@ def _here() -> str:
 
 
 def _again(model: Model, case: Case, folder: Path, form: str, parity: dict[str, Any]) -> dict[str, Any]:
-    """Compare on this number of cores. Where that fails, what was found on another one serves, and it is not tried again."""
+    """Compare on this number of cores. Where that fails, what was found on another one serves; see `stale`."""
     try:
         convert(model, folder, case.channels, form, _here())
         found = read_json(folder / _here())
         if "failed" in found:
-            found = {**parity, "again": {name: found[name] for name in ("cores", "failed")}}
+            found = {**parity, "again": {name: found[name] for name in ("cores", "failed", "tried")}}
             write_json(folder / _here(), found)
     except (DataError, ResourceError):  # of this case or disk; another time it may go well
         return parity
@@ -228,7 +246,8 @@ def _lacks(name: str, precision: str) -> str:
 def _fastest(parity: dict[str, Any], name: str) -> tuple[str, str]:
     """Return which engine of those that were measured is to be taken, or why none is."""
     if "failed" in parity:
-        return "", doubt_of(parity, name)
+        later = f"; that was on {parity.get('tried', '')[:10]}, and a call a day later tries again"
+        return "", doubt_of(parity, name) + (later if parity["failed"].startswith(child.SLOW) else "")
     times, problem = _times(parity), ""
     engines = [one for one in sorted(times, key=times.__getitem__, reverse=True) if one != BASE]
     for one in engines if name == AUTO else [name]:
@@ -328,35 +347,26 @@ def _refuse_old(model: Model, name: str, folder: Path) -> None:
     )  # fmt: skip
 
 
-def _torch(model: Model, reason: str, parity: dict[str, Any] | None = None) -> Chosen:
-    from striate.inference.engines.place import placed
+def _torch(model: Model, reason: str, parity: dict[str, Any] | None = None, there: Placed | None = None) -> Chosen:
+    """Return PyTorch, on a GPU where one computes the network; `there` is where it was placed already."""
+    if there is None:
+        from striate.inference.engines.place import placed
 
-    there = placed(model)
+        there = placed(model)
     reason = "; ".join(filter(None, (reason, there.gpu and f"{there.gpu} computes it", there.problem)))
     return Chosen(open_engine(there.network, exclusive=model.plan.targets.exclusive), reason, parity or {})
 
 
-def _on_gpu(model: Model, tell: Callable[[str], None]) -> Chosen | None:
-    """Return PyTorch where a GPU computes the network; None where none is there, or it cannot, which is told."""
+def _tried(model: Model, tell: Callable[[str], None]) -> Placed | None:
+    """Return the network as a GPU computes it, or why it cannot, which is told; None where none is there."""
     if not may_have_gpu():
         return None
     from striate.inference.engines.place import placed
 
     there = placed(model)
-    if there.gpu:
-        return Chosen(
-            open_engine(there.network, exclusive=model.plan.targets.exclusive), f"{there.gpu} computes it", {}
-        )
     if there.problem:
         tell(f"{there.problem}; the processor does it")
-    return None
-
-
-def _else_torch(model: Model, name: str, problem: str, parity: dict[str, Any] | None = None) -> Chosen:
-    """Return PyTorch, unless something else was asked for."""
-    if name != AUTO:
-        raise UsageError(f"--engine {name}: {problem.rstrip('.')}. Leave --engine away, or give --engine torch.")
-    return _torch(model, problem, parity)
+    return there
 
 
 def _key(model: Model, form: str) -> str:
@@ -371,21 +381,18 @@ def _key(model: Model, form: str) -> str:
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    """Return what was measured, on this number of cores if it was; empty where that is not there, is broken or says nothing."""
+    """Return what was measured, on this number of cores if it was; empty where that is not there, broken, void or stale."""
     try:
-        return next((found for found in _verdicts(folder) if found.keys() & {"failed", "tiles"}), {})
+        said = (found for found in verdicts(folder, (_here(), PARITY)) if found.keys() & {"failed", "tiles"})
+        return next((found for found in said if not stale(found)), {})
     except FormatError:
         return {}
-
-
-def _verdicts(folder: Path) -> list[dict[str, Any]]:
-    return [read_json(folder / name) for name in (_here(), PARITY) if (folder / name).is_file()]
 
 
 def _make(model: Model, case: Case, folder: Path, form: str) -> tuple[Path, dict[str, Any]]:
     """Convert and compare; where the model's folder takes nothing more, in one that goes with this process."""
     for old in folder.parent.glob("[!.]*"):  # others are being filled
-        if old != folder and _outdated(old):
+        if old != folder and outdated(old, (_here(), PARITY)):
             shutil.rmtree(old, ignore_errors=True)
     if folder.is_dir() and not _read(folder):  # what is there is broken
         shutil.rmtree(folder, ignore_errors=True)
@@ -400,21 +407,6 @@ def _make(model: Model, case: Case, folder: Path, form: str) -> tuple[Path, dict
         if not _read(folder):  # else another process was quicker
             raise
     return folder, _read(folder)
-
-
-def _outdated(folder: Path) -> bool:
-    """Tell whether a folder is this processor's, of other windows or versions, or one that nobody reads any more.
-
-    Processors were told by fewer instructions before: of an older version the name alone says whose it was.
-    """
-    try:
-        parity = next(iter(_verdicts(folder)), {})
-    except FormatError:
-        return True
-    theirs, ours = parity.get("processor", ""), processor()
-    if parity.get("made", 0) < MADE:
-        theirs, ours = theirs.split(" (")[0], ours.split(" (")[0]
-    return bool(theirs) and theirs == ours
 
 
 def convert(model: Model, into: Path, channels: Mapping[str, Path], form: str, verdict: str = PARITY) -> None:
@@ -443,8 +435,9 @@ def convert(model: Model, into: Path, channels: Mapping[str, Path], form: str, v
         "channels": {name: str(path.absolute()) for name, path in channels.items()},
     }  # fmt: skip
     if failed := child.run("convert", asked, SECONDS):
-        why = {"failed": failed, "form": form, "made": MADE, "processor": processor(), "cores": cores()}
-        write_json(into / verdict, why)
+        where = {"made": MADE, "processor": processor(), "cores": cores()}
+        when = datetime.now(UTC).isoformat(timespec="seconds")
+        write_json(into / verdict, {"failed": failed, "form": form, "tried": when, **where})
 
 
 def doubt_of(parity: dict[str, Any], name: str) -> str:
