@@ -216,7 +216,6 @@ def test_calibration_keeps_both_stages_and_predicts_as_ever(cascade: Model, tmp_
 @pytest.mark.parametrize(
     ("command", "code", "wanted"),
     [
-        (["explain", "MODEL", "FILES", "--out", "OUT"], 4, "it is a cascade.*previous/"),
         (["audit", "MODEL", "COHORT", "--out", "OUT"], 2, "is a cascade"),
         (["train", "COHORT", "--plan", "PLAN", "--out", "OUT", "--steps", "1"], 4, "plan of a cascade's second stage"),
     ],

@@ -49,7 +49,8 @@ def prepare_as_nnunet(
     if preparation.previous_labels and previous is None:
         raise ModelError(
             expected(f"case {case_name}", "images alone", "the model is the second stage of a cascade, which also sees the mask"
-                     " of the first", "striate predict, calibrate and change run both; nothing else does."), case=case_name,
+                     " of the first", "striate predict, explain, calibrate and change run both; nothing else does."),
+            case=case_name,
         )  # fmt: skip
     source = images[0].grid
     unturned = Reorientation(tuple(range(len(source.shape))), ())

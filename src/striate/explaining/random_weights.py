@@ -45,7 +45,7 @@ def random_networks(plan: Plan, count: int, seed: int) -> list[nn.Module]:
         for number in range(count):
             torch.manual_seed(FAR * (seed + 1) + number)
             made = networks.create(
-                choice.name, spatial_dims=choice.spatial_dims, in_channels=len(plan.task.channels),
+                choice.name, spatial_dims=choice.spatial_dims, in_channels=plan.in_channels,
                 out_channels=plan.task.outputs.out_channels, **choice.options,
             )  # fmt: skip
             found.append(made.eval())

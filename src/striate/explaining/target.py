@@ -19,11 +19,14 @@ from striate.core.image import LabelMap, to_ras
 from striate.core.names import lookup
 from striate.data.prepare import Prepared, prepare
 from striate.explaining.scene import Scene, on_working_grid
+from striate.inference.cascade import prepare_stage
+from striate.inference.engines import Engine
 from striate.inference.whole import WholePrediction
 from striate.io.read import read_header
 from striate.measure.components import components
 from striate.measure.finding import Lesion
 from striate.measure.findings import Findings
+from striate.model.model import Model
 from striate.planning.plan import Plan
 
 
@@ -87,10 +90,15 @@ def plain_name(text: str) -> str:
     return re.sub(r"[^\w.+-]+", "-", text).strip("-.") or "target"
 
 
-def prepared_for(plan: Plan, case: Case) -> Prepared:
-    """Prepare `case` as the model sees it; slices keep the scan's own distance, as `striate.data.samples` cuts them."""
-    preparation = plan.preparation
-    if plan.task.kind != "segmentation" and plan.task.unit == "slice":
+def prepared_for(model: Model, case: Case, first: Engine | None = None) -> Prepared:
+    """Prepare `case` as the model sees it; slices keep the scan's own distance, as `striate.data.samples` cuts them.
+
+    `first` is the engine of a cascade's first stage, whose mask is drawn here and is then an input like the images.
+    """
+    plan, preparation = model.plan, model.plan.preparation
+    if plan.task.kind == "segmentation":
+        return prepare_stage(model, case, first=first)
+    if plan.task.unit == "slice":
         _, turned = to_ras(read_header(next(iter(case.channels.values()))).grid)
         if len(turned.shape) == 3:
             preparation = preparation.changed(spacing_mm=(*preparation.spacing_mm[:2], turned.spacing_mm[2]))

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
-
-from torch import nn
 
 from striate.core.case import Case
 from striate.core.counted import counted
@@ -18,19 +16,16 @@ from striate.core.kinds import kinds
 from striate.core.machine import peak_rss_bytes, show_seconds
 from striate.core.progress import Progress, Silent, each
 from striate.core.record import Record, Stopwatch
-from striate.data.prepare import Prepared
 from striate.explaining import METHODS, method_named
 from striate.explaining.activating_patches import activating_patches, unit_of
 from striate.explaining.effort import LADDER, STANDARD, Effort, Pace, affordable
 from striate.explaining.explanation import explanations
 from striate.explaining.feature_maps import feature_maps
-from striate.explaining.score import not_in_place
-from striate.explaining.target import prepared_for
 from striate.inference.inputs import check_headers, gather
 from striate.model.model import Model
 from striate.planning.cost import seen_patch
 from striate.planning.plan import Plan
-from striate.workflows.explain_case import Ask, Look, look_at
+from striate.workflows.explain_case import Ask, Look, Opened, look_at
 from striate.workflows.explain_files import FILE, KIND, VERSION, write_features, write_patches, write_target
 from striate.workflows.report import report
 
@@ -104,14 +99,16 @@ def explain(
     given = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
     cases = _cases(plan, given)
     patched = cases if cohort is None else _cases(plan, [cohort])
-    network = not_in_place(model.network())
+    opened = Opened.of(model)
+    if model.previous is not None:
+        progress.note("a cascade: its second stage is explained; the mask of the first is one of its inputs")
     if out is None:
-        return _cost(plan, network, cases, names, ask, budget_s, progress)
+        return _cost(opened, cases, names, ask, budget_s, progress)
     options = {"model": model.folder, "inputs": given, "out": out, "methods": names, **asdict(ask)}
     options |= {"unit": unit, "cohort": cohort, "budget_s": budget_s}
     with filling(Path(out)) as folder:
-        patches = {} if wanted is None else _patches(plan, network, *wanted, patched, folder, progress)
-        document = _explain_all(plan, network, cases, names, ask, budget_s, start, seed, folder, progress)
+        patches = {} if wanted is None else _patches(opened, *wanted, patched, folder, progress)
+        document = _explain_all(opened, cases, names, ask, budget_s, start, seed, folder, progress)
         document |= patches
         write_json(folder / FILE, document)
         _record(model, cases, folder, options, seed, progress, watch).write(folder / "record.json")
@@ -131,11 +128,6 @@ def _refuse(plan: Plan, ask: Ask) -> None:
     if kind not in ("segmentation", "classification"):
         want = "explain works for masks and for classes of images or slices, which give one number to explain"
         raise ModelError(expected("model", f"it does {kind}", want))
-    if plan.preparation.previous_labels:
-        raise ModelError(
-            expected("model", "it is a cascade, whose second stage also sees a mask",
-                     "a network that sees the images alone is needed", "Explain its first stage, the model in previous/.")
-        )  # fmt: skip
     if ask.whole and ask.lesion is not None:
         raise UsageError(f"--whole was given with --lesion {ask.lesion}; leave one of them away.")
     if kind == "classification" and (ask.whole or ask.lesion is not None):
@@ -152,17 +144,12 @@ def _cases(plan: Plan, given: Sequence[Path | str]) -> list[Case]:
     return cases
 
 
-def _prepared(plan: Plan, cases: Sequence[Case]) -> Iterator[Prepared]:
-    for case in cases:
-        yield prepared_for(plan, case)
-
-
 def _patches(
-    plan: Plan, network: nn.Module, layer: str, unit: int, cases: Sequence[Case], folder: Path, progress: Progress
+    opened: Opened, layer: str, unit: int, cases: Sequence[Case], folder: Path, progress: Progress
 ) -> dict[str, Any]:
     """Find what excites a unit most, and write it."""
-    ready = each(progress, "patches", _prepared(plan, cases), len(cases))
-    found = activating_patches(network, layer, unit, ready, _patch(plan), plan.network.spatial_dims)
+    plan, ready = opened.plan, each(progress, "patches", map(opened.prepared, cases), len(cases))
+    found = activating_patches(opened.network, layer, unit, ready, _patch(plan), plan.network.spatial_dims)
     return {"patches": write_patches(folder, layer, unit, found, [case.name for case in cases])}
 
 
@@ -220,8 +207,7 @@ def _seconds(paces: Sequence[Pace], effort: Effort, names: Sequence[str]) -> flo
 
 
 def _cost(
-    plan: Plan,
-    network: nn.Module,
+    opened: Opened,
     cases: Sequence[Case],
     names: Sequence[str],
     ask: Ask,
@@ -231,7 +217,7 @@ def _cost(
     """Tell what the explanations would cost."""
     rows, count = list[dict[str, Any]](), len(cases)
     for number, case in enumerate(cases):
-        look = look_at(plan, network, case, ask)
+        look = look_at(opened, case, ask)
         share_s = (
             None if budget_s is None else budget_s * (count - number) / count
         )  # as if those before had been explained
@@ -244,8 +230,7 @@ def _cost(
 
 
 def _explain_all(
-    plan: Plan,
-    network: nn.Module,
+    opened: Opened,
     cases: Sequence[Case],
     names: Sequence[str],
     ask: Ask,
@@ -259,16 +244,16 @@ def _explain_all(
     rows, features = list[dict[str, Any]](), list[dict[str, Any]]()
     for number, case in enumerate(cases):
         try:
-            look = look_at(plan, network, case, ask)
+            look = look_at(opened, case, ask)
         except DataError as error:
             if len(cases) == 1:
                 raise
             progress.warn(f"{error} The case is left out.")
             continue
         effort, paces = _effort(look, names, budget_s, start, number, len(cases), progress, first=not rows)
-        rows += _explain_case(plan, look, names, effort, paces, seed, folder, progress)
+        rows += _explain_case(opened.plan, look, names, effort, paces, seed, folder, progress)
         if ask.layer is not None:
-            features.append(write_features(folder, look, *feature_maps(look.scenes[0], plan, ask.layer)))
+            features.append(write_features(folder, look, *feature_maps(look.scenes[0], opened.plan, ask.layer)))
     if not rows:
         want = "at least one case in which the model finds something is needed"
         raise DataError(expected("explain", f"none of {counted(len(cases), 'case')} can be explained", want))
@@ -305,10 +290,12 @@ def _record(
 ) -> Record:  # fmt: skip
     read = {f"{c.name}/{name}": hash_file(path) for c in cases for name, path in c.channels.items()}
     written = {str(p.relative_to(folder)): hash_file(p) for p in sorted(folder.rglob("*")) if p.is_file()}
-    facts = {
+    facts: dict[str, Any] = {
         "peak_rss_bytes": peak_rss_bytes(), "weights_sha256": model.facts.get("weights_sha256"),
         "task": model.plan.task.model_dump(mode="json"), "network": model.plan.network.name,
     }  # fmt: skip
+    if model.previous is not None:
+        facts["first_stage"] = {"weights_sha256": model.previous.facts.get("weights_sha256")}
     record = Record(
         "explain",
         options=options,

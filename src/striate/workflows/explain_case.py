@@ -12,10 +12,53 @@ from striate.core.case import Case
 from striate.data.prepare import Prepared
 from striate.explaining.layers import layer_named
 from striate.explaining.scene import Scene, on_working_grid
+from striate.explaining.score import not_in_place
 from striate.explaining.target import Target, class_target, mask_targets, prepared_for
+from striate.inference.cascade import open_first
+from striate.inference.engines import Engine
 from striate.inference.predict import predict_case
 from striate.inference.whole import predict_whole
+from striate.model.model import Model
 from striate.planning.plan import Plan
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Opened:
+    """A model that is explained, made ready.
+
+    Attributes
+    ----------
+    model
+        Which.
+    network
+        Its own; of a cascade that of the second stage.
+    first
+        Engine of a cascade's first stage; None for other models.
+    """
+
+    model: Model
+    network: nn.Module
+    first: Engine | None
+
+    @classmethod
+    def of(cls, model: Model) -> Opened:
+        """Load what computes `model`.
+
+        Raises
+        ------
+        ModelError
+            When its weights are broken or not there.
+        """
+        return cls(model, not_in_place(model.network()), open_first(model, "none"))
+
+    @property
+    def plan(self) -> Plan:
+        """The model's."""
+        return self.model.plan
+
+    def prepared(self, case: Case) -> Prepared:
+        """Return `case` as the network sees it."""
+        return prepared_for(self.model, case, self.first)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,6 +71,8 @@ class Look:
         Which.
     prepared
         As the network sees it.
+    masks
+        Names of its channels that are no images: one per label of a cascade's first stage, the last ones.
     targets, scenes
         What is explained; one scene each.
     predicted
@@ -38,10 +83,16 @@ class Look:
 
     case: Case
     prepared: Prepared
+    masks: tuple[str, ...]
     targets: list[Target]
     scenes: list[Scene]
     predicted: dict[str, NDArray[np.bool_]]
     notes: list[str]
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of all channels that the network sees."""
+        return (*self.case.channels, *self.masks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +106,7 @@ class Ask:
     layer: str | None = None
 
 
-def look_at(plan: Plan, network: nn.Module, case: Case, ask: Ask) -> Look:
+def look_at(opened: Opened, case: Case, ask: Ask) -> Look:
     """Predict a case and choose what is explained.
 
     Raises
@@ -65,7 +116,7 @@ def look_at(plan: Plan, network: nn.Module, case: Case, ask: Ask) -> Look:
     DataError
         When the case cannot be read, or nothing was found in it.
     """
-    prepared = prepared_for(plan, case)
+    plan, network, prepared = opened.plan, opened.network, opened.prepared(case)
     notes, predicted = list(prepared.notes), {}
     if plan.task.kind == "segmentation":
         mask = predict_case(plan, case, network=network, prepared=prepared).label
@@ -79,4 +130,5 @@ def look_at(plan: Plan, network: nn.Module, case: Case, ask: Ask) -> Look:
     scenes = [target.scene(plan, network, prepared).looking_at(ask.layer) for target in targets]
     if ask.layer is not None:
         layer_named(network, ask.layer, scenes[0].first_tile)
-    return Look(case, prepared, targets, scenes, predicted, notes)
+    masks = tuple(f"previous label {value}" for value in plan.preparation.previous_labels)
+    return Look(case, prepared, masks, targets, scenes, predicted, notes)

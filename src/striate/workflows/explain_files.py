@@ -25,9 +25,12 @@ KIND, VERSION, FILE = "striate-explanations", 1, "explanations.json"
 def write_target(
     folder: Path, look: Look, target: Target, scene: Scene, found: Sequence[Explanation], effort: Effort
 ) -> list[dict[str, Any]]:
-    """Write the maps of a target and its panel; return one row per method."""
-    stem, channels = f"{look.case.name}_{target.stem}", list(look.case.channels)
-    rows, maps = [], {}
+    """Write the maps of a target and its panel; return one row per method.
+
+    Of a cascade, what the mask of the first stage adds is also written by itself, where a method tells channels apart.
+    """
+    stem, channels, masks = f"{look.case.name}_{target.stem}", look.channels, len(look.masks)
+    rows, maps = list[dict[str, Any]](), {}
     for one in found:
         total = one.attribution.sum(axis=0, keepdims=True)
         maps[one.method] = scene.placed(total)[0]
@@ -38,6 +41,11 @@ def write_target(
              "channels": _shares(one.attribution, channels), "decided": scene.decided, "effort": effort.to_dict(),
              "panel": f"panels/{stem}.npz"}
         )  # fmt: skip
+        if masks and len(one.attribution) == len(channels):
+            rows[-1]["previous_file"] = f"{stem}_{one.method}_previous.nii.gz"
+            write_image(
+                folder / rows[-1]["previous_file"], scene.restore(one.attribution[-masks:].sum(0, keepdims=True))
+            )
     _panel(folder / "panels" / f"{stem}.npz", look, target, scene, maps)
     return rows
 
@@ -59,10 +67,19 @@ def _panel(path: Path, look: Look, target: Target, scene: Scene, maps: dict[str,
     if len(prepared.grid.shape) == 3:
         said = np.stack([np.abs(m) / max(float(np.abs(m).max()), 1e-30) for m in maps.values()])
         plane = int((said.sum(axis=0) if masks is None else masks[1]).sum(axis=(0, 1)).argmax())
+    images = dict(zip(look.case.channels, prepared.array, strict=False))
+    if look.masks:
+        images["mask of the first stage"] = _drawn(prepared.array[-len(look.masks) :])
     write_explanation_panel(
-        path, dict(zip(look.case.channels, prepared.array, strict=True)), maps, prepared.grid.spacing_mm[:2],
+        path, images, maps, prepared.grid.spacing_mm[:2],
         masks=masks, plane=plane, place=_place(look, plane),
     )  # fmt: skip
+
+
+def _drawn(masks: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return masks (labels, *grid) as one picture in grey: each label brighter than the one before."""
+    grey = np.linspace(255, 128, len(masks)).round()[::-1]
+    return np.asarray(np.tensordot(grey, masks, axes=1), dtype=np.uint8)
 
 
 def _place(look: Look, plane: int | None) -> str:

@@ -32,7 +32,7 @@ CHECKS = {
     "faithfulness": "Deletion and insertion",
     "inside": "Inside the target",
 }
-SHOWN_CHANNELS = 4
+SHOWN_CHANNELS = 5
 
 
 def make(folder: Folder) -> Section:
@@ -120,7 +120,7 @@ def _method(row: dict[str, Any], panel: ExplanationPanel | None) -> dict[str, An
         "failed": [CHECKS.get(str(c["check"]), str(c["check"])).lower() for c in checks if c["passed"] is False],
         "checks": [_check(c) for c in sorted(checks, key=lambda c: c["passed"] is not False)],
         "curves": next((plot for c in checks if c["check"] == "faithfulness" and (plot := _curves(c))), None),
-        "file": str(row.get("file", "")),
+        "file": " · ".join(str(row[name]) for name in ("file", "previous_file") if row.get(name)),
     }
 
 
