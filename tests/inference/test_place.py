@@ -148,3 +148,19 @@ def test_the_precision_is_that_of_where_the_network_lies(monkeypatch):
     assert place.precision_on(torch.device("cuda")) == place.precision_on(torch.device("mps")) == "fp32"
     monkeypatch.setattr(place, "native_precision", lambda: "bf16")
     assert place.precision_on(torch.device("cpu")) == "bf16"
+
+
+def test_single_precision_on_a_gpu_is_not_rounded_to_tf32(model, monkeypatch):
+    cudnn, seen, logits_of = torch.backends.cudnn, [], pytorch.logits_of
+    assert cudnn.allow_tf32  # PyTorch's default
+    monkeypatch.setattr(
+        pytorch, "logits_of", lambda network, image: seen.append(cudnn.allow_tf32) or logits_of(network, image)
+    )
+    asked, single = [], pytorch.single_precision
+    monkeypatch.setattr(
+        pytorch, "single_precision", lambda device: asked.append(device.type) or single(torch.device("cuda"))
+    )
+    tile = np.zeros((1, 1, 16, 16, 16), np.float32)
+    pytorch.TorchEngine(model.network(), True, "fp32")(tile)
+    pytorch.TorchEngine(model.network(), True, "bf16")(tile)
+    assert (asked, seen, cudnn.allow_tf32) == (["cpu"], [False, True], True)
