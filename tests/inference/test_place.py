@@ -11,11 +11,15 @@ import torch
 from conftest import make_network, make_plan
 from striate.core.case import Case
 from striate.core.errors import MemoryLimitError
+from striate.core.image import Image
+from striate.core.progress import Silent
 from striate.inference.engines import choose as choosing
 from striate.inference.engines import place, pytorch
 from striate.inference.engines.uncertainty import open_uncertain
-from striate.inference.predict import engine_of
+from striate.inference.predict import engine_of, predict_case
+from striate.io.write import write_image
 from striate.model.model import Model
+from striate.workflows import predict_masks as predicting
 
 
 @pytest.fixture
@@ -141,6 +145,50 @@ def test_an_ensemble_lies_there_as_a_whole(model, with_gpu, monkeypatch):
     monkeypatch.setattr(place, "answer", lambda _, network, *way: asked.append(network) or answer(_, network, *way))
     open_uncertain(model, "ensemble", [model])
     assert len(asked) == len({id(network) for network in asked}) == 4
+
+
+CANNOT = "Some GPU cannot compute a window (CUDA out of memory. Tried to allocate 9 GiB)"
+
+
+@pytest.mark.parametrize(
+    "opened",
+    [
+        lambda model, tell: engine_of(model, tell=tell),
+        lambda model, tell: open_uncertain(model, "none", tell=tell),
+        lambda model, tell: open_uncertain(model, "ensemble", [model, model], tell=tell),
+    ],
+)
+def test_every_way_to_an_engine_says_once_that_the_processor_does_it(model, with_gpu, monkeypatch, opened):
+    monkeypatch.setattr(place, "answer", raising(OUT_OF_MEMORY))
+    told = []
+    opened(model, told.append)
+    assert told == [f"{CANNOT}; the processor does it"]
+
+
+def test_the_record_of_an_ensemble_says_that_the_processor_does_it(model, with_gpu, monkeypatch):
+    monkeypatch.setattr(place, "answer", raising(OUT_OF_MEMORY))
+    told, progress = [], Silent()
+    monkeypatch.setattr(progress, "note", told.append)
+    found = predicting._engine(model, [], "ensemble", [model], "auto", progress)
+    assert found.reason == f"--uncertainty ensemble is computed by it; {CANNOT}; the processor does it"
+    assert told == [f"{CANNOT}; the processor does it"]
+
+
+def test_the_reason_for_another_engine_names_a_gpu_that_cannot(model, with_gpu, monkeypatch):
+    other = choosing.Chosen(engine_of(model), "it is faster", {})
+    monkeypatch.setattr(place, "answer", raising(OUT_OF_MEMORY))
+    monkeypatch.setattr(choosing, "_converted", lambda *_: (other, "", {}))
+    assert chosen(model)[0].reason == f"it is faster; {CANNOT}"
+
+
+def test_a_case_predicted_alone_says_it_in_its_facts(model, with_gpu, monkeypatch, tmp_path):
+    scan = tmp_path / "a.nii.gz"
+    array = np.random.default_rng(0).normal(100, 20, (1, 20, 18, 16)).astype(np.float32)
+    write_image(scan, Image(array, np.eye(4)))
+    case = Case("a", "a", {"flair": scan})
+    assert "gpu" not in predict_case(model, case).facts
+    monkeypatch.setattr(place, "answer", raising(OUT_OF_MEMORY))
+    assert predict_case(model, case).facts["gpu"] == f"{CANNOT}; the processor does it"
 
 
 def test_the_precision_is_that_of_where_the_network_lies(monkeypatch):

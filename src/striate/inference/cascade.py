@@ -10,8 +10,10 @@ from collections.abc import Callable, Sequence
 
 from striate.core.case import Case
 from striate.core.errors import UsageError
+from striate.core.image import Grid
 from striate.data.prepare import Prepared, prepare, prepare_images
 from striate.inference.engines import Engine
+from striate.inference.engines.choose import macs_of
 from striate.inference.engines.uncertainty import open_uncertain
 from striate.model.model import Model
 from striate.model.weights import SNAPSHOTS
@@ -67,7 +69,18 @@ def prepare_stage(
     return prepare_images(images, preparation, case.name, previous=found.label)
 
 
-def open_first(model: Model, way: str, others: Sequence[Model] = ()) -> Engine | None:
+def share_of_first(model: Model, grid: Grid) -> float:
+    """Return which share of all multiply-accumulates on an image of this grid a cascade's first stage has; 0 without one."""
+    stage = model.previous
+    if stage is None:
+        return 0.0
+    first, second = (macs_of(one, [grid]) for one in (stage, model))
+    return first / (first + second)
+
+
+def open_first(
+    model: Model, way: str, others: Sequence[Model] = (), tell: Callable[[str], None] = lambda note: None
+) -> Engine | None:
     """Return the engine of a cascade's first stage where masks are made in `way`; None for a model that is none.
 
     Parameters
@@ -79,6 +92,8 @@ def open_first(model: Model, way: str, others: Sequence[Model] = ()) -> Engine |
         averaged.
     others
         The other models of an ensemble.
+    tell
+        Is told why a GPU that is there cannot compute it.
 
     Raises
     ------
@@ -94,4 +109,4 @@ def open_first(model: Model, way: str, others: Sequence[Model] = ()) -> Engine |
             " their own; leave it away. --uncertainty ensemble averages the folds of the cascade."
         )
     several = way == "ensemble" and any((stage.folder / SNAPSHOTS).glob("*.safetensors"))
-    return open_uncertain(stage, "ensemble" if several else "none")
+    return open_uncertain(stage, "ensemble" if several else "none", tell=tell)

@@ -6,7 +6,7 @@ averaged over the mirrored copies that the training allows; no blank window is s
 splines, without smoothing, and rounded to half precision; regions are painted one over the other where p > 0.5, in the
 order that the dataset gives; the first stage of a cascade is predicted so too. Behaviour of nnU-Net 2.8 on a CPU (F. Isensee
 et al., Nat Methods 18:203, 2021), which is why the processor computes it, also where a GPU is: there nnU-Net lets PyTorch
-choose half precision (``torch.autocast``), and its own masks differ between the two.
+choose half precision (``torch.autocast``), and its own masks may differ between the two.
 
 Whole logits are held: 2 bytes per class and voxel of the prepared image.
 """

@@ -83,7 +83,8 @@ def predict_case(
         When their number of channels is not the model's.
     """
     plan = model if isinstance(model, Plan) else model.plan
-    engine = engine_of(model, network)
+    said = list[str]()
+    engine = engine_of(model, network, said.append)
     seconds: dict[str, float] = {}
     with timed(seconds, "prepare"):
         ready = _prepared(model, case, mirror=tta) if prepared is None else prepared
@@ -98,6 +99,7 @@ def predict_case(
         if save_probabilities is not None and maps is not None:
             written = maps.finish()
     facts = {**facts, "engine": engine.name, "precision": engine.precision, "tta": tta, "crf": crf, "seconds": seconds}
+    facts |= {"gpu": said[0]} if said else {}
     known = {} if isinstance(model, Plan) else model.facts
     doubts = (*(Caution("prepared", text) for text in ready.notes), *reasons_for_doubt(plan, known, ready, label))
     observed = None if observer is None else replace(observer.finish(), features=features())
@@ -155,8 +157,12 @@ def window_of(plan: Plan, engine: Engine, shape: tuple[int, ...], *, tta: bool =
     return Window(engine, tiling, plan.targets.out_channels, plan.targets.exclusive, plan.network.spatial_dims, axes)
 
 
-def engine_of(model: Model | Plan, network: nn.Module | Engine | None = None) -> Engine:
+def engine_of(
+    model: Model | Plan, network: nn.Module | Engine | None = None, tell: Callable[[str], None] = lambda note: None
+) -> Engine:
     """Return an engine for `network` (itself, where it is one), or for the model's own network.
+
+    `tell` is told why a GPU that is there cannot compute the model's own, so that the processor does.
 
     Raises
     ------
@@ -168,7 +174,7 @@ def engine_of(model: Model | Plan, network: nn.Module | Engine | None = None) ->
             raise UsageError("predict: network is None and only a plan was given; give the network too.")
         from striate.inference.engines.place import placed
 
-        network = placed(model).network
+        network = placed(model, tell=tell).network
     if isinstance(network, Engine):
         return network
     plan = model if isinstance(model, Plan) else model.plan

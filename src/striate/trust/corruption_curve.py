@@ -241,7 +241,7 @@ def corruption_curve(
         When no case has a true mask that holds a label.
     """
     strengths = rising(model, "artefact", artefacts, CORRUPTIONS, "strength", strengths, most=1.0)
-    engine = engine_of(model) if engine is None else engine
+    engine = engine_of(model, tell=(progress or Silent()).note) if engine is None else engine
     tried = everything = [("", 0.0), *((name, s) for name in artefacts for s in strengths)]
     labelled, rows, subjects = Labelled(cases, budget_s), list[list[_Seen]](), list[str]()
     with (progress or Silent()).bar("Artefacts", max(1, len(labelled.cases))) as bar:

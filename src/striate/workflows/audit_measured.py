@@ -58,7 +58,7 @@ def measure_cases(
     way = "none" if trust is None else str((trust.made_by or {}).get("uncertainty", "none"))
     calibrated = trust is not None and way in ("none", "tta", "dropout") and not (trust.made_by or {}).get("crf")
     way = way if calibrated else "none"
-    engine = open_uncertain(model, way)
+    engine = open_uncertain(model, way, tell=progress.note)
     restart_peak_rss()
     rows, notes, began, left = list[Row](), list[str](), time.monotonic(), list[tuple[str, str, str]]()
     with progress.bar("Measure", len(cases)) as bar:

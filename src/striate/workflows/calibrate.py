@@ -107,7 +107,7 @@ def calibrate(
     way = way_of(uncertainty, ensemble)
     _refuse(model, way, coverage, int8)
     others = [Model.open(path) for path in ensemble]
-    engine, told = open_uncertain(model, way, others), made_by(way, crf=crf, others=others)
+    engine, told = open_uncertain(model, way, others, progress.note), made_by(way, crf=crf, others=others)
     made = {"tta": way == "tta", "crf": crf}
     opened, sha = Cohort.open(Path(cohort)), str(model.facts.get("weights_sha256", ""))
     known = _known(model, sha, progress)
@@ -117,7 +117,7 @@ def calibrate(
     with filling(out) as folder:
         (folder / "validation").mkdir()
         found = HeldOut.predict(
-            model, engine, cases, folder / "validation", progress, first=open_first(model, way, others),
+            model, engine, cases, folder / "validation", progress, first=open_first(model, way, others, progress.note),
             title="Calibration", panels=PANELS, spoil=True, **made,
         )  # fmt: skip
         trust = Trust.fit(

@@ -78,7 +78,8 @@ class DrawnMasks:
     def __init__(self, model: Model, progress: Progress, predictions: Path | None = None) -> None:
         self.model, self.targets, self.read = model, model.plan.targets, dict[str, str]()
         sha = str(model.facts.get("weights_sha256", ""))
-        self.engine, self.first = open_uncertain(model, "none"), open_first(model, "none")
+        self.engine = open_uncertain(model, "none", tell=progress.note)
+        self.first = open_first(model, "none", tell=progress.note)
         self.judge = Judge(model, made_by("none"), progress)
         self.limits = self.judge.limits
         self.stored = {} if predictions is None else _stored(predictions, sha)

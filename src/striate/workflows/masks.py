@@ -54,7 +54,15 @@ class Masks:
         """Open the batches from `step` on."""
         t = self.plan.training
         sampling = Sampling(self.split.train, t.patch, t.batch, t.foreground, t.seed, t.augmentation)
-        return Loader(self.store, sampling, start_step=step, workers=t.workers, rank=distributed.rank())
+        most = distributed.cores_each()
+        return Loader(
+            self.store,
+            sampling,
+            start_step=step,
+            workers=t.workers,
+            rank=distributed.rank(),
+            most=most,
+        )
 
     def organise(self, network: Network) -> None:
         """Nothing: no network that draws masks learns without a teacher."""
@@ -76,7 +84,7 @@ class Masks:
 
     def validate(self, model: Model, progress: Progress) -> Evaluation | None:
         """Predict the validation cases on their own grid, measure them, and write what that says of the model's limits."""
-        engine, cohort = engine_of(model), Cohort.open(self.run.cohort)
+        engine, cohort = engine_of(model, tell=progress.note), Cohort.open(self.run.cohort)
         shutil.rmtree(self.run / "validation", ignore_errors=True)
         if not self.split.validation:
             self._limits(model, engine, [], progress)

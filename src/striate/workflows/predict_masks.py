@@ -26,7 +26,7 @@ from striate.core.progress import Progress
 from striate.core.record import Record, Stopwatch
 from striate.core.unfinished import Unfinished, unfinished
 from striate.data.prepare import Prepared
-from striate.inference.cascade import open_first, prepare_stage
+from striate.inference.cascade import open_first, prepare_stage, share_of_first
 from striate.inference.engines import Engine
 from striate.inference.engines.choose import AUTO, Chosen, choose, macs_of
 from striate.inference.engines.uncertainty import check_way, made_by, open_uncertain
@@ -66,6 +66,7 @@ def predict_masks(
     """Predict the masks of all cases and write them with their findings."""
     way, crf, exact = str(options["uncertainty"]), bool(options["crf"]), bool(options["exact"])
     grids = {case.name: check_headers(case, len(model.plan.preparation.spacing_mm)) for case in cases}
+    first_shares = {name: share_of_first(model, grid) for name, (grid, _) in grids.items()}
     name = str(options["engine"])
     least = "torch" if exact or way not in ("none", "tta") else "openvino" if name in (AUTO, "int8") else name
     needs_of(model, cases, grids, least, crf=crf, exact=exact)  # refuses before anything is computed
@@ -82,7 +83,7 @@ def predict_masks(
         left = [case for case in cases if case.name not in done]
         needs = needs_of(model, left or cases, grids, engine or "torch", crf=crf, exact=exact)
         together, announced = announce(model, needs, progress, tta=way == "tta" or exact, held=_held(begun))
-        steps = _Steps(model, options, kept, judge, engine, before, images_of((model, *others)), begun)
+        steps = _Steps(model, options, kept, judge, engine, before, images_of((model, *others)), begun, first_shares)
         done |= _predicted(left, steps, progress, together=together)
         refuse_failed(steps.failed, place, cases)
         kept.place.keep_only(kept.files)
@@ -128,6 +129,8 @@ class _Steps:
         Hashes of the images that were learned from.
     begun
         What is read already; let go of once it is asked for.
+    first_shares
+        Name of a case → which share of the computing is done while it is read: that of a cascade's first stage.
     tell
         Is told the name of the case that is computed, and which share of it is done.
     failed
@@ -142,6 +145,7 @@ class _Steps:
     first: Engine | None
     taught: frozenset[str]
     begun: Begun
+    first_shares: Mapping[str, float]
     tell: Callable[[str, float], None] = lambda case, share: None
     failed: list[DataError] = field(default_factory=list)
 
@@ -153,7 +157,13 @@ class _Steps:
     def read(self, case: Case) -> tuple[Prepared, Seconds]:
         """Read a case and prepare it; of a cascade, its first stage is computed here."""
         begun = self.begun.pop(case.name, None)
-        return begun.result() if begun is not None else _read(self.model, case, self.options, self.first)
+        if begun is not None:
+            return begun.result()
+        share = self.first_shares[case.name]
+        return _read(
+            self.model, case, self.options, self.first,
+            tell=lambda done, total: self.tell(case.name, share * done / total),
+        )  # fmt: skip
 
     def look(self, ready: tuple[Prepared, Seconds]) -> tuple[dict[str, Facts], Seconds]:
         """Measure what the input gate asks of the images."""
@@ -165,13 +175,13 @@ class _Steps:
 
     def compute(self, case: Case, ready: tuple[Prepared, Seconds]) -> tuple[Prediction, ProbabilityWriter | None]:
         """Let the network answer."""
-        maps = None
+        maps, before = None, self.first_shares[case.name]
         if self.options["save_probabilities"]:
             maps = ProbabilityWriter(self.folder / "probabilities", case.name, self.model.plan.targets)
         prediction = answer(
             self.model, case, ready[0], engine=self.engine, tta=self.options["uncertainty"] == "tta",
             crf=self.options["crf"], exact=self.options["exact"], maps=maps,
-            tell=lambda done, total: self.tell(case.name, done / total),
+            tell=lambda done, total: self.tell(case.name, before + (1 - before) * done / total),
         )  # fmt: skip
         return prediction, maps
 
@@ -225,13 +235,17 @@ class _Steps:
 
 
 def _read(
-    model: Model, case: Case, options: Mapping[str, Any], first: Engine | None = None
+    model: Model,
+    case: Case,
+    options: Mapping[str, Any],
+    first: Engine | None = None,
+    tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[Prepared, Seconds]:
-    """Read a case and prepare it, and say how long that took."""
+    """Read a case and prepare it, and say how long that took; `tell` hears of the windows of a cascade's first stage."""
     seconds, exact = Seconds(), bool(options["exact"])
     with timed(seconds, "prepare"):
         mirror = exact or options["uncertainty"] == "tta"
-        return prepare_stage(model, case, first=first, mirror=mirror, exact=exact), seconds
+        return prepare_stage(model, case, first=first, mirror=mirror, exact=exact, tell=tell), seconds
 
 
 @contextlib.contextmanager
@@ -270,7 +284,9 @@ def _engine(model: Model, cases: list[Case], way: str, others: list[Model], name
     if way not in ("none", "tta"):
         if name not in (AUTO, "torch"):
             raise UsageError(f"--engine {name}: --uncertainty {way} is computed by torch; leave one of them away.")
-        return Chosen(open_uncertain(model, way, others), f"--uncertainty {way} is computed by it", {})
+        said = list[str]()
+        engine = open_uncertain(model, way, others, said.append)
+        return _torch(engine, way, said, progress)
     check_way(model, way, others)
     copies = 2 ** len(model.plan.inference.mirror_axes) if way == "tta" else 1
     grids = [check_headers(case, len(model.plan.preparation.spacing_mm))[0] for case in cases]
@@ -278,6 +294,13 @@ def _engine(model: Model, cases: list[Case], way: str, others: list[Model], name
     if chosen.caution:
         progress.warn(chosen.caution)
     return chosen
+
+
+def _torch(engine: Engine, way: str, said: Sequence[str], progress: Progress) -> Chosen:
+    """Return PyTorch, and what was `said` of a GPU that cannot compute it as a note and in the reason."""
+    for text in said:
+        progress.note(text)
+    return Chosen(engine, "; ".join((f"--uncertainty {way} is computed by it", *said)), {})
 
 
 def _first(
@@ -288,8 +311,9 @@ def _first(
     if stage is None:
         return None
     if others or way not in ("none", "tta"):
-        engine = open_first(model, way, others)
-        return Chosen(engine, f"--uncertainty {way} is computed by it", {}) if engine else None
+        said = list[str]()
+        first = open_first(model, way, others, said.append)
+        return _torch(first, way, said, progress) if first else None
     return _engine(stage, cases, "none", [], name, progress)
 
 

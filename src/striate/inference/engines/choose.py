@@ -20,7 +20,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -143,7 +143,8 @@ def choose(
         return _torch(model, "", there=there)
     found, problem, parity = _converted(model, case, name, macs, tell)
     if found is not None:
-        return found
+        problem = "" if there is None else there.problem
+        return replace(found, reason=f"{found.reason}; {problem}") if problem else found
     if name != AUTO:
         raise UsageError(f"--engine {name}: {problem.rstrip('.')}. Leave --engine away, or give --engine torch.")
     return _torch(model, problem, parity, there)
@@ -363,10 +364,7 @@ def _tried(model: Model, tell: Callable[[str], None]) -> Placed | None:
         return None
     from striate.inference.engines.place import placed
 
-    there = placed(model)
-    if there.problem:
-        tell(f"{there.problem}; the processor does it")
-    return there
+    return placed(model, tell=tell)
 
 
 def _key(model: Model, form: str) -> str:

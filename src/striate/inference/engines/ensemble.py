@@ -117,7 +117,12 @@ def with_disagreement(answers: Iterable[NDArray[np.float32]], *, exclusive: bool
     return np.concatenate([mean, information], axis=1)
 
 
-def open_ensemble(models: Sequence[Model], *, wrap: Callable[[nn.Module], Engine] | None = None) -> EnsembleEngine:
+def open_ensemble(
+    models: Sequence[Model],
+    *,
+    wrap: Callable[[nn.Module], Engine] | None = None,
+    tell: Callable[[str], None] = lambda note: None,
+) -> EnsembleEngine:
     """Return several models of one task, or the snapshots of one, as one engine.
 
     Parameters
@@ -126,6 +131,8 @@ def open_ensemble(models: Sequence[Model], *, wrap: Callable[[nn.Module], Engine
         Two or more; or one whose folder has `SNAPSHOTS`.
     wrap
         Makes an engine of a network; by default `open_engine`.
+    tell
+        Is told once why a GPU that is there cannot compute members.
 
     Raises
     ------
@@ -142,17 +149,19 @@ def open_ensemble(models: Sequence[Model], *, wrap: Callable[[nn.Module], Engine
         _refuse_difference(first, other)
     from striate.inference.engines.place import placed
 
-    networks = [placed(model).network for model in models]
+    places = [placed(model) for model in models]
     if len(models) == 1:
-        networks += [placed(first, network).network for network in snapshots(first)]
-        if len(networks) == 1:
+        places += [placed(first, network) for network in snapshots(first)]
+        if len(places) == 1:
             raise UsageError(
                 expected(f"ensemble: model {first.folder}", f"one model without {SNAPSHOTS}/",
                          "at least two sets of weights are needed to disagree",
                          "Give more with --ensemble MODEL, train with training.snapshots in plan.yaml, or use --uncertainty tta.")
             )  # fmt: skip
+    for problem in dict.fromkeys(place.problem for place in places if place.problem):
+        tell(f"{problem}; the processor does it")
     make = wrap or (lambda network: open_engine(network, exclusive=exclusive))
-    return EnsembleEngine([make(network) for network in networks], exclusive=exclusive)
+    return EnsembleEngine([make(place.network) for place in places], exclusive=exclusive)
 
 
 def snapshots(model: Model) -> list[nn.Module]:

@@ -9,6 +9,7 @@ Where it will not do, a sentence says so and the processor does the work.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,8 +55,17 @@ def precision_on(device: torch.device) -> str:
     return native_precision() if device.type == "cpu" else "fp32"
 
 
-def placed(model: Model, network: nn.Module | None = None) -> Placed:
-    """Return the network of a model that draws masks, where it is computed; `network` in its place, where that is given.
+def placed(model: Model, network: nn.Module | None = None, tell: Callable[[str], None] = lambda note: None) -> Placed:
+    """Return the network of a model that draws masks, where it is computed.
+
+    Parameters
+    ----------
+    model
+        With its weights.
+    network
+        Stands in for the model's own, where it is given.
+    tell
+        Is told that a GPU is there and cannot.
 
     Raises
     ------
@@ -72,7 +82,11 @@ def placed(model: Model, network: nn.Module | None = None) -> Placed:
         problem = _doubt(model, network, there, compared=device.type != "cuda")
     except (RuntimeError, TypeError) as error:  # of memory, operations that are not there, numbers in double precision
         problem = _short(error)
-    return Placed(network, "", f"{name} cannot compute a window ({problem})") if problem else Placed(there, name)
+    if not problem:
+        return Placed(there, name)
+    problem = f"{name} cannot compute a window ({problem})"
+    tell(f"{problem}; the processor does it")
+    return Placed(network, "", problem)
 
 
 def named(device: torch.device) -> str:

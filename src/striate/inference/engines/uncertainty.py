@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,9 @@ def made_by(uncertainty: str, *, crf: bool = False, others: Sequence[Model] = ()
     return {**way, "others": sorted(str(m.facts.get("weights_sha256", "")) for m in others)} if others else way
 
 
-def open_uncertain(model: Model, uncertainty: str, others: Sequence[Model] = ()) -> Engine:
+def open_uncertain(
+    model: Model, uncertainty: str, others: Sequence[Model] = (), tell: Callable[[str], None] = lambda note: None
+) -> Engine:
     """Return the engine that answers in the way asked for; the copies of ``tta`` are the sliding window's.
 
     Parameters
@@ -60,6 +62,8 @@ def open_uncertain(model: Model, uncertainty: str, others: Sequence[Model] = ())
         One of `UNCERTAINTIES`.
     others
         Models of the same task, for ``ensemble``.
+    tell
+        Is told why a GPU that is there cannot compute it, so that the processor does.
 
     Raises
     ------
@@ -72,10 +76,10 @@ def open_uncertain(model: Model, uncertainty: str, others: Sequence[Model] = ())
     if uncertainty == "ensemble":
         from striate.inference.engines.ensemble import open_ensemble
 
-        return open_ensemble([model, *others])
+        return open_ensemble([model, *others], tell=tell)
     from striate.inference.engines.place import placed
 
-    network, exclusive = placed(model).network, model.plan.targets.exclusive
+    network, exclusive = placed(model, tell=tell).network, model.plan.targets.exclusive
     if uncertainty == "dropout":
         from striate.inference.engines.dropout import DropoutEngine
 
