@@ -14,8 +14,10 @@ from test_exact_nnunet import write_case
 from striate.cli.main import run
 from striate.core.errors import FormatError, ModelError, PlanError, UsageError
 from striate.core.image import LabelMap
+from striate.core.progress import Silent
 from striate.data.prepare import prepare, prepare_images
-from striate.inference.cascade import open_first, prepare_stage
+from striate.inference.cascade import open_first, prepare_stage, share_of_first
+from striate.inference.engines.choose import macs_of
 from striate.inference.engines.ensemble import open_ensemble
 from striate.inference.exact import predict_exact
 from striate.inference.memory import needed_bytes
@@ -169,6 +171,50 @@ def test_the_usual_way_runs_both_stages(cascade: Model, tmp_path: Path) -> None:
     record = json.loads((tmp_path / "out" / "record.json").read_text())
     assert record["facts"]["first_stage"]["weights_sha256"] == cascade.previous.facts["weights_sha256"]
     assert record["facts"]["first_stage"]["engine"]["name"] == "torch"
+
+
+class Bars(Silent):
+    """Keeps what bars are told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[tuple[float, object]] = []
+
+    def bar(self, title: str, total: float | None) -> Bars:
+        return self
+
+    def update(self, done: float, **shown: object) -> None:
+        self.told.append((done, shown.get("case")))
+
+    def __enter__(self) -> Bars:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        return None
+
+
+@pytest.mark.parametrize("more", [{}, {"exact": True}])
+def test_the_bar_runs_through_both_stages(cascade: Model, tmp_path: Path, more: dict[str, bool]) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    cases = {name: write_case(tmp_path / name).channels for name in ("a", "b")}
+    rows = ["case,subject,FLAIR,CT", *(f"{n},{n},{c['FLAIR']},{c['CT']}" for n, c in cases.items())]
+    (tmp_path / "cohort.csv").write_text("\n".join(rows) + "\n")
+    bars = Bars()
+    predict(cascade, tmp_path / "cohort.csv", tmp_path / "out", progress=bars, **more)
+    done = [value for value, _ in bars.told]
+    assert done == sorted(done) and done[-1] == 2
+    grid = next(iter(read_channels(write_case(tmp_path)).values())).grid
+    share = share_of_first(cascade, grid)
+    assert share == pytest.approx(
+        macs_of(cascade.previous, [grid]) / sum(macs_of(m, [grid]) for m in (cascade.previous, cascade))
+    )
+    assert 0 < share < 1 and share_of_first(cascade.previous, grid) == 0
+    for start, name in enumerate(("a", "b")):
+        inner = [value - start for value, case in bars.told if case == name]
+        assert any(0 < value < share - 1e-9 for value in inner), "windows of the first stage"
+        assert any(abs(value - share) < 1e-9 for value in inner), "its end"
+        assert any(share + 1e-9 < value < 1 - 1e-9 for value in inner), "windows of the second"
 
 
 def test_folds_of_both_stages_are_averaged_where_asked_for(cascade: Model, tmp_path: Path) -> None:

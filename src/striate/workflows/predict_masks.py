@@ -27,11 +27,12 @@ from striate.core.record import Record, Stopwatch
 from striate.core.unfinished import Unfinished, unfinished
 from striate.data.prepare import Prepared
 from striate.inference.cascade import open_first, prepare_stage, share_of_first
-from striate.inference.engines import Engine
+from striate.inference.engines import Engine, on_gpu
 from striate.inference.engines.choose import AUTO, Chosen, choose, macs_of
+from striate.inference.engines.foresee import may_spare
 from striate.inference.engines.uncertainty import check_way, made_by, open_uncertain
 from striate.inference.inputs import check_headers
-from striate.inference.memory import Parts, check_memory, peak_bytes
+from striate.inference.memory import GPU, Parts, check_memory, peak_bytes
 from striate.inference.predict import timed
 from striate.inference.prediction import Prediction
 from striate.inference.probabilities import ProbabilityWriter
@@ -69,6 +70,7 @@ def predict_masks(
     first_shares = {name: share_of_first(model, grid) for name, (grid, _) in grids.items()}
     name = str(options["engine"])
     least = "torch" if exact or way not in ("none", "tta") else "openvino" if name in (AUTO, "int8") else name
+    least = GPU if not exact and name in (AUTO, "torch") and may_spare() else least
     needs_of(model, cases, grids, least, crf=crf, exact=exact)  # refuses before anything is computed
     with unfinished(out) as place, telling(place, cases, progress), _begun(model, cases, place, options) as begun:
         others = [Model.open(path) for path in options["ensemble"]]
@@ -328,6 +330,7 @@ def needs_of(
 ) -> list[list[Parts]]:
     """Return what each case needs, of a cascade in each stage; refuse what by itself does not fit."""
     name, precision = (engine, None) if isinstance(engine, str) else (engine.name, engine.precision)
+    name = GPU if on_gpu(engine) else name
     return [
         [
             check_memory(
