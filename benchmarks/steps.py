@@ -2,12 +2,14 @@
 
     python benchmarks/steps.py                    all that learn by gradient descent, fp32 (about ten minutes on two cores)
     python benchmarks/steps.py unet alexnet --bf16
+    python benchmarks/steps.py unet small_unet --compiled    the peer is our own network and step with torch.compile
 
 Ours is `striate.training.step.train_step` as training runs it: forward, total error over all heads, the check that it is
 finite, backward, clipped gradient, AdamW. The peer is a copy of the network in which every layer of Striate's own that
 torch has too is torch's (normalisation, convolution, pooling), in the loop that a tutorial writes: zero_grad, forward,
 loss, backward, step of torch.optim.AdamW. Both see the same batch in the same memory format at the same precision.
-Pairs alternate; the ratio is the median over pairs, with its quartiles.
+Pairs alternate; the ratio is the median over pairs, with its quartiles. What is compiled takes one update to compile
+itself, which is not in the pairs: ``first_s``.
 """
 
 from __future__ import annotations
@@ -142,19 +144,22 @@ def batch_for(network: Network, side: int, count: int) -> tuple[Tensor, Tensor, 
     return images, torch.randint(0, CLASSES, (count, *time_axis), generator=draw), "cross_entropy", classes
 
 
-def measure(name: str, bf16: bool) -> dict[str, Any]:
+def measure(name: str, bf16: bool, compiled: bool = False) -> dict[str, Any]:
     """Return the ratio of our step's time to the peer's."""
     dims, side, batch, options = FORMS[name]
     torch.manual_seed(0)
     out_channels = 1 if networks.load(name).task == "reconstruction" else CLASSES
     ours = networks.create(name, spatial_dims=dims, in_channels=1, out_channels=out_channels, **options).train()
     ours = ours.to(memory_format=channels_last(dims))  # type: ignore[call-overload]
-    peer = plain(ours)
+    peer = copy.deepcopy(ours) if compiled else plain(ours)
+    faster = torch.compile(peer) if compiled else peer
     images, truth, loss_name, outputs = batch_for(ours, side, batch)
     loss = losses.create(loss_name, outputs)
     size = tuple(images.shape[-dims:])
     training = Training(patch=size, batch=batch, steps=1, loss=loss_name, precision="bf16" if bf16 else "fp32")  # type: ignore[call-arg]
-    mine, theirs = optimise.create(ours, training), torch.optim.AdamW(peer.parameters(), lr=training.learning_rate)
+    mine = optimise.create(ours, training)
+    usual = torch.optim.AdamW(peer.parameters(), lr=training.learning_rate)
+    theirs = optimise.create(peer, training) if compiled else usual
 
     def seconds(step: Callable[[], object]) -> float:
         begin = time.perf_counter()
@@ -165,9 +170,12 @@ def measure(name: str, bf16: bool) -> dict[str, Any]:
         return train_step(ours, mine, loss, training, images, truth)
 
     def second() -> object:
+        if compiled:
+            return train_step(faster, theirs, loss, training, images, truth, peer)
         return plain_step(peer, theirs, loss, images, truth, bf16)
 
-    first(), second()
+    first()
+    first_s = seconds(second)
     once = seconds(first) + seconds(second)
     count = max(PAIRS, min(MOST_PAIRS, round(MEASURED_S / once)))
     pairs = []
@@ -183,7 +191,8 @@ def measure(name: str, bf16: bool) -> dict[str, Any]:
         "network": name, "input": list(images.shape), "precision": training.precision, "pairs": count,
         "ratio": round(statistics.median(ratios), 3), "quartiles": [round(quartiles[0], 3), round(quartiles[2], 3)],
         "ours_ms": round(1000 * statistics.median(a for a, _ in pairs), 1),
-        "plain_ms": round(1000 * statistics.median(b for _, b in pairs), 1),
+        "compiled_ms" if compiled else "plain_ms": round(1000 * statistics.median(b for _, b in pairs), 1),
+        **({"first_s": round(first_s, 1)} if compiled else {}),
     }  # fmt: skip
 
 
@@ -192,10 +201,15 @@ def run() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="*", choices=[*FORMS, []], help="names; all without")
     parser.add_argument("--bf16", action="store_true")
+    parser.add_argument("--compiled", action="store_true")
     given = parser.parse_args()
     out = Path("benchmarks/steps.jsonl")
     for name in given.networks or FORMS:
-        row = {**measure(name, given.bf16), "machine": describe()["processor"], "threads": torch.get_num_threads()}
+        row = {
+            **measure(name, given.bf16, given.compiled),
+            "machine": describe()["processor"],
+            "threads": torch.get_num_threads(),
+        }
         print(json.dumps(row), flush=True)
         with out.open("a") as stream:
             stream.write(json.dumps(row) + "\n")

@@ -90,6 +90,69 @@ def test_steps_are_drawn_here_while_workers_start(store, sampling, monkeypatch, 
     assert len(asked) == own + 1
 
 
+@dataclass(frozen=True)
+class Slow:
+    """Draws as `sampling` does, and takes its time."""
+
+    sampling: Sampling
+    takes_s: float = 0.05
+
+    def shapes(self, store):
+        return self.sampling.shapes(store)
+
+    def draw(self, store, step, rank=0, out=None):
+        time.sleep(self.takes_s)
+        return self.sampling.draw(store, step, rank, out)
+
+
+def batches_of(loader: Loader, monkeypatch, consumed_s: float = 0.0, seconds: float = 20.0) -> int:
+    """Take batches until `most` workers are there or the time is over; returns their number."""
+    monkeypatch.setattr(loader_module, "LOOK_S", 0.3)
+    drawn, until = {}, time.monotonic() + seconds
+    for step, batch in loader:
+        drawn[step] = batch
+        time.sleep(consumed_s)
+        if time.monotonic() > until or (loader.workers == loader._most and all(h.opened for h in loader._team)):
+            break
+    assert list(drawn) == list(range(len(drawn)))
+    assert all(same(batch, draw_batch(loader._store, loader._sampling.sampling, step)) for step, batch in drawn.items())
+    return loader.workers
+
+
+def test_where_the_consumer_waits_more_workers_draw_the_same_batches(store, sampling, monkeypatch):
+    with Loader(store, Slow(sampling), workers=1, most=3) as loader:
+        assert batches_of(loader, monkeypatch) == 3
+        pids = {hand.worker.pid for hand in loader._team}
+        assert len(pids) == 3 and all(_alive(pid) for pid in pids)
+
+
+def test_where_it_does_not_wait_no_more_are_hired(store, sampling, monkeypatch):
+    monkeypatch.setattr(loader_module, "WAITING", 0.5)  # however busy this machine is
+    with Loader(store, Slow(sampling, 0.0), workers=1, most=3) as loader:
+        wait_for_workers(loader)
+        assert batches_of(loader, monkeypatch, consumed_s=0.1, seconds=3) == 1
+
+
+def test_without_memory_or_where_none_is_wanted_no_more_are_hired(store, sampling, monkeypatch):
+    monkeypatch.setattr(loader_module, "memory_available_bytes", lambda: loader_module.WORKER_BYTES)
+    with Loader(store, Slow(sampling), workers=1, most=3) as loader:
+        assert batches_of(loader, monkeypatch, seconds=3) == 1
+    with Loader(store, Slow(sampling), workers=0, most=3, stop_step=9) as loader:
+        assert batches_of(loader, monkeypatch) == 0
+
+
+def test_of_several_workers_the_others_go_on(store, sampling, monkeypatch):
+    with Loader(store, sampling, stop_step=40, workers=3) as loader:
+        wait_for_workers(loader)
+        steps = iter(loader)
+        drawn = [next(steps)]
+        os.kill(loader._team[1].worker.pid, signal.SIGKILL)
+        with pytest.warns(RuntimeWarning, match=r"ended unasked .*; other worker processes go on\."):
+            drawn.extend(steps)
+    assert [step for step, _ in drawn] == list(range(40))
+    assert all(same(batch, draw_batch(store, sampling, step)) for step, batch in drawn)
+
+
 def test_a_killed_worker_is_replaced_by_this_process(store, sampling):
     with Loader(store, sampling, stop_step=9, workers=2) as loader:
         steps = iter(loader)

@@ -10,14 +10,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from striate.core import in_threads
 from striate.core.case import Case
 from striate.core.errors import DataError, FormatError, GeometryError, UsageError
-from striate.core.progress import Silent
 from striate.core.targets import Targets
-from striate.data import store as store_module
 from striate.data.prepare import Preparation, prepare
 from striate.data.store import PatchStore, sample_foreground
-from striate.data.worker import WorkerLost
 
 TARGETS = Targets.of_labels({1: "a", 3: "b"})
 PREPARATION = Preparation(spacing_mm=(1.0, 1.0, 1.0), normalisation=("zscore_nonzero",), intensities=(None,))
@@ -76,31 +74,27 @@ def test_it_is_reused_and_rebuilt(cases, tmp_path):
     assert PatchStore.build(cases, other, regions, folder)["case 0"].foreground == {}
 
 
-def test_workers_give_the_same_bytes(cases, tmp_path):
-    one = PatchStore.build(cases, PREPARATION, TARGETS, tmp_path / "one")
-    two = PatchStore.build(cases, PREPARATION, TARGETS, tmp_path / "two", workers=2)
-    names = sorted(p.name for p in one.folder.iterdir())
-    assert names == sorted(p.name for p in two.folder.iterdir())
-    assert all((one.folder / n).read_bytes() == (two.folder / n).read_bytes() for n in names)
+@pytest.fixture(params=[1, 3])
+def threads(request, monkeypatch) -> int:
+    monkeypatch.setattr(in_threads, "cores", lambda: request.param)
+    return request.param
 
 
-def test_a_worker_that_cannot_start_is_replaced_by_this_process(cases, tmp_path, monkeypatch):
-    def refuse(job: object) -> None:
-        raise WorkerLost("a worker could not start (no)")
+def test_any_number_of_threads_gives_the_same_bytes(cases, tmp_path, monkeypatch):
+    stores = []
+    for count in (1, 3):
+        monkeypatch.setattr(in_threads, "cores", lambda count=count: count)
+        stores.append(PatchStore.build(cases, PREPARATION, TARGETS, tmp_path / str(count)).folder)
+    names = sorted(p.name for p in stores[0].iterdir())
+    assert len(names) == 3 * len(cases) + 1 and names == sorted(p.name for p in stores[1].iterdir())
+    assert all((stores[0] / n).read_bytes() == (stores[1] / n).read_bytes() for n in names)
 
-    monkeypatch.setattr(store_module, "Worker", refuse)
-    listener = Silent()
-    store = PatchStore.build(cases, PREPARATION, TARGETS, tmp_path / "store", listener, workers=2)
-    assert len(store.cases) == 3
-    assert listener.warnings == ["a worker could not start (no); cases are prepared in this process instead."]
 
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_failing_case_leaves_nothing(cases, tmp_path, workers):
+def test_a_failing_case_leaves_nothing(cases, tmp_path, threads):
     nib.save(nib.Nifti1Image(np.zeros((3, 3, 3), np.uint8), np.eye(4)), cases[1].label)
     before = sorted(tmp_path.iterdir())
     with pytest.raises(GeometryError, match=r"case case 1: the mask has shape \(3, 3, 3\)"):
-        PatchStore.build(cases, PREPARATION, TARGETS, tmp_path / "store", workers=workers)
+        PatchStore.build(cases, PREPARATION, TARGETS, tmp_path / "store")
     assert sorted(tmp_path.iterdir()) == before
 
 

@@ -28,7 +28,7 @@ class FakeLoader:
     """Batches that are a pure function of the step; `at` maps a step to something that happens there."""
 
     def __init__(self, plan, start, at=None):
-        self.plan, self.start, self.at, self.wait_s = plan, start, at or {}, 0.0
+        self.plan, self.start, self.at, self.wait_s, self.workers = plan, start, at or {}, 0.0, 0
 
     def __iter__(self):
         step = self.start

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import tempfile
@@ -19,10 +20,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from striate.core.machine import memory_available_bytes
 from striate.data.patches import Batch
 from striate.data.worker import Worker, WorkerLost
 
 DEPTH = 3
+"""Batches that a worker draws ahead."""
+WAITING, LOOK_S = 0.03, 5.0
+"""Where the consumer waited for more than this share of so many seconds, more workers are hired."""
+MOST, WORKER_BYTES = 12, 350_000_000
+"""Workers at most, and the memory that each takes beside its batches (measured: 0.25 to 0.3 GB)."""
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 
 
@@ -80,13 +87,13 @@ def _map(path: Path, store: Store, sampling: Sampling) -> list[tuple[Tensor, Ten
     return slots
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Hand:
-    """A worker, the slots that it fills, and the (step, slot) that it was asked for."""
+    """A worker, the slots that it fills, and the slots that it was asked to fill, in order."""
 
     worker: Worker
     slots: list[tuple[Tensor, Tensor]]
-    pending: deque[tuple[int, int]] = field(default_factory=deque)
+    pending: deque[int] = field(default_factory=deque)
     asked: int = 0
     opened: bool = False
 
@@ -103,11 +110,14 @@ class Loader:
     stop_step
         Step before which it ends; None: never (close it).
     workers
-        Helper processes, one core each; 0 draws in this process, which is also done while workers start. Where a
-        worker cannot start or is killed, a warning is given and batches are drawn in this process. What a worker
-        raises is raised here, with its whole traceback.
+        Helper processes at first, one core each; 0 draws in this process, which is also done while they start. Where a
+        worker cannot start or is killed, a warning is given and the others go on, or this process where none is left.
+        What a worker raises is raised here, with its whole traceback.
     rank
         Number of the process in distributed training.
+    most
+        Where the consumer waits for more than `WAITING` of its time, the workers that are missing are hired, until there are
+        so many, or `MOST`, or no memory is left. No effect where `workers` is 0.
 
     Attributes
     ----------
@@ -124,81 +134,115 @@ class Loader:
         stop_step: int | None = None,
         workers: int = 1,
         rank: int = 0,
+        most: int = 0,
     ) -> None:
         self.wait_s = 0.0
         self._store, self._sampling, self._rank = store, sampling, rank
-        self._start, self._stop = start_step, stop_step
+        self._start, self._stop, self._next = start_step, stop_step, start_step
         self._team: list[_Hand] = []
+        self._owner: dict[int, _Hand] = {}
         self._files: list[Path] = []
-        if workers > 0:
-            self._hire(workers)
+        self._most = min(most, MOST) if workers else 0
+        self._look = time.perf_counter(), 0.0
+        self._hire(workers)
+
+    @property
+    def workers(self) -> int:
+        """Helper processes that there are now."""
+        return len(self._team)
 
     def _hire(self, count: int) -> None:
+        """Start so many more workers; each is asked for batches once it is there."""
         try:
-            for index in range(count):
+            for _ in range(count):
                 path = _shared_file(self._store, self._sampling)
                 self._files.append(path)
                 slots = _map(path, self._store, self._sampling)
-                job = _DrawJob(self._store, self._sampling, self._rank, path)
-                self._team.append(_Hand(Worker(job), slots))
-                self._team[index].worker.submit(None)
-                for turn in range(DEPTH):
-                    self._ask(self._team[index], self._start + index + turn * count)
+                worker = Worker(_DrawJob(self._store, self._sampling, self._rank, path))
+                self._team.append(_Hand(worker, slots))
+                worker.submit(None)
         except (WorkerLost, OSError) as lost:
-            self._dismiss(lost)
+            self._go_on_with_fewer(lost)
 
-    def _ask(self, hand: _Hand, step: int) -> None:
-        if self._stop is None or step < self._stop:
-            slot = hand.asked % DEPTH
-            hand.worker.submit((step, slot))
-            hand.asked += 1
-            hand.pending.append((step, slot))
-
-    def _dismiss(self, reason: Exception) -> None:
-        warnings.warn(f"{reason}; batches are drawn in the main process instead.", RuntimeWarning, stacklevel=3)
-        self.close()
+    def _go_on_with_fewer(self, reason: Exception, lost: _Hand | None = None) -> None:
+        self._most = 0  # there is no room for more
+        if lost is not None:
+            lost.worker.close()
+            self._team.remove(lost)
+            self._owner = {step: hand for step, hand in self._owner.items() if hand is not lost}
+        others = "other worker processes go on" if self._team else "batches are drawn in the main process instead"
+        warnings.warn(f"{reason}; {others}.", RuntimeWarning, stacklevel=3)
 
     def __iter__(self) -> Iterator[tuple[int, Batch]]:
         step = self._start
         while self._stop is None or step < self._stop:
             begun = time.perf_counter()
             batch = self._take(step)
-            self.wait_s += time.perf_counter() - begun
+            now = time.perf_counter()
+            self.wait_s += now - begun
+            self._grow(now)
             yield step, batch
             step += 1
         self.close()
 
     def _take(self, step: int) -> Batch:
-        if self._team:
-            hand = self._team[(step - self._start) % len(self._team)]
-            try:
-                batch = self._receive(hand, step)
-            except WorkerLost as lost:
-                self._dismiss(lost)
-            except BaseException:
-                self.close()
-                raise
-            else:
-                if batch is not None:
-                    return batch
-        return self._sampling.draw(self._store, step, self._rank)
+        try:
+            for hand in [hand for hand in self._team if not hand.opened]:
+                self._open(hand, step)
+            owner = self._owner.pop(step, None)
+            batch = None if owner is None else self._receive(owner)
+        except BaseException:
+            self.close()
+            raise
+        return self._sampling.draw(self._store, step, self._rank) if batch is None else batch
 
-    def _receive(self, hand: _Hand, step: int) -> Batch | None:
-        """Return a worker's batch of `step`; None while the worker is still starting."""
-        if not hand.opened:
-            if not hand.worker.ready():
-                return None
-            hand.worker.result()
-            hand.opened = True
-        while True:
-            drawn, slot = hand.pending.popleft()
+    def _open(self, hand: _Hand, step: int) -> None:
+        """Ask a worker for its first batches, from `step` on, if it has started."""
+        try:
+            if hand.worker.ready():
+                hand.worker.result()
+                hand.opened = True
+                self._next = max(self._next, step)  # what was drawn here meanwhile is skipped
+                for _ in range(DEPTH):
+                    self._ask(hand)
+        except WorkerLost as lost:
+            self._go_on_with_fewer(lost, hand)
+
+    def _ask(self, hand: _Hand) -> None:
+        """Let a worker draw the first batch that no other was asked for."""
+        if self._stop is None or self._next < self._stop:
+            slot = hand.asked % DEPTH
+            hand.worker.submit((self._next, slot))
+            hand.asked += 1
+            hand.pending.append(slot)
+            self._owner[self._next] = hand
+            self._next += 1
+
+    def _receive(self, hand: _Hand) -> Batch | None:
+        """Return the batch that a worker was asked for first; None where the worker is lost."""
+        try:
             names = hand.worker.result()
-            images, classes = hand.slots[slot]
-            batch = Batch(images.clone(), classes.clone(), names) if drawn == step else None
-            last = hand.pending[-1][0] if hand.pending else drawn
-            self._ask(hand, max(last + len(self._team), step))  # what was drawn here meanwhile is skipped
-            if batch is not None:
-                return batch
+            images, truth = hand.slots[hand.pending.popleft()]
+            batch = Batch(images.clone(), truth.clone(), names)
+            self._ask(hand)
+        except WorkerLost as lost:
+            self._go_on_with_fewer(lost, hand)
+            return None
+        return batch
+
+    def _grow(self, now: float) -> None:
+        """Hire the workers that are missing, judged by the share of waiting since the last look."""
+        if any(hand.asked <= 2 * DEPTH for hand in self._team):  # its first batches are waited for longer
+            self._look = now, self.wait_s
+        since, waited = self._look
+        if now - since < LOOK_S:
+            return
+        share, count = (self.wait_s - waited) / (now - since), len(self._team)
+        self._look = now, self.wait_s
+        if share > WAITING and count < self._most:
+            enough = math.ceil(count / max(1 - share, 0.01))  # if they draw as fast as those that are there
+            fitting = int(memory_available_bytes() // (2 * WORKER_BYTES))
+            self._hire(min(enough - count, self._most - count, fitting))
 
     def close(self) -> None:
         """End the helper processes; iterating on draws in this process."""
@@ -207,7 +251,7 @@ class Loader:
         for path in self._files:
             with contextlib.suppress(OSError):
                 path.unlink()
-        for left in (self._team, self._files):
+        for left in (self._team, self._files, self._owner):
             left.clear()
 
     def __enter__(self) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -20,6 +21,8 @@ from striate.core.targets import Targets
 from striate.data.background import background_value, bounding_box
 from striate.data.resample import coarse_axis, new_shape, resample, resample_classes
 
+PREPARING_BYTES = 16
+"""Of each channel, per voxel of the files and per voxel that the network sees (measured: 8 to 11)."""
 NORMALISATIONS = ("zscore", "zscore_nonzero", "zscore_inside", "ct", "rescale", "rgb", "none")
 
 
@@ -166,6 +169,14 @@ def prepare(case: Case, preparation: Preparation, targets: Targets | None = None
     images = list(read_channels(case).values())
     label = read_label(case.label) if targets is not None and case.label is not None else None
     return prepare_images(images, preparation, case.name, label, targets)
+
+
+def preparing_bytes(cases: Sequence[Case], spacing_mm: Sequence[float]) -> int:
+    """Return the memory that the largest of some cases takes while it is prepared, by its headers."""
+    from striate.io.read import largest
+
+    voxels, voxel_mm3 = largest(cases) if cases else (0, 1.0)
+    return int(PREPARING_BYTES * voxels * (1 + voxel_mm3 / math.prod(spacing_mm)))
 
 
 def prepare_images(

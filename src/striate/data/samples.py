@@ -24,9 +24,10 @@ from striate.core.config import Config
 from striate.core.errors import DataError, FormatError, GeometryError, UsageError, expected
 from striate.core.files import filling, hash_file, read_json, write_json
 from striate.core.image import to_ras
+from striate.core.in_threads import in_threads
 from striate.core.progress import Progress, Silent, each
 from striate.data.derive import slices_containing
-from striate.data.prepare import Preparation, Prepared, describe_grid, prepare_images
+from striate.data.prepare import Preparation, Prepared, describe_grid, prepare_images, preparing_bytes
 
 VERSION = 1
 INDEX, IMAGES, TRUTH = "samples.json", "images.raw", "truth.npy"
@@ -384,11 +385,13 @@ class SampleStore:
         with filling(folder) as beside:
             truths, planes = [], {}
             with (beside / IMAGES).open("wb") as stream:
-                for case in each(progress or Silent(), "prepare", cases, len(cases)):
-                    samples = prepare_samples(case, preparation, form, histories.get(case.name, ()))
-                    truths.append(truths_of(case, samples, form, histories.get(case.name, ())))
-                    planes[case.name] = samples.slices
-                    np.clip(samples.images, -6e4, 6e4).astype(np.float16).tofile(stream)
+                bytes_each = preparing_bytes(cases, preparation.spacing_mm)
+                results = in_threads(lambda case: _sampled(case, preparation, form, histories), cases, bytes_each)
+                listed = each(progress or Silent(), "prepare", results, len(cases))
+                for case, (images, truth, slices) in zip(cases, listed, strict=True):
+                    truths.append(truth)
+                    planes[case.name] = slices
+                    images.tofile(stream)
             np.save(beside / TRUTH, np.concatenate(truths))
             index = {
                 "kind": "striate-samples",
@@ -402,6 +405,16 @@ class SampleStore:
             }
             write_json(beside / INDEX, index)
         return cls.open(folder)
+
+
+def _sampled(
+    case: Case, preparation: Preparation, form: SampleForm, histories: Mapping[str, Sequence[Case]]
+) -> tuple[NDArray[np.float16], NDArray[np.uint8], tuple[tuple[int, ...], ...]]:
+    """Return a case's samples as they are stored, their truths, and of which slices they are."""
+    before = histories.get(case.name, ())
+    samples = prepare_samples(case, preparation, form, before)
+    images = np.clip(samples.images, -6e4, 6e4).astype(np.float16)
+    return images, truths_of(case, samples, form, before), samples.slices
 
 
 def _files(case: Case, form: SampleForm) -> Iterator[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from striate.core.case import Case
 from striate.core.errors import DataError, FormatError, UsageError, expected
 from striate.core.files import filling, hash_file, read_json, write_json
+from striate.core.in_threads import in_threads
 from striate.core.names import did_you_mean
 from striate.core.progress import Progress, Silent, each
 from striate.core.targets import Targets
-from striate.data.prepare import Preparation, Prepared, prepare
-from striate.data.worker import Worker, WorkerLost
+from striate.data.prepare import Preparation, Prepared, prepare, preparing_bytes
 
 VERSION = 1
 INDEX = "store.json"
@@ -145,7 +145,6 @@ class PatchStore:
         targets: Targets,
         folder: Path,
         progress: Progress | None = None,
-        workers: int = 0,
     ) -> PatchStore:
         """Prepare `cases` into `folder`, or open what is there when it was made of the same files in the same way.
 
@@ -159,8 +158,6 @@ class PatchStore:
             Made whole or not at all. A store made of other files, or otherwise, is replaced; anything else is refused.
         progress
             Hears of each case.
-        workers
-            Helper processes; 0 works in this one. When one is lost the rest is done here.
 
         Raises
         ------
@@ -181,7 +178,7 @@ class PatchStore:
         with filling(folder) as beside:
             job = _BuildJob(preparation, targets, beside)
             tasks = [(f"{i:04d}", case) for i, case in enumerate(cases)]
-            results = _run(job, tasks, workers, progress)
+            results = in_threads(job, tasks, preparing_bytes(cases, preparation.spacing_mm))
             entries = dict(each(progress, "prepare", results, len(tasks)))
             keep = next(iter(entries.values()))["keep_zero"] if entries else []
             index = {
@@ -267,40 +264,3 @@ def sample_foreground(
             voxels = np.sort(rng.choice(voxels, most, replace=False))
         found[int(index)] = voxels.astype(np.int64)
     return found
-
-
-def _run(
-    job: _BuildJob, tasks: list[tuple[str, Case]], workers: int, progress: Progress
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the job's results in the order of the tasks; with helper processes where they can be had."""
-    team: list[Worker] = []
-    try:
-        team = [Worker(job) for _ in range(min(workers, len(tasks)) if workers > 1 else 0)]
-        for index, task in enumerate(tasks[: 2 * len(team)]):
-            team[index % len(team)].submit(task)
-    except WorkerLost as lost:
-        progress.warn(f"{lost}; cases are prepared in this process instead.")
-        _close(team)
-    try:
-        for index, task in enumerate(tasks):
-            if team:
-                try:
-                    worker, ahead = team[index % len(team)], index + 2 * len(team)
-                    result = worker.result()
-                    if ahead < len(tasks):
-                        worker.submit(tasks[ahead])
-                except WorkerLost as lost:
-                    progress.warn(f"{lost}; cases are prepared in this process instead.")
-                    _close(team)
-                else:
-                    yield result
-                    continue
-            yield job(task)
-    finally:
-        _close(team)
-
-
-def _close(team: list[Worker]) -> None:
-    for worker in team:
-        worker.close()
-    team.clear()

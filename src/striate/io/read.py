@@ -7,6 +7,8 @@ Medical Segmentation Decathlon). In a `Case`, channel names that share one file 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from striate.core.case import Case
@@ -166,3 +168,18 @@ def read_channels(case: Case) -> dict[str, Image]:
         for index, name in enumerate(names):
             found[name] = Image(image.array[index : index + 1], image.affine, image.meta)
     return {name: found[name] for name in case.channels}
+
+
+def largest(cases: Sequence[Case]) -> tuple[int, float]:
+    """Return the voxels of all channels of the case whose files are largest, and the volume of one in mm³, by its headers.
+
+    Files that cannot be read count nothing: whoever reads the case says what is wrong.
+    """
+    sizes = {case.name: sum(path.stat().st_size for path in case.channels.values() if path.is_file()) for case in cases}
+    case = max(cases, key=lambda one: sizes[one.name])
+    files = dict.fromkeys(case.channels.values())
+    try:
+        headers = [read_header(path, stack=len(files) < len(case.channels)) for path in files]
+    except DataError:
+        return 0, 1.0
+    return sum(h.channels * math.prod(h.grid.shape) for h in headers), math.prod(headers[0].grid.spacing_mm)

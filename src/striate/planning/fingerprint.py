@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -16,13 +17,16 @@ from striate.core.config import Config
 from striate.core.errors import DataError, LabelError, expected
 from striate.core.files import read_json, write_json
 from striate.core.image import to_ras
+from striate.core.in_threads import in_threads
 from striate.core.progress import Progress, Silent, each
 from striate.core.targets import Targets
 from striate.data.background import background_value
 from striate.data.cohort import Cohort
-from striate.io.read import read_channels, read_label
+from striate.io.read import largest, read_channels, read_label
 
 VERSION = 1
+FACTS_BYTES = 16
+"""Memory of a case while it is measured, of each channel, per voxel (measured: 4 to 8)."""
 CEILING_FACTORS = (2, 3)
 """By how much a label map is made coarser to see what would be lost."""
 
@@ -119,12 +123,14 @@ class Fingerprint(Config):
                          "Name the label files in a CSV with the columns subject, one per channel, label.")
             )  # fmt: skip
         names, measured = dict(cohort.label_names), []
-        for case in each(progress or Silent(), "Fingerprint", cases, len(cases)):
-            measured.append(_CaseFacts(case, targets, cohort.label_names))
-            for value in measured[-1].values:
+        facts_of = functools.partial(_CaseFacts, targets=targets, names=cohort.label_names)
+        read = in_threads(facts_of, cases, FACTS_BYTES * largest(cases)[0])
+        for facts in each(progress or Silent(), "Fingerprint", read, len(cases)):
+            measured.append(facts)
+            for value in facts.values:
                 names.setdefault(value, f"label_{value}")
-        found = {v for facts in measured for v in facts.values}
-        if not found:
+        values = {v for facts in measured for v in facts.values}
+        if not values:
             raise LabelError(
                 expected(cohort.name, "all label maps are empty", "at least one labelled voxel is needed to learn from")
             )
@@ -135,7 +141,7 @@ class Fingerprint(Config):
         if not any(facts.objects for facts in measured):
             shown = ", ".join(f"{n} = {'+'.join(map(str, v))}" for n, v in wanted.sets.items())
             raise LabelError(
-                expected(cohort.name, f"no voxel of any region ({shown}), only labels {sorted(found)}",
+                expected(cohort.name, f"no voxel of any region ({shown}), only labels {sorted(values)}",
                          "at least one labelled voxel is needed to learn from", "Name other labels with --regions.")
             )  # fmt: skip
         return cls(

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from striate.core.case import Case
 from striate.core.errors import DataError, expected
 from striate.core.image import to_ras
+from striate.core.in_threads import in_threads
 from striate.core.progress import Progress, Silent, each
 from striate.data.background import background_value, bounding_box
 from striate.data.cohort import Cohort
-from striate.io.read import read_channels
-from striate.planning.fingerprint import CaseShape, Fingerprint, Intensity
+from striate.io.read import largest, read_channels
+from striate.planning.fingerprint import FACTS_BYTES, CaseShape, Fingerprint, Intensity
 
 SAMPLES = 20_000
 """Voxels that are kept of each channel of a case, or up to twice as many."""
@@ -35,8 +36,9 @@ def measure_images(cohort: Cohort, cases: Sequence[Case], progress: Progress | N
         raise DataError(expected(cohort.name, "no case to learn from", "at least one is needed"))
     shapes, voxels, zero, counts = [], [], [], dict[str, int]()
     most = max(1, min(SAMPLES, TOTAL // len(cases)))
-    for case in each(progress or Silent(), "Fingerprint", cases, len(cases)):
-        shape, picked, share = _measure(case, most)
+    measured = in_threads(lambda case: _measure(case, most), cases, FACTS_BYTES * largest(cases)[0])
+    for case, facts in zip(cases, each(progress or Silent(), "Fingerprint", measured, len(cases)), strict=True):
+        shape, picked, share = facts
         shapes.append(shape)
         voxels.append(picked)
         zero.append(share)

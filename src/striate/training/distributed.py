@@ -13,6 +13,8 @@ import torch
 from torch import distributed as dist
 from torch import nn
 
+from striate.core.machine import cores
+
 PATIENCE = timedelta(days=1)
 """How long processes wait for process 0, which prepares the data and validates alone."""
 
@@ -40,6 +42,11 @@ def rank() -> int:
 def world_size() -> int:
     """How many processes learn together."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def cores_each() -> int:
+    """Cores for this process, as if all of them shared one machine."""
+    return max(1, cores() // world_size())
 
 
 def wait_for_all() -> None:

@@ -76,12 +76,15 @@ class Learned:
         Updates that were done.
     training_s, waited_s
         Seconds spent in the loop (all parts of a resumed run), and how many of them waiting for data.
+    workers
+        Processes that drew batches at the end.
     """
 
     network: nn.Module
     steps: int
     training_s: float
     waited_s: float
+    workers: int
 
     @property
     def waiting_share(self) -> float:
@@ -196,7 +199,8 @@ def learn(
                     look.at(state.step, state.average.network, angles(state.network, loss, images, truth))
                 state.keep(loader.wait_s)
                 laps.begin()
-        return Learned(state.average.network.cpu(), state.step, look.elapsed_s, state.waited_s + loader.wait_s)
+        waited_s = state.waited_s + loader.wait_s
+        return Learned(state.average.network.cpu(), state.step, look.elapsed_s, waited_s, loader.workers)
 
 
 def angles(network: Network, loss: losses.Loss, images: Tensor, truth: Tensor) -> dict[str, float]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from striate.core.counted import counted
 from striate.core.files import hash_file, read_json
 from striate.core.machine import native_precision, peak_rss_bytes, show_bytes
 from striate.core.progress import Progress
@@ -93,8 +94,8 @@ def finish(
 
     page = report(run.folder)
     progress.note(
-        f"{learned.steps} steps; the network waited for data {100 * learned.waiting_share:.1f} % of the time;"
-        f" peak memory {show_bytes(peak_rss_bytes())}"
+        f"{learned.steps} steps; the network waited for data {100 * learned.waiting_share:.1f} % of the time"
+        f" ({counted(learned.workers, 'data worker')}); peak memory {show_bytes(peak_rss_bytes())}"
     )
     return Finished(run.folder, model, evaluation, page, learned.waiting_share, learned.steps, seconds)
 
@@ -165,6 +166,7 @@ def _record(
             "steps": learned.steps,
             "training_s": round(learned.training_s, 2),
             "waiting_share": round(learned.waiting_share, 4),
+            "workers": learned.workers,
             "seconds": seconds,
             "peak_rss_bytes": peak_rss_bytes(),
             "processes": distributed.world_size(),

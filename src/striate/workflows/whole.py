@@ -69,7 +69,8 @@ class WholeImages:
         sampling = SampleSampling(
             self.split.train, t.batch, t.balanced, t.seed, None if network.fixed_features else augmentation
         )
-        return Loader(store, sampling, start_step=step, workers=t.workers, rank=distributed.rank())
+        most = distributed.cores_each()
+        return Loader(store, sampling, start_step=step, workers=t.workers, rank=distributed.rank(), most=most)
 
     def organise(self, network: Network) -> None:
         """Let a fresh network learn what it learns without a teacher."""

@@ -13,7 +13,7 @@ USUAL = {
     "training.clip_norm": "one odd patch cannot throw the weights away (nnU-Net's 12)",
     "training.ema": "the average of the last hundred weights is steadier than the last ones, at no cost",
     "training.foreground": "half of the patches hold what is looked for, half show everything else",
-    "training.workers": "one process draws patches while the network learns",
+    "training.workers": "one process draws patches while the network learns; more are added where it waits for them",
     "inference.patch": "the patch of training: instance normalisation sees the same amount of context",
     "inference.overlap": "nnU-Net's half; neighbours are blended with Gaussian weights",
     "inference.mirror_axes": "only used with striate predict --tta",
@@ -29,6 +29,6 @@ USUAL_WHOLE = {
     "training.clip_norm": USUAL["training.clip_norm"],
     "training.ema": USUAL["training.ema"],
     "training.balanced": "each class is shown equally often, however rare it is",
-    "training.workers": "one process draws images while the network learns",
+    "training.workers": "one process draws images while the network learns; more are added where it waits for them",
     "training.augmentation": "small turns, sizes and intensities that could equally well have been scanned",
 }
