@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +12,19 @@ import torch
 from conftest import make_network, make_plan
 from striate.core.case import Case
 from striate.core.errors import MemoryLimitError
-from striate.core.image import Image
+from striate.core.image import Grid, Image
 from striate.core.progress import Silent
+from striate.inference import memory
 from striate.inference.engines import choose as choosing
+from striate.inference.engines import foresee as foreseeing
 from striate.inference.engines import place, pytorch
+from striate.inference.engines.foresee import foresee
 from striate.inference.engines.uncertainty import open_uncertain
 from striate.inference.predict import engine_of, predict_case
 from striate.io.write import write_image
 from striate.model.model import Model
 from striate.workflows import predict_masks as predicting
+from striate.workflows.predict import predict
 
 
 @pytest.fixture
@@ -70,7 +75,8 @@ def test_a_gpu_that_cannot_leaves_the_work_to_the_processor(model, with_gpu, mon
     found, told = chosen(model)
     assert found.reason.startswith("the work is too small for preparing another engine; Some GPU cannot compute")
     assert told[0] == (
-        "Some GPU cannot compute a window (CUDA out of memory. Tried to allocate 9 GiB); the processor does it"
+        "Some GPU cannot compute a window (CUDA out of memory. Tried to allocate 9 GiB); a smaller inference.patch than"
+        f" [16, 16, 16] in {model.folder / 'plan.yaml'} needs less; the processor does it"
     )
     assert "Some GPU cannot compute" in chosen(model, "torch")[0].reason
     tile = np.zeros((1, 1, 16, 16, 16), np.float32)
@@ -147,7 +153,58 @@ def test_an_ensemble_lies_there_as_a_whole(model, with_gpu, monkeypatch):
     assert len(asked) == len({id(network) for network in asked}) == 4
 
 
-CANNOT = "Some GPU cannot compute a window (CUDA out of memory. Tried to allocate 9 GiB)"
+BUSY = RuntimeError("all devices are busy")
+CANNOT = "Some GPU cannot compute a window (all devices are busy)"
+
+
+def test_a_window_that_is_too_large_for_the_gpu_leaves_the_work_to_the_processor(model, with_gpu, monkeypatch):
+    seen, logits_of = [], pytorch.logits_of
+
+    def computed(network, image):
+        seen.append("")
+        if len(seen) == 1:
+            raise OUT_OF_MEMORY
+        return logits_of(network, image)
+
+    monkeypatch.setattr(pytorch, "logits_of", computed)
+    found = place.placed(model)
+    assert found.problem.startswith(
+        "Some GPU cannot compute a window (CUDA out of memory. Tried to allocate 9 GiB); a smaller"
+    )
+
+
+def test_main_memory_is_spared_where_the_network_lies_in_that_of_a_gpu(model, with_gpu, monkeypatch):
+    grids = {"a": (Grid((40, 40, 40), np.eye(4)), 1)}
+    case = Case("a", "a", {"flair": Path("a.nii.gz")})
+
+    def network(engine, *, exact=False):
+        return predicting.needs_of(model, [case], grids, engine, crf=False, exact=exact)[0][0]["network"]
+
+    assert not engine_of(model).on_gpu and not foresee(model, "auto", lambda: 0.0).on_gpu
+    by_processor = network(engine_of(model)), network(engine_of(model), exact=True)
+    monkeypatch.setattr(place, "own_memory", lambda device: True)
+    monkeypatch.setattr(pytorch, "own_memory", lambda device: True)
+    monkeypatch.setattr(foreseeing, "may_have_gpu", lambda: True)
+    ways = (
+        engine_of(model), open_uncertain(model, "ensemble", [model]), foresee(model, "auto", lambda: 0.0),
+        foreseeing.by_torch("--uncertainty dropout is computed by it"), memory.GPU,
+    )  # fmt: skip
+    assert foreseeing.may_spare()
+    in_gpu = memory.LIBRARIES_BYTES + memory.GPU_BYTES + 4 * 16**3 * (1 + 3 * 4)
+    assert [network(engine) for engine in ways] == 5 * [in_gpu] and by_processor[0] != in_gpu
+    assert network(ways[0], exact=True) == by_processor[1]  # the processor computes that
+
+
+@pytest.mark.parametrize("spared", [True, False])
+def test_a_window_too_large_for_main_memory_is_refused_only_where_no_gpu_holds_it(model, monkeypatch, tmp_path, spared):
+    scan = tmp_path / "a.nii.gz"
+    write_image(scan, Image(np.random.default_rng(0).normal(100, 20, (1, 20, 18, 16)).astype(np.float32), np.eye(4)))
+    model = replace(model, facts={"activations_per_voxel": 5e5})  # 9 GB in a window
+    monkeypatch.setattr(memory, "memory_available_bytes", lambda: 3_000_000_000)
+    monkeypatch.setattr(predicting, "may_spare", lambda: spared)
+    monkeypatch.setattr(predicting, "_engine", raising(RuntimeError("it begins")))
+    with pytest.raises(RuntimeError if spared else MemoryLimitError, match="begins" if spared else "inference.patch"):
+        predict(model, scan, tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -159,14 +216,14 @@ CANNOT = "Some GPU cannot compute a window (CUDA out of memory. Tried to allocat
     ],
 )
 def test_every_way_to_an_engine_says_once_that_the_processor_does_it(model, with_gpu, monkeypatch, opened):
-    monkeypatch.setattr(place, "answer", raising(OUT_OF_MEMORY))
+    monkeypatch.setattr(place, "answer", raising(BUSY))
     told = []
     opened(model, told.append)
     assert told == [f"{CANNOT}; the processor does it"]
 
 
 def test_the_record_of_an_ensemble_says_that_the_processor_does_it(model, with_gpu, monkeypatch):
-    monkeypatch.setattr(place, "answer", raising(OUT_OF_MEMORY))
+    monkeypatch.setattr(place, "answer", raising(BUSY))
     told, progress = [], Silent()
     monkeypatch.setattr(progress, "note", told.append)
     found = predicting._engine(model, [], "ensemble", [model], "auto", progress)
@@ -176,7 +233,7 @@ def test_the_record_of_an_ensemble_says_that_the_processor_does_it(model, with_g
 
 def test_the_reason_for_another_engine_names_a_gpu_that_cannot(model, with_gpu, monkeypatch):
     other = choosing.Chosen(engine_of(model), "it is faster", {})
-    monkeypatch.setattr(place, "answer", raising(OUT_OF_MEMORY))
+    monkeypatch.setattr(place, "answer", raising(BUSY))
     monkeypatch.setattr(choosing, "_converted", lambda *_: (other, "", {}))
     assert chosen(model)[0].reason == f"it is faster; {CANNOT}"
 
@@ -187,7 +244,7 @@ def test_a_case_predicted_alone_says_it_in_its_facts(model, with_gpu, monkeypatc
     write_image(scan, Image(array, np.eye(4)))
     case = Case("a", "a", {"flair": scan})
     assert "gpu" not in predict_case(model, case).facts
-    monkeypatch.setattr(place, "answer", raising(OUT_OF_MEMORY))
+    monkeypatch.setattr(place, "answer", raising(BUSY))
     assert predict_case(model, case).facts["gpu"] == f"{CANNOT}; the processor does it"
 
 

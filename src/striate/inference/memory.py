@@ -25,6 +25,10 @@ ALIVE = {("torch", "fp32"): 1.15, ("torch", "bf16"): 0.6, ("openvino", "fp32"): 
 its copies in other layouts. Measured as resident memory at its peak less that before, less what libraries and probabilities
 take, of 3D U-Nets of 31 million parameters, windows of 96³ and 160 × 160 × 96: 1.0 to 1.2, 0.4 to 0.65, 0.63 and 0.36. Others are
 taken as PyTorch in single precision: ONNX Runtime, windows of 96³, 0.95. In int8 it is that of its floats, or less: 0.22."""
+GPU = "gpu"
+"""The engine, for what is computed here, of a network that lies in memory of a GPU's own: main memory holds no activations."""
+GPU_BYTES = 500_000_000
+"""What a GPU's libraries take of main memory, once they are loaded. Assumed, not measured: no GPU was at hand."""
 READ_BYTES, FOUND_BYTES = 8, 2
 """While a case is prepared, per voxel of the files: of each channel as read and as prepared; and what is background."""
 GATE_BYTES = 24
@@ -73,7 +77,8 @@ def needed_bytes(
     facts
         Of the model; ``activations_per_voxel`` and ``parameters`` are used where they are there.
     engine, precision
-        What computes the network; None is the precision that suits this processor.
+        What computes the network, `GPU` where that is one with memory of its own; None is the precision that suits this
+        processor.
     crf
         Whether the fully connected CRF follows.
     exact
@@ -118,11 +123,17 @@ def needed_bytes(
 
 
 def _network_bytes(plan: Plan, facts: Mapping[str, Any], engine: str, precision: str | None) -> int:
-    """Return the memory of one window, of the libraries, and of weights in another precision."""
+    """Return the memory of one window, of the libraries, and of weights in another precision.
+
+    Where a GPU with memory of its own computes, main memory holds the window and its answer alone.
+    """
+    voxels, answer = math.prod(plan.inference.patch), 3 * plan.targets.out_channels
+    if engine == GPU:
+        return LIBRARIES_BYTES + GPU_BYTES + 4 * voxels * (plan.in_channels + answer)
     per_voxel = float(facts.get("activations_per_voxel") or ACTIVATIONS_PER_VOXEL)
     floats = precision if precision not in (None, "int8") else native_precision()  # in int8 no more is alive
     alive = ALIVE.get((engine, floats), ALIVE["torch", "fp32"])
-    window = 4 * math.prod(plan.inference.patch) * (alive * per_voxel + 3 * plan.targets.out_channels)
+    window = 4 * voxels * (alive * per_voxel + answer)
     copied = 2 * int(facts.get("parameters") or 0) if engine == "torch" else 0  # others hold theirs from the start
     return LIBRARIES_BYTES + int(window) + copied
 

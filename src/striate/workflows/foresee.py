@@ -103,7 +103,7 @@ def _engine(model: Model, grids: Mapping[str, tuple[Grid, int]], options: Mappin
     if way not in ("none", "tta"):
         if name not in (AUTO, "torch"):
             raise UsageError(f"--engine {name}: --uncertainty {way} is computed by torch; leave one of them away.")
-        return Engine("torch", f"--uncertainty {way} is computed by it")
+        return engines.by_torch(f"--uncertainty {way} is computed by it")
     copies = 2 ** len(model.plan.inference.mirror_axes) if way == "tta" else 1
     return engines.foresee(model, name, lambda: copies * macs_of(model, [grid for grid, _ in grids.values()]))
 

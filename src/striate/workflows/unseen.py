@@ -13,8 +13,9 @@ from striate.core.files import hash_file
 from striate.core.image import LabelMap
 from striate.core.progress import Progress, each
 from striate.data.cohort import Cohort
+from striate.inference.engines.foresee import may_spare
 from striate.inference.inputs import check_headers, match
-from striate.inference.memory import check_memory
+from striate.inference.memory import GPU, check_memory
 from striate.io.read import read_header, read_label
 from striate.model.model import PLAN, Model
 
@@ -55,11 +56,11 @@ def check_cases(model: Model, cases: Sequence[Case], *, crf: bool) -> None:
     MemoryLimitError
         When a case would not fit into the free memory.
     """
-    plan = model.plan
+    plan, engine = model.plan, GPU if may_spare() else "torch"
     for case in cases:
         grid, channels = check_headers(case, len(plan.preparation.spacing_mm))
         where = f"case {case.name}", model.folder / PLAN
-        check_memory(plan, grid, channels, model.facts, *where, crf=crf, truth=True)
+        check_memory(plan, grid, channels, model.facts, *where, engine=engine, crf=crf, truth=True)
         path = Path(str(case.label))
         other = read_header(path).grid
         if not other.matches(grid):

@@ -21,7 +21,7 @@ ENGINES: dict[str, str] = {
     "onnx": "ONNX Runtime on the processor, for machines that OpenVINO does not serve; converted once per model",
 }
 
-__all__ = ["ENGINES", "Engine", "network_in", "open_engine"]
+__all__ = ["ENGINES", "Engine", "network_in", "on_gpu", "open_engine"]
 
 
 @runtime_checkable
@@ -62,3 +62,8 @@ def network_in(engine: Engine) -> nn.Module | None:
     """Return the network whose layers can be listened to while `engine` computes; None where there is none."""
     network: nn.Module | None = getattr(engine, "network", None)
     return network
+
+
+def on_gpu(engine: object) -> bool:
+    """Tell whether the network of `engine`, or of one that was foreseen, lies in memory of a GPU's own."""
+    return bool(getattr(engine, "on_gpu", False))

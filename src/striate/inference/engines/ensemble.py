@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from striate.core.errors import ModelError, UsageError, expected
-from striate.inference.engines import Engine, network_in, open_engine
+from striate.inference.engines import Engine, network_in, on_gpu, open_engine
 from striate.model.model import PLAN, Model
 from striate.model.weights import SNAPSHOTS, check_weights, load_weights
 
@@ -48,6 +48,11 @@ class EnsembleEngine:
             raise UsageError("ensemble: no member; at least one model is needed.")
         self.members, self.exclusive = tuple(members), exclusive
         self.precision = "+".join(sorted({engine.precision for engine in self.members}))
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether all members' networks lie in memory of a GPU's own."""
+        return all(on_gpu(member) for member in self.members)
 
     @property
     def network(self) -> nn.Module | None:

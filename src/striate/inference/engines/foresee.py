@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from striate.core.errors import UsageError
 from striate.core.files import read_json
@@ -16,6 +16,9 @@ from striate.inference.engines.int8 import int8_of
 from striate.inference.engines.openvino import PARITY
 from striate.inference.engines.race import BASE
 from striate.model.model import EXPORTED, ONNX, Model
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +35,15 @@ class Foreseen:
         ``fp32``, ``bf16`` or ``int8``; None where it is not known.
     window_s
         Seconds that a window was measured to take on this machine; None where none was.
+    on_gpu
+        Whether the network would lie in memory of a GPU's own.
     """
 
     name: str
     reason: str
     precision: str | None = None
     window_s: float | None = None
+    on_gpu: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return it for a document."""
@@ -57,7 +63,7 @@ def foresee(model: Model, name: str, macs: Callable[[], float]) -> Foreseen:
     if model.exported:
         return _exported(model, name)
     if name == "torch" or (name == choosing.AUTO and _on_gpu()):
-        return _torch("it was asked for" if name == "torch" else "")
+        return by_torch("it was asked for" if name == "torch" else "")
     problem = choosing._without_int8(int8_of(model)) if name == "int8" else ""
     form = choosing._form(name)
     if not form:
@@ -68,7 +74,7 @@ def foresee(model: Model, name: str, macs: Callable[[], float]) -> Foreseen:
     if not parity and name != choosing.AUTO:
         return Foreseen(name, f"{title} would be prepared for this model first")
     if not parity and macs() < choosing.WORTH_MACS:
-        return _torch("the work is too small for preparing another engine")
+        return by_torch("the work is too small for preparing another engine")
     if not parity:
         return Foreseen("", f"{title} would be prepared for this model first, and the faster of it and PyTorch taken")
     found, problem = choosing._fastest(parity, name)
@@ -100,26 +106,38 @@ def _exported(model: Model, name: str) -> Foreseen:
 
 def _on_gpu() -> bool:
     """Tell whether there is a GPU."""
+    return _gpu() is not None
+
+
+def may_spare() -> bool:
+    """Tell whether PyTorch would try a GPU with memory of its own, so that main memory may be spared a window."""
+    from striate.inference.engines.place import own_memory
+
+    device = _gpu()
+    return device is not None and own_memory(device)
+
+
+def _gpu() -> torch.device | None:
     if not may_have_gpu():
-        return False
+        return None
     from striate.inference.engines.place import gpu
 
-    return gpu() is not None
+    return gpu()
 
 
-def _torch(reason: str, window_s: float | None = None) -> Foreseen:
+def by_torch(reason: str, window_s: float | None = None) -> Foreseen:
     """Return PyTorch; on a GPU where one is there, whose memory is not tried."""
-    from striate.inference.engines.place import gpu, named, precision_on
+    from striate.inference.engines.place import gpu, named, own_memory, precision_on
 
     device = gpu()
     if device is None:
         return Foreseen(BASE, reason, native_precision(), window_s)
     told = f"{named(device)} computes it, if its memory takes a window"
-    return Foreseen(BASE, "; ".join(filter(None, (reason, told))), precision_on(device))
+    return Foreseen(BASE, "; ".join(filter(None, (reason, told))), precision_on(device), on_gpu=own_memory(device))
 
 
 def _else_torch(name: str, problem: str, window_s: float | None = None) -> Foreseen:
     """Return PyTorch, unless something else was asked for."""
     if name != choosing.AUTO:
         raise UsageError(f"--engine {name}: {problem.rstrip('.')}. Leave --engine away, or give --engine torch.")
-    return _torch(problem, window_s)
+    return by_torch(problem, window_s)

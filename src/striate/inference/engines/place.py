@@ -17,8 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from striate.core.errors import MemoryLimitError
 from striate.core.machine import native_precision
-from striate.model.model import Model
+from striate.model.model import PLAN, Model
 from striate.planning.cost import seen_patch
 
 
@@ -46,6 +47,11 @@ def gpu() -> torch.device | None:
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps") if torch.backends.mps.is_available() else None
+
+
+def own_memory(device: torch.device) -> bool:
+    """Tell whether a device has memory of its own; Apple's GPU shares the processor's."""
+    return device.type == "cuda"
 
 
 def precision_on(device: torch.device) -> str:
@@ -76,17 +82,25 @@ def placed(model: Model, network: nn.Module | None = None, tell: Callable[[str],
     if device is None:
         return Placed(network)
     name = "the GPU"
+    smaller = ""
     try:
         name = named(device)
         there = copy.deepcopy(network).to(device)  # what is here stays whole, whatever becomes of the other
         problem = _doubt(model, network, there, compared=device.type != "cuda")
     except (RuntimeError, TypeError) as error:  # of memory, operations that are not there, numbers in double precision
         problem = _short(error)
+        smaller = _smaller(model) if isinstance(error, torch.OutOfMemoryError) else ""
+    except MemoryLimitError as error:  # which an engine makes of it
+        problem, smaller = _short(error.__cause__ or error), _smaller(model)
     if not problem:
         return Placed(there, name)
-    problem = f"{name} cannot compute a window ({problem})"
+    problem = f"{name} cannot compute a window ({problem}){smaller}"
     tell(f"{problem}; the processor does it")
     return Placed(network, "", problem)
+
+
+def _smaller(model: Model) -> str:
+    return f"; a smaller inference.patch than {list(model.plan.inference.patch)} in {model.folder / PLAN} needs less"
 
 
 def named(device: torch.device) -> str:
@@ -118,5 +132,5 @@ def answer(model: Model, network: nn.Module, precision: str | None = None) -> ND
     return TorchEngine(network, plan.targets.exclusive, precision)(noise)
 
 
-def _short(error: Exception) -> str:
+def _short(error: BaseException) -> str:
     return " ".join(str(error).split())[:160].rstrip(".") or type(error).__name__

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from striate.core.errors import MemoryLimitError, UsageError
-from striate.inference.engines.place import precision_on
+from striate.inference.engines.place import own_memory, precision_on
 from striate.networks.surrounded import logits_of
 
 PRECISIONS = ("bf16", "fp32")
@@ -105,6 +105,11 @@ class TorchEngine:
             for low in range(0, given.shape[1], rows):
                 filled[:, low : low + rows] = self._shares(given[None, :, low : low + rows])[0]
         return found
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the network lies in memory of a GPU's own."""
+        return own_memory(self._device)
 
     @property
     def network(self) -> nn.Module:
