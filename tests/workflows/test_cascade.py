@@ -15,6 +15,7 @@ from striate.cli.main import run
 from striate.core.errors import FormatError, ModelError, PlanError, UsageError
 from striate.core.image import LabelMap
 from striate.core.progress import Silent
+from striate.data.cohort import Cohort
 from striate.data.prepare import prepare, prepare_images
 from striate.inference.cascade import open_first, prepare_stage, share_of_first
 from striate.inference.engines.choose import macs_of
@@ -30,6 +31,7 @@ from striate.workflows.calibrate import calibrate
 from striate.workflows.export import export
 from striate.workflows.import_nnunet import import_nnunet
 from striate.workflows.predict import predict
+from striate.workflows.refuse import refuse_other_data
 
 LOW, HIGH = "nnUNetTrainer__nnUNetPlans__3d_lowres", "nnUNetTrainer__nnUNetPlans__3d_cascade_fullres"
 
@@ -244,16 +246,41 @@ def test_the_command_imports_and_predicts(tmp_path: Path, capsys) -> None:
     assert record["facts"]["first_stage"]["weights_sha256"] == Model.open(model).previous.facts["weights_sha256"]
 
 
-def test_calibration_keeps_both_stages_and_predicts_as_ever(cascade: Model, tmp_path: Path) -> None:
-    rows = ["case,subject,flair,ct,label"]
+def write_cohort(model: Model, folder: Path) -> Path:
+    """Write two cases with the masks that `model` draws."""
+    rows = ["case,subject,FLAIR,CT,label"]
     for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        case = write_case(tmp_path / name)
-        drawn = predict_case(cascade, case).label
-        write_label(tmp_path / name / "mask.nii.gz", drawn)
-        rows.append(",".join([name, name, *map(str, case.channels.values()), str(tmp_path / name / "mask.nii.gz")]))
-    (tmp_path / "cohort.csv").write_text("\n".join(rows) + "\n")
-    done = calibrate(cascade, tmp_path / "cohort.csv", tmp_path / "out")
+        (folder / name).mkdir()
+        case = write_case(folder / name)
+        drawn = predict_case(model, case).label
+        write_label(folder / name / "mask.nii.gz", drawn)
+        rows.append(",".join([name, name, *map(str, case.channels.values()), str(folder / name / "mask.nii.gz")]))
+    (folder / "cohort.csv").write_text("\n".join(rows) + "\n")
+    return folder / "cohort.csv"
+
+
+def test_the_first_stage_is_audited_by_itself(cascade: Model, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("striate.workflows.audit_dear.LEAST_S", 1e9)  # no part begins that looks at the network itself
+    cohort = write_cohort(cascade.previous, tmp_path)
+    assert (
+        run(["audit", str(cascade.folder / "previous"), str(cohort), "--out", str(tmp_path / "out"), "--budget", "20s"])
+        == 0
+    )
+    document = json.loads((tmp_path / "out" / "audit.json").read_text())
+    assert document["model"]["weights_sha256"] == cascade.previous.facts["weights_sha256"]
+    assert document["numbers"]["dice"]["value"] == 1 and document["numbers"]["dice"]["n_subjects"] == 2
+
+
+def test_an_imported_plan_can_be_trained_anew_whatever_capitals_its_channels_have(
+    cascade: Model, tmp_path: Path
+) -> None:
+    opened = Cohort.open(write_cohort(cascade.previous, tmp_path))
+    assert (opened.channels, cascade.channels) == (("flair", "ct"), ("FLAIR", "CT"))
+    refuse_other_data(cascade.previous.plan, cascade.previous.folder / "plan.yaml", opened)
+
+
+def test_calibration_keeps_both_stages_and_predicts_as_ever(cascade: Model, tmp_path: Path) -> None:
+    done = calibrate(cascade, write_cohort(cascade, tmp_path), tmp_path / "out")
     assert Model.open(tmp_path / "out").previous.facts["folds"] == ["0", "1"]
     dice = [value for measures in done.evaluation.to_dict()["summary"].values() for value in [measures["dice"]["mean"]]]
     assert dice == [1.0, 1.0]
@@ -262,7 +289,7 @@ def test_calibration_keeps_both_stages_and_predicts_as_ever(cascade: Model, tmp_
 @pytest.mark.parametrize(
     ("command", "code", "wanted"),
     [
-        (["audit", "MODEL", "COHORT", "--out", "OUT"], 2, "is a cascade"),
+        (["audit", "MODEL", "COHORT", "--out", "OUT"], 2, "is a cascade.*Audit the first stage.*previous"),
         (["train", "COHORT", "--plan", "PLAN", "--out", "OUT", "--steps", "1"], 4, "plan of a cascade's second stage"),
     ],
 )

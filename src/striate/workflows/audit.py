@@ -26,7 +26,7 @@ from striate.core.machine import peak_rss_bytes, seconds_of, show_seconds
 from striate.core.progress import Progress, Silent
 from striate.core.record import Record, Stopwatch
 from striate.data.cohort import Cohort
-from striate.model.model import Model
+from striate.model.model import PREVIOUS, Model
 from striate.reporting.audit import Audit
 from striate.training.run import alone
 from striate.trust.requirements import Requirement, check, parse
@@ -187,7 +187,8 @@ def _models(model: Model | Path | str, hardened: Model | Path | str | None) -> t
             raise UsageError(f"audit: the model does {one.plan.task.kind}; a model that draws masks is needed.")
         if one.plan.preparation.previous_labels:
             raise UsageError(
-                f"audit: {one.folder} is a cascade, whose second stage also sees a mask; one that sees images alone is needed."
+                f"audit: {one.folder} is a cascade; gradients of attacks do not pass through the mask of its first stage, and"
+                f" refits train one network. Audit the first stage, which sees images alone: {one.folder / PREVIOUS}"
             )
     if other is not None and (other.channels, other.plan.targets) != (first.channels, first.plan.targets):
         got = f"channels {', '.join(other.channels)}, labels {', '.join(other.plan.targets.names)}"

@@ -42,6 +42,8 @@ def with_options(plan: Plan, path: Path, options: Options) -> Plan:
 def refuse_other_data(plan: Plan, path: Path, cohort: Cohort) -> None:
     """Refuse a plan for other channels or another number of axes than the cohort has; headers alone are read.
 
+    Capitals do not count: cohorts name channels without, an imported model has the names that nnU-Net was given.
+
     Raises
     ------
     DataError
@@ -56,7 +58,8 @@ def refuse_other_data(plan: Plan, path: Path, cohort: Cohort) -> None:
         )  # fmt: skip
     planned = len(plan.preparation.spacing_mm)
     dims = len(read_header(next(iter(cohort.cases[0].channels.values()))).grid.shape)
-    if plan.task.channels != cohort.channels or planned != dims:
+    named, found = ([name.casefold() for name in names] for names in (plan.task.channels, cohort.channels))
+    if named != found or planned != dims:
         raise DataError(
             expected(path, f"a plan for {planned}D images with channels {', '.join(plan.task.channels)}",
                      f"one for the cohort's {dims}D images with channels {', '.join(cohort.channels)} is needed",
