@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -193,6 +195,15 @@ def test_main_memory_is_spared_where_the_network_lies_in_that_of_a_gpu(model, wi
     in_gpu = memory.LIBRARIES_BYTES + memory.GPU_BYTES + 4 * 16**3 * (1 + 3 * 4)
     assert [network(engine) for engine in ways] == 5 * [in_gpu] and by_processor[0] != in_gpu
     assert network(ways[0], exact=True) == by_processor[1]  # the processor computes that
+
+
+def test_without_a_gpu_nobody_waits_for_pytorch_to_be_told_so():
+    program = (
+        "import sys; from striate.inference.engines import foresee; foresee.may_have_gpu = lambda: False;"
+        " print(foresee.may_spare(), 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
 
 
 @pytest.mark.parametrize("spared", [True, False])
