@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ import torch
 
 from striate import networks
 from striate.cli.main import run
-from striate.core.errors import DataError, Interrupted, UsageError
+from striate.core.errors import DataError, Interrupted, MemoryLimitError, UsageError
 from striate.core.files import read_json, write_json
 from striate.core.image import Image
+from striate.core.progress import Silent
 from striate.core.unfinished import unfinished
 from striate.data.prepare import Preparation
 from striate.inference.engines import choose as choosing
@@ -136,6 +138,32 @@ def test_what_a_comparison_would_decide_is_left_open(model):
     large = foresee(model, "auto", lambda: 2 * choosing.WORTH_MACS)
     assert (large.name, large.window_s) == ("", None) and "would be prepared" in large.reason
     assert foresee(model, "openvino", lambda: 0.0).name == "openvino" and not (model.folder / "openvino").exists()
+
+
+def test_memory_of_an_open_comparison_is_that_of_the_engine_that_takes_more(model, scans, tmp_path, monkeypatch):
+    model = replace(model, facts={"activations_per_voxel": 20_000})
+    monkeypatch.setattr(choosing, "WORTH_MACS", 0)
+    monkeypatch.setattr(choosing, "may_have_gpu", lambda: False)
+
+    def announced(engine):
+        found = predict(model, scans, tmp_path / "out", dry_run=True, engine=engine).document
+        return found["memory"]["announced_bytes"]
+
+    both, by_openvino, by_torch = (announced(engine) for engine in ("auto", "openvino", "torch"))
+    assert both - by_openvino > 50e6 and abs(both - by_torch) < 50e6
+
+    def refused(*given, **more):
+        if given[3].name == "torch":
+            raise MemoryLimitError("case a: too large.")
+        return needs_of(*given, **more)
+
+    needs_of, progress = foreseeing.needs_of, Silent()
+    told = []
+    monkeypatch.setattr(progress, "note", told.append)
+    monkeypatch.setattr(foreseeing, "needs_of", refused)
+    smaller = predict(model, scans, tmp_path / "out", dry_run=True, progress=progress).document
+    assert "if PyTorch were found faster: case a: too large." in told
+    assert abs(smaller["memory"]["announced_bytes"] - by_openvino) < 50e6
 
 
 def test_models_of_whole_images_have_no_windows_and_keep_nothing(scans, tmp_path, monkeypatch):

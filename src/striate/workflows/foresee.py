@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from striate.core.case import Case
-from striate.core.errors import UsageError
+from striate.core.errors import MemoryLimitError, UsageError
 from striate.core.files import refuse_filled
 from striate.core.image import Grid, to_ras
 from striate.core.machine import memory_available_bytes
@@ -20,8 +20,10 @@ from striate.inference.engines import foresee as engines
 from striate.inference.engines.choose import AUTO, macs_of
 from striate.inference.engines.foresee import Foreseen as Engine
 from striate.inference.engines.openvino import runtime
+from striate.inference.engines.race import BASE
 from striate.inference.engines.uncertainty import check_way
 from striate.inference.inputs import check_headers
+from striate.inference.memory import Parts
 from striate.inference.tiling import Tiling
 from striate.model.model import Model
 from striate.planning.plan import Plan
@@ -116,12 +118,22 @@ def _memory(
     engine: Engine,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Say and return what would be announced; weights and libraries, which are loaded by then, count."""
-    package = PACKAGES[engine.name or engines.compared()]
-    runtime() if package == "openvino" else importlib.import_module(package)
-    exact, way = bool(options["exact"]), str(options["uncertainty"])
-    computes = replace(engine, name=package if package in ("torch", "openvino") else engine.name)
-    needs = needs_of(model, cases, grids, computes, crf=bool(options["crf"]), exact=exact)
+    """Say and return what would be announced; weights and libraries, which are loaded by then, count.
+
+    Where a comparison would decide, that is the larger of what its engines would take.
+    """
+    packages = [PACKAGES[name] for name in ([engine.name] if engine.name else [engines.compared(), BASE])]
+    exact, way, both = bool(options["exact"]), str(options["uncertainty"]), list[list[list[Parts]]]()
+    for package in packages:
+        runtime() if package == "openvino" else importlib.import_module(package)
+        computes = replace(engine, name=package if package in ("torch", "openvino") else engine.name)
+        try:
+            both.append(needs_of(model, cases, grids, computes, crf=bool(options["crf"]), exact=exact))
+        except MemoryLimitError as error:
+            if not both:
+                raise
+            progress.note(f"if PyTorch were found faster: {error}")
+    needs = max(both, key=lambda stages: max(parts["network"] for stage in stages for parts in stage))
     members = 1 + len(options["ensemble"])
     weights = members * sum(4 * int(m.facts.get("parameters") or 0) for m in (model, model.previous) if m is not None)
     together, announced = announce(model, needs, progress, tta=way == "tta" or exact, held=-weights)
