@@ -42,6 +42,7 @@ from striate.core.machine import cores, may_have_gpu, native_precision, processo
 from striate.core.names import lookup
 from striate.data.resample import new_shape
 from striate.inference.engines import ENGINES, Engine, child, open_engine
+from striate.inference.engines.folder import folder_of
 from striate.inference.engines.int8 import FOLDER as INT8
 from striate.inference.engines.int8 import Int8, int8_of
 from striate.inference.engines.onnx import OnnxEngine
@@ -159,14 +160,19 @@ def _converted(
     form = _form(name)
     if not form:
         return None, f"{TITLES.get(name, TITLES['openvino'])} is not installed", {}
-    folder, parity = model.folder / form / _key(model, form), dict[str, Any]()
+    folder, parity = folder_of(model, form, _key(model, form)), dict[str, Any]()
     try:
         parity = _read(folder)
         if not parity:
             if name == AUTO and macs() < WORTH_MACS:
                 return None, "the work is too small for preparing another engine", {}
-            tell(f"preparing {TITLES[form]} for this model, once: converting the network and comparing it with PyTorch")
-            folder, parity = _make(model, case, folder, form)
+            kept = (
+                "" if model.folder in folder.parents else f"; {model.folder} takes no files, they go to {folder.parent}"
+            )
+            tell(
+                f"preparing {TITLES[form]} for this model, once: converting the network and comparing it with PyTorch{kept}"
+            )
+            folder, parity = _make(model, case, folder, form, tell)
         elif name == AUTO and _elsewhere(parity, folder) and macs() >= WORTH_MACS:
             tell(f"comparing {TITLES[form]} with PyTorch again: before, it was on {parity['cores']} cores")
             parity = _again(model, case, folder, form, parity)
@@ -387,8 +393,10 @@ def _read(folder: Path) -> dict[str, Any]:
         return {}
 
 
-def _make(model: Model, case: Case, folder: Path, form: str) -> tuple[Path, dict[str, Any]]:
-    """Convert and compare; where the model's folder takes nothing more, in one that goes with this process."""
+def _make(
+    model: Model, case: Case, folder: Path, form: str, tell: Callable[[str], None]
+) -> tuple[Path, dict[str, Any]]:
+    """Convert and compare; where the disk takes nothing more, in a folder that goes with this process."""
     for old in folder.parent.glob("[!.]*"):  # others are being filled
         if old != folder and outdated(old, (_here(), PARITY)):
             shutil.rmtree(old, ignore_errors=True)
@@ -397,7 +405,8 @@ def _make(model: Model, case: Case, folder: Path, form: str) -> tuple[Path, dict
     try:
         with filling(folder) as beside:
             convert(model, beside, case.channels, form)
-    except ResourceError:
+    except ResourceError as error:
+        tell(f"{str(error).rstrip('.')}; what is converted serves this call alone, and the next one converts again")
         folder = Path(tempfile.mkdtemp(prefix=f"striate-{form}-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         convert(model, folder, case.channels, form)

@@ -1,0 +1,84 @@
+"""What is converted is made once also where the model's folder takes nothing; where nothing can be kept, that is said."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+
+from striate.core.case import Case
+from striate.core.errors import DiskFullError
+from striate.core.image import Image
+from striate.inference.engines import choose as choosing
+from striate.inference.engines import folder as folders
+from striate.inference.engines.choose import choose
+from striate.inference.engines.foresee import foresee
+from striate.inference.engines.openvino import NETWORK, PARITY
+from striate.io.write import write_image
+
+
+@pytest.fixture
+def case(tmp_path):
+    rng, files = np.random.default_rng(0), {}
+    for name in ("flair", "t1c"):
+        files[name] = tmp_path / f"{name}.nii.gz"
+        write_image(files[name], Image(rng.normal(100, 20, (1, 24, 20, 18)).astype(np.float32), np.eye(4)))
+    return Case("P1", "P1", files)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "cache_folder", lambda: tmp_path / "cache")
+    return tmp_path / "cache"
+
+
+def only_read(model, monkeypatch) -> None:
+    """Let the model's folder take no files, as on a share that is only read; what is mounted so is so for root too."""
+    usual = os.access
+    refused = {model.folder, model.folder / "openvino"}
+    monkeypatch.setattr(folders.os, "access", lambda path, mode: path not in refused and usual(path, mode))
+
+
+def test_beside_a_model_that_is_only_read_it_is_made_once_in_the_cache(model_of, case, cache, monkeypatch):
+    model, told = model_of(), list[str]()
+    only_read(model, monkeypatch)
+    before = sorted(model.folder.rglob("*"))
+    first = choose(model, case, "openvino", tell=told.append)
+    made = [path.parent for path in cache.rglob(NETWORK)]
+    assert first.engine.name == "openvino" and len(made) == 1 and (made[0] / PARITY).is_file()
+    assert len(told) == 1 and told[0].endswith(f"; {model.folder} takes no files, they go to {made[0].parent}")
+    assert choose(model, case, "openvino", tell=told.append).parity == first.parity and len(told) == 1
+    assert foresee(model, "openvino", lambda: 0.0).window_s == first.parity["seconds"]["openvino"]
+    assert sorted(model.folder.rglob("*")) == before
+
+
+def test_what_was_converted_before_the_folder_became_read_only_is_used(model_of, case, cache, monkeypatch):
+    model, told = model_of(), list[str]()
+    first = choose(model, case, "openvino")
+    only_read(model, monkeypatch)
+    assert choose(model, case, "openvino", tell=told.append).parity == first.parity
+    assert told == [] and not cache.exists()
+
+
+def test_other_models_in_the_cache_stay(model_of, case, cache, monkeypatch):
+    other = cache / "0123456789abcdef" / "openvino" / "key"
+    other.mkdir(parents=True)
+    (other / PARITY).write_text("{}")
+    model = model_of()
+    only_read(model, monkeypatch)
+    choose(model, case, "openvino")
+    assert (other / PARITY).is_file() and len(list(cache.rglob(NETWORK))) == 1
+
+
+def test_on_a_full_disk_it_serves_this_call_and_says_so(model_of, case, cache, monkeypatch):
+    def full(folder):
+        raise DiskFullError(f"{folder}: the disk is full.")
+
+    monkeypatch.setattr(choosing, "filling", full)
+    model, told = model_of(), list[str]()
+    assert choose(model, case, "openvino", tell=told.append).engine.name == "openvino"
+    assert told[1].endswith(
+        "the disk is full; what is converted serves this call alone, and the next one converts again"
+    )
+    assert not (model.folder / "openvino").exists() and not cache.exists()
