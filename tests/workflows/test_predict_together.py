@@ -16,7 +16,7 @@ import torch
 from striate import networks
 from striate.core.errors import DataError, FormatError, Interrupted
 from striate.core.files import hash_file, read_json
-from striate.core.image import Image
+from striate.core.image import Grid, Image
 from striate.core.machine import show_bytes
 from striate.core.progress import Silent
 from striate.core.unfinished import Unfinished
@@ -184,6 +184,14 @@ def test_where_memory_does_not_suffice_one_is_done_after_the_other(model, scans,
     assert "one is done after the other" not in told.notes[0]
     assert f"would need {show_bytes(three)}, so that one is done after the other" in " ".join(told.notes[1:])
     assert hash_file(tmp_path / "roomy" / "case3.nii.gz") == hash_file(tmp_path / "tight" / "case3.nii.gz")
+
+
+def test_findings_that_wait_for_the_table_are_announced_for_each_case(model, monkeypatch):
+    opened, grid = Model.open(model), Grid((20, 18, 14), np.eye(4))
+    monkeypatch.setattr(predict_masks, "resident_bytes", lambda: 0)
+    parts = needed_bytes(opened.plan, grid, 1, opened.facts)
+    few, many = (predict_masks.announce(opened, [[parts] * count], _Told(), tta=False, held=0)[1] for count in (3, 203))
+    assert many - few == 200 * memory.KEPT_BYTES > 0
 
 
 def test_a_case_is_read_while_the_engine_is_made_ready_and_let_go_of(model, scans, tmp_path, monkeypatch):

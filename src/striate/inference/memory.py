@@ -42,6 +42,8 @@ RESTORED = 5
 JUDGED_BYTES, SHOWN_BYTES = 28, 5
 """While a case is judged and written, per voxel of the files: lesions of a mask that fills the image (measured with
 `tracemalloc`), and of each channel in the panel."""
+KEPT_BYTES = 800_000
+"""Of each case until the table of all is written: its findings (measured with some hundred lesions each, docs/benchmarks.md)."""
 CRF_BYTES = 100
 """Of the CRF, per voxel of the prepared image; all voxels may be in doubt (`striate.inference.crf`)."""
 EXACT_BYTES = 32

@@ -32,7 +32,7 @@ from striate.inference.engines.choose import AUTO, Chosen, choose, macs_of
 from striate.inference.engines.foresee import may_spare
 from striate.inference.engines.uncertainty import check_way, made_by, open_uncertain
 from striate.inference.inputs import check_headers
-from striate.inference.memory import GPU, Parts, check_memory, peak_bytes
+from striate.inference.memory import GPU, KEPT_BYTES, Parts, check_memory, peak_bytes
 from striate.inference.predict import timed
 from striate.inference.prediction import Prediction
 from striate.inference.probabilities import ProbabilityWriter
@@ -353,7 +353,7 @@ def announce(
     plan, count, free = model.plan, len(needs[0]), memory_available_bytes() + held
     alone, most = (max(peak_bytes(stage, together=b) for stage in needs) for b in (False, True))
     together = model.previous is None and most <= free  # reading a case of a cascade computes too
-    announced = resident_bytes() - held + (most if together else alone)
+    announced = resident_bytes() - held + (most if together else alone) + KEPT_BYTES * count
     copies = f", {2 ** len(plan.inference.mirror_axes)} mirrored copies" if tta and plan.inference.mirror_axes else ""
     short = f"; neighbouring cases at one time would need {show_bytes(most)}, so that one is done after the other"
     short = short if count > 1 and most > free else ""
