@@ -20,7 +20,7 @@ from striate.io.write import write_image
 from striate.model.model import EXPORTED, Model
 from striate.planning.plan import Inference, NetworkChoice, Plan, Task, Training
 
-NOT_THERE = ("torch", "monai", "safetensors", "PIL", "tifffile", "jinja2", "matplotlib", "tensorboardX")
+NOT_THERE = ("torch", "monai", "safetensors", "PIL", "tifffile", "jinja2", "matplotlib", "tensorboardX", "platformdirs")
 """Packages that docs/concepts/inference.md#export does not name for a machine without torch."""
 WITHOUT_TORCH = f"import sys; sys.modules.update(dict.fromkeys({NOT_THERE})); from striate.cli.main import main; main()"
 
@@ -77,6 +77,20 @@ def test_an_exported_model_says_what_it_cannot_do(model, scan, tmp_path, capsys)
     assert run(["export", str(out), "--out", str(tmp_path / "again")]) == 4
     assert "it was exported for OpenVINO" in capsys.readouterr().err
     assert sorted(p.name for p in tmp_path.iterdir()) == ["exported", "model", "scan.nii.gz"]
+
+
+def test_what_only_the_model_itself_can_do_names_that_model(model, scan, tmp_path, capsys):
+    out, never = tmp_path / "exported", tmp_path / "never"
+    assert run(["export", str(model.folder), "--out", str(out), "--image", str(scan)]) == 0
+    capsys.readouterr()
+    assert run(["predict", str(out), str(scan), "--out", str(tmp_path / "masks")]) == 0
+    assert "calibrate MODEL COHORT --out NEW, MODEL being what this was exported from" in capsys.readouterr().err
+    command = [sys.executable, "-c", WITHOUT_TORCH, "predict", str(out), str(scan), "--out", str(never), "--exact"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and not never.exists()
+    assert "was exported and holds no weights; give the model that it was exported from" in " ".join(
+        done.stderr.split()
+    )
 
 
 @pytest.mark.parametrize(("form", "file"), [("openvino", f"{EXPORTED}/network.xml"), ("onnx", "network.onnx")])

@@ -52,6 +52,10 @@ class Judge:
         self.trust = Trust.read(model.folder, str(model.facts.get("weights_sha256", "")))
         self.fitted = self.trust if self.trust is not None and self.trust.holds_for(made_by) else None
         calibrate = f"striate calibrate {model.folder} COHORT --out NEW"
+        if model.exported:
+            calibrate = (
+                "striate calibrate MODEL COHORT --out NEW, MODEL being what this was exported from; then export NEW"
+            )
         if made_by.get("exact"):
             self.limits = [
                 "No intervals, lesion probabilities or flags: --exact gives masks and keeps no probabilities to judge them by."

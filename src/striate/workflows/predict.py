@@ -11,6 +11,7 @@ from striate.core.errors import Interrupted, UsageError
 from striate.core.kinds import kinds
 from striate.core.progress import Progress, Silent
 from striate.core.record import Stopwatch
+from striate.core.unfinished import Unfinished
 from striate.inference.engines.choose import AUTO
 from striate.inference.engines.uncertainty import way_of
 from striate.inference.inputs import gather
@@ -43,7 +44,8 @@ def predict(
     """Predict all cases in `inputs` and write masks and findings, or classes, into the new folder `out`.
 
     Masks that are done when the call is stopped or killed, or a case fails, stay in ``OUT.unfinished``; the same call goes on
-    with them (`striate.workflows.kept`). Models of whole images begin anew.
+    with them (`striate.workflows.kept`), and so do classes of images or slices (`striate.workflows.kept_classes`); models that
+    reconstruct or read the examinations of a subject in order begin anew.
 
     Parameters
     ----------
@@ -133,6 +135,8 @@ def _predicted(
     try:
         return predict_whole_cases(model, cases, out, asked, progress, watch)
     except (KeyboardInterrupt, Interrupted) as error:
+        if Unfinished(out).names:
+            raise
         kind = model.plan.task.kind
         raise Interrupted(f"stopped; nothing is kept: a prediction of {kind} begins anew with the next call") from error
 
@@ -146,6 +150,11 @@ def _refuse_for_whole(model: Model, asked: Mapping[str, object]) -> None:
 
 
 def _refuse_beside_exact(model: Model, asked: Mapping[str, Any]) -> None:
+    if model.exported:
+        raise UsageError(
+            f"--exact: {model.folder} was exported and holds no weights; give the model that it was exported from, or leave"
+            " --exact away."
+        )
     from striate.inference.exact import facts_of_nnunet
 
     facts_of_nnunet(model)  # refuses a model that was not imported
