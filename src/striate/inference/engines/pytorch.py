@@ -71,7 +71,7 @@ class TorchEngine:
         try:
             with torch.inference_mode():
                 logits = self._logits(torch.from_numpy(tiles))
-                if logits.numel() > ALL_AT_ONCE:
+                if logits.numel() > ALL_AT_ONCE and self._device.type == "cpu":  # a GPU would wait for each piece
                     return self._piecewise(logits)
                 return np.asarray(self._shares(logits).contiguous().cpu().numpy())
         except torch.OutOfMemoryError as error:
