@@ -64,6 +64,13 @@ def test_where_dice_rises_it_is_not_said_to_fall(measured):
     assert "falls for no label and stays for core in the mean" in measured({"core": [0.8]}, {"core": [0.8]}).reason
 
 
+def test_a_change_that_rounds_to_nought_is_none(measured):
+    before, after = {"core": [0.8, 0.8, 0.8, 0.8]}, {"core": [0.80001, 0.80001, 0.80001, 0.80001]}
+    assert "falls for no label and stays for core in the mean" in measured(before, after).reason
+    after = {"core": [0.80099, 0.80001, 0.80001, 0.79999]}
+    assert "-0.0000" not in measured(before, after).reason
+
+
 def test_the_verdict_holds_for_the_weights_that_it_was_made_of(measured, model_of):
     model = model_of()
     assert int8_of(model) is None

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from striate.inference.engines.race import LONGEST_S, MOST, race
+from striate.inference.engines.race import LONGEST_S, MOST, NOISY_S, race
 
 TILE = np.zeros((1, 1, 2, 2, 2), np.float32)
 
@@ -54,6 +54,17 @@ def test_a_busy_machine_does_not_choose():
     found = track.race(openvino=[0.2, 3.0, 0.3], torch=[0.9, 0.8, 7.0])
     assert found["ratios"]["openvino"] == 4.0 and found["spread"]["openvino"][0] < 1
     assert found["seconds"] == {"openvino": 0.2, "torch": 0.8}
+
+
+def test_a_machine_that_is_busy_for_two_rounds_does_not_choose():
+    found = Track().race(openvino=[3.0, 2.0, 0.2, 0.2, 0.2], torch=[0.9, 5.0, 0.8, 0.8, 0.8])
+    assert found["ratios"]["openvino"] == 4.0 and found["windows"] > 2
+
+
+def test_time_is_bounded_where_the_machine_is_busy():
+    track = Track()
+    track.race(openvino=[1.0, 9.0], torch=[1.1])
+    assert NOISY_S < track.now < NOISY_S + 20
 
 
 def test_short_windows_are_asked_until_it_means_something():

@@ -93,7 +93,9 @@ class Int8:
             return f"in int8 Dice of {label} is not known {subjects}, so that it is not used"
         if mean <= 0:
             rise = (
-                f"rises least for {label}, by {-mean:.4f}{_interval(high, low, -1)}" if mean else f"stays for {label}"
+                f"rises least for {label}, by {-mean:.4f}{_interval(high, low, -1)}"
+                if round(mean, 4)
+                else f"stays for {label}"
             )
             return f"in int8 Dice falls for no label and {rise} {subjects}: it may be used"
         verdict = "it may be used" if self.allowed else f"more than {MOST_FALL}, so that it is not used"
@@ -112,7 +114,12 @@ class Int8:
 
 def _interval(low: float | None, high: float | None, sign: int = 1) -> str:
     """Write an interval; empty where there is none."""
-    return "" if low is None or high is None else f" (95 % interval {sign * low:.4f} to {sign * high:.4f})"
+    return "" if low is None or high is None else f" (95 % interval {_signed(sign * low)} to {_signed(sign * high)})"
+
+
+def _signed(number: float) -> str:
+    """Write a number to four digits, nought without a sign."""
+    return f"{round(number, 4) + 0.0:.4f}"
 
 
 def int8_of(model: Model) -> Int8 | None:

@@ -25,6 +25,9 @@ LEADS, FAR = 1.02, 1.5
 """What it is to lead, and by far: how many times the time of the leader the next one took."""
 SHORTEST_S, LONGEST_S = 0.5, 5.0
 """Rounds go on until so much time has gone, `MOST` of them at most; after `AT_ONCE` none begins when so much has gone."""
+NOISY, NOISY_S = 2.0, 30.0
+"""Where an engine took so many times as long in one round as in another, other work is at the machine, and the least of few
+rounds says little: they go on until so much time has gone."""
 
 
 def race(
@@ -70,7 +73,8 @@ def _enough(rounds: Sequence[Mapping[str, float]], gone_s: float) -> bool:
     """Tell whether it is clear who leads, `BASE` ahead by `FASTER`, or whether time is up."""
     if len(rounds) < AT_ONCE:
         return False
-    if len(rounds) == MOST or gone_s > LONGEST_S:
+    noise = max(max(taken[name] for taken in rounds) / min(taken[name] for taken in rounds) for name in rounds[0])
+    if len(rounds) == MOST or gone_s > (LONGEST_S if noise < NOISY else NOISY_S):
         return True
     if gone_s < SHORTEST_S:
         return False
