@@ -166,7 +166,7 @@ def test_memory_of_an_open_comparison_is_that_of_the_engine_that_takes_more(mode
     assert abs(smaller["memory"]["announced_bytes"] - by_openvino) < 50e6
 
 
-def test_models_of_whole_images_have_no_windows_and_keep_nothing(scans, tmp_path, monkeypatch):
+def test_models_of_whole_images_have_no_windows(scans, tmp_path, monkeypatch):
     choice = NetworkChoice(name="mlp", spatial_dims=3, options={"input_size": (16, 16, 16)})
     task = Task(kind="classification", channels=("flair",), classes=("left", "right"))
     model = _saved(tmp_path / "classes", task, dims=3, patch=(16, 16, 16), network=choice)
@@ -179,9 +179,9 @@ def test_models_of_whole_images_have_no_windows_and_keep_nothing(scans, tmp_path
         raise KeyboardInterrupt
 
     monkeypatch.setattr("striate.workflows.predict_whole.class_table", stopped)
-    with pytest.raises(Interrupted, match="nothing is kept: a prediction of classification begins anew"):
+    with pytest.raises(Interrupted, match=r"stopped; 2 of 2 cases are kept in .*out\.unfinished"):
         predict(model, scans, tmp_path / "out")
-    assert _listed(tmp_path) == before
+    assert predict(model, scans, tmp_path / "out", dry_run=True).document["kept"] == ["a", "b"]
 
 
 def test_where_onnx_runtime_would_be_compared_openvino_is_not_asked_for(model, scans, tmp_path, monkeypatch):

@@ -103,6 +103,7 @@ def predict_whole(
     *,
     look: Callable[[str, Prepared], None] = lambda name, prepared: None,
     listen: bool = False,
+    together: Callable[[], None] = lambda: None,
 ) -> Iterator[WholePrediction]:
     """Predict cases from their files, in order; small ones pass through the network together.
 
@@ -118,6 +119,8 @@ def predict_whole(
         Is shown each case's name and prepared images.
     listen
         Keep the network's features of each case.
+    together
+        Called when all cases that passed through the network together were yielded, and the next one is asked for.
 
     Raises
     ------
@@ -130,15 +133,21 @@ def predict_whole(
     def prepared(case: Case) -> CaseSamples:
         return prepare_samples(case, plan.preparation, form, before.get(case.name, ()), partial(look, case.name))
 
-    yield from predict_samples(plan, network, ((case, prepared(case)) for case in cases), listen=listen)
+    pairs = ((case, prepared(case)) for case in cases)
+    yield from predict_samples(plan, network, pairs, listen=listen, together=together)
 
 
 def predict_samples(
-    plan: Plan, network: nn.Module, pairs: Iterable[tuple[Case, CaseSamples]], *, listen: bool = False
+    plan: Plan,
+    network: nn.Module,
+    pairs: Iterable[tuple[Case, CaseSamples]],
+    *,
+    listen: bool = False,
+    together: Callable[[], None] = lambda: None,
 ) -> Iterator[WholePrediction]:
     """Predict the prepared samples of cases as they come; those of small cases pass through the network together.
 
-    With `listen` the network's features of each case are kept.
+    With `listen` the network's features of each case are kept; `together` as of `predict_whole`.
     """
     for some in _together(pairs):
         images = np.concatenate([samples.images for _, samples in some])
@@ -149,6 +158,7 @@ def predict_samples(
             start = own.stop
             told = _told(plan, case, samples, outputs[own])
             yield told if features is None else replace(told, features=features[own].mean(axis=0))
+        together()
 
 
 def _heard(network: nn.Module, images: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:

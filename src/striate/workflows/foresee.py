@@ -27,6 +27,7 @@ from striate.inference.memory import Parts
 from striate.inference.tiling import Tiling
 from striate.model.model import Model
 from striate.planning.plan import Plan
+from striate.workflows.kept_classes import names_in
 from striate.workflows.predict_masks import announce, needs_of
 
 PACKAGES = {"torch": "torch", "openvino": "openvino", "int8": "openvino", "onnx": "onnxruntime"}
@@ -78,7 +79,7 @@ def foresee(model: Model, cases: list[Case], out: Path, options: Mapping[str, An
         {
             "out": out, "cases": rows, "windows": windows, "engine": engine.to_dict(), "memory": memory,
             "network_s": round((windows or 0) * copies * (engine.window_s or 0.0), 1) if known else None,
-            "kept": sorted(names & set(place.names)) if masks else [],
+            "kept": sorted(names & set(place.names if masks else names_in(place))),
         },
     )  # fmt: skip
 

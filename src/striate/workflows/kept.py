@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ def way_of(models: Sequence[Model], options: Mapping[str, Any], engines: Sequenc
         What computes the network, and the first stage of a cascade.
     """
     return {
-        "model": [_of_model(stage) for model in models for stage in (model, model.previous) if stage is not None],
+        "model": [of_model(stage) for model in models for stage in (model, model.previous) if stage is not None],
         "options": {name: options[name] for name in OPTIONS},
         "engine": [None if engine is None else [engine.name, engine.precision, _device(engine)] for engine in engines],
         "programs": versions(),
@@ -62,7 +62,8 @@ def way_of(models: Sequence[Model], options: Mapping[str, Any], engines: Sequenc
     }
 
 
-def _of_model(model: Model) -> dict[str, str]:
+def of_model(model: Model) -> dict[str, str]:
+    """Return the hashes of the files of a model that what it says depends on."""
     files = [path for name in ABOUT_MODEL for path in sorted(model.folder.glob(name)) if path.is_file()]
     return {path.relative_to(model.folder).as_posix(): hash_file(path) for path in files}
 
@@ -170,8 +171,12 @@ class Kept:
 
 
 @contextlib.contextmanager
-def telling(place: Unfinished, cases: Sequence[Case], progress: Progress) -> Iterator[None]:
+def telling(
+    place: Unfinished, cases: Sequence[Case], progress: Progress, count: Callable[[], int] | None = None
+) -> Iterator[None]:
     """Say what is kept where the work is stopped, and how to go on.
+
+    `count` tells how many cases are kept, where `place` does not hold each by its name.
 
     Raises
     ------
@@ -181,20 +186,20 @@ def telling(place: Unfinished, cases: Sequence[Case], progress: Progress) -> Ite
     try:
         yield
     except (KeyboardInterrupt, Interrupted) as error:
-        if kept := _told(place, cases):
+        if kept := _told(place, cases, count):
             raise Interrupted(f"stopped; {kept}") from error
         raise
     except Exception as error:
-        kept = _told(place, cases)
+        kept = _told(place, cases, count)
         if kept and kept not in str(error):
             progress.note(kept)
         raise
 
 
-def _told(place: Unfinished, cases: Sequence[Case]) -> str:
+def _told(place: Unfinished, cases: Sequence[Case], count: Callable[[], int] | None = None) -> str:
     """Return what is kept and how to go on; empty where nothing is."""
-    done = {case.name for case in cases} & set(place.names)
-    kept = f"{len(done)} of {counted(len(cases), 'case')} {'is' if len(done) == 1 else 'are'} kept in {place.folder}"
+    done = len({case.name for case in cases} & set(place.names)) if count is None else count()
+    kept = f"{done} of {counted(len(cases), 'case')} {'is' if done == 1 else 'are'} kept in {place.folder}"
     return f"{kept}, the same call goes on with them." if done else ""
 
 

@@ -43,9 +43,8 @@ def predict(
 ) -> list[Prediction] | list[WholePrediction] | Foreseen:
     """Predict all cases in `inputs` and write masks and findings, or classes, into the new folder `out`.
 
-    Masks that are done when the call is stopped or killed, or a case fails, stay in ``OUT.unfinished``; the same call goes on
-    with them (`striate.workflows.kept`), and so do classes of images or slices (`striate.workflows.kept_classes`); models that
-    reconstruct or read the examinations of a subject in order begin anew.
+    Masks and classes that are done when the call is stopped or killed, or a case fails, stay in ``OUT.unfinished``; the same call
+    goes on with them (`striate.workflows.kept`, `striate.workflows.kept_classes`). Reconstructions begin anew.
 
     Parameters
     ----------

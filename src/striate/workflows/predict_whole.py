@@ -11,20 +11,23 @@ import numpy as np
 from torch import nn
 
 from striate.core.case import Case
-from striate.core.caution import Caution
 from striate.core.errors import DataError, UsageError
-from striate.core.files import filling, hash_file
+from striate.core.files import hash_file
 from striate.core.grouped import grouped
 from striate.core.machine import peak_rss_bytes
 from striate.core.progress import Progress, Silent
 from striate.core.record import Record, Stopwatch
+from striate.core.unfinished import unfinished
 from striate.data.samples import CaseSamples, prepare_samples, truths_of
 from striate.inference.inputs import check_headers
 from striate.inference.whole import WholePrediction, form_of, predict_whole
+from striate.measure.reconstruction import CaseReconstruction
 from striate.model.model import Model
 from striate.planning.plan import Plan
 from striate.workflows.anomaly import Anomalies
 from striate.workflows.class_limits import ClassJudge
+from striate.workflows.kept import telling
+from striate.workflows.kept_classes import KeptClasses, Told
 from striate.workflows.taught import CODE, FACT, caution_of, images_of
 from striate.workflows.whole import class_table, measure_case, names_of, write_gallery, write_reconstructions
 
@@ -35,7 +38,8 @@ def predict_whole_cases(
     """Predict all cases and write ``predictions.csv`` (or reconstructions' measures and anomaly maps), pictures, the record.
 
     Of a classifier that knows its limits ``findings.json`` and ``findings.csv`` too: calibrated probabilities, sets, review.
-    What comes back is without images: they are let go case by case.
+    What comes back is without images: they are let go case by case. Classes that were told before a call was stopped are taken
+    (`striate.workflows.kept_classes`).
 
     Raises
     ------
@@ -51,55 +55,84 @@ def predict_whole_cases(
     for case in cases:
         check_headers(case, len(plan.preparation.spacing_mm))
     progress.note(f"{len(cases)} case{'s' if len(cases) > 1 else ''}, {_told(plan)}")
-    found, measured, by_name = [], [], {case.name: case for case in cases}
+    form = form_of(plan)
+    with unfinished(out) as place:
+        place.keep_only(())  # what a killed process left; of what is kept nothing lies there
+        keeps = plan.task.kind != "reconstruction" and not form.times
+        kept = KeptClasses.of(model, place) if keeps else None
+        with telling(place, cases, progress, lambda: 0 if kept is None else kept.count):
+            return _filled(model, network, cases, place.files, kept, options, progress, watch)
+
+
+def _filled(
+    model: Model,
+    network: nn.Module,
+    cases: list[Case],
+    folder: Path,
+    kept: KeptClasses | None,
+    options: dict[str, Any],
+    progress: Progress,
+    watch: Stopwatch,
+) -> list[WholePrediction]:
+    """Predict all cases that are not kept, and write what came of all into `folder`."""
+    plan, by_name = model.plan, {case.name: case for case in cases}
 
     def samples_of(name: str) -> CaseSamples:
         return prepare_samples(by_name[name], plan.preparation, form_of(plan).changed(length=0))
 
-    with filling(out) as folder:
-        anomalies = Anomalies.of(model, folder, progress) if plan.task.kind == "reconstruction" else None
-        judge = ClassJudge(model, progress) if anomalies is None else None
-        hashes, taught, cautions = dict[str, str](), images_of((model,)), dict[str, tuple[Caution, ...]]()
-        with progress.bar("predict", len(cases)) as bar:
-            for done, prediction in enumerate(_predicted(plan, network, cases, judge), start=1):
-                case = prediction.case
-                hashes |= {f"{case.name}/{name}": hash_file(path) for name, path in case.channels.items()}
-                caution = caution_of(case, hashes, taught)
-                cautions[case.name] = () if caution is None else (caution,)
-                if anomalies is not None:
-                    measured.append(measure_case(prediction))
-                    anomalies.add(prediction)
-                if judge is not None:
-                    cautions[case.name] = judge.add(prediction, cautions[case.name])
-                found.append(prediction.without_images())
-                bar.update(done, case=case.name)
-        if anomalies is not None:
-            anomalies.finish(progress)
-            write_reconstructions(folder, measured, found, plan, network, samples_of)
-        else:
-            truths = truths_of_cases(plan, found, progress)
-            table = class_table(plan, found, lambda name, plane: truths[name].get(plane))
-            table.write(folder)
-            write_gallery(folder, table, samples_of)
-        if judge is not None and judge.findings is not None:
-            judge.findings.write(folder)
-        warnings = [*progress.warnings, *(c.message for told in cautions.values() for c in told)]
-        for line in grouped((name, c.code, c.message) for name, told in cautions.items() for c in told):
-            progress.warn(line)
-        trained = [name for name, told in cautions.items() if any(c.code == CODE for c in told)]
-        more = {"warnings": warnings, "inputs": hashes}
-        facts = {} if judge is None else {"limits": judge.limits}
-        _record(model, folder, options, trained, facts, more, watch).write(folder / "record.json")
+    anomalies = Anomalies.of(model, folder, progress) if plan.task.kind == "reconstruction" else None
+    judge = ClassJudge(model, progress) if anomalies is None else None
+    there = [] if kept is None else kept.find(cases, progress)
+    found, measured = [told.prediction for told in there], list[CaseReconstruction]()
+    hashes = {name: digest for told in there for name, digest in told.hashes.items()}
+    cautions, taught = {told.prediction.case.name: told.cautions for told in there}, images_of((model,))
+    if judge is not None:
+        judge.cases += [told.judged for told in there if told.judged is not None]
+    with progress.bar("predict", len(cases)) as bar:
+        for prediction in _predicted(plan, network, cases[len(there) :], judge, kept):
+            case = prediction.case
+            own = {f"{case.name}/{name}": hash_file(path) for name, path in case.channels.items()}
+            caution = caution_of(case, own, taught)
+            cautions[case.name] = () if caution is None else (caution,)
+            if anomalies is not None:
+                measured.append(measure_case(prediction))
+                anomalies.add(prediction)
+            if judge is not None:
+                cautions[case.name] = judge.add(prediction, cautions[case.name])
+            hashes |= own
+            found.append(prediction.without_images())
+            if kept is not None:
+                judged = judge.cases[-1] if judge is not None and judge.trust is not None else None
+                kept.add(Told(found[-1], judged, cautions[case.name], own))
+            bar.update(len(found), case=case.name)
+    if anomalies is not None:
+        anomalies.finish(progress)
+        write_reconstructions(folder, measured, found, plan, network, samples_of)
+    else:
+        truths = truths_of_cases(plan, found, progress)
+        table = class_table(plan, found, lambda name, plane: truths[name].get(plane))
+        table.write(folder)
+        write_gallery(folder, table, samples_of)
+    if judge is not None and judge.findings is not None:
+        judge.findings.write(folder)
+    warnings = [*progress.warnings, *(c.message for told in cautions.values() for c in told)]
+    for line in grouped((name, c.code, c.message) for name, told in cautions.items() for c in told):
+        progress.warn(line)
+    trained = [name for name, told in cautions.items() if any(c.code == CODE for c in told)]
+    more = {"warnings": warnings, "inputs": hashes}
+    facts = {} if judge is None else {"limits": judge.limits}
+    _record(model, folder, options, trained, facts, more, watch).write(folder / "record.json")
     return found
 
 
 def _predicted(
-    plan: Plan, network: nn.Module, cases: list[Case], judge: ClassJudge | None
+    plan: Plan, network: nn.Module, cases: list[Case], judge: ClassJudge | None, kept: KeptClasses | None
 ) -> Iterator[WholePrediction]:
     """Predict the cases; a judge is shown their images, and hears the network's features where it needs them."""
     if judge is None:
         return predict_whole(plan, network, cases)
-    return predict_whole(plan, network, cases, look=judge.look, listen=judge.listens)
+    together = kept.keep if kept is not None else lambda: None
+    return predict_whole(plan, network, cases, look=judge.look, listen=judge.listens, together=together)
 
 
 def truths_of_cases(

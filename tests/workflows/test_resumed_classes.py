@@ -1,0 +1,150 @@
+"""Classes of many images whose prediction was stopped and gone on with: the same files, and little is read twice."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from test_resumed_prediction import _files
+from test_whole_workflow import CLASSES, follow, picture, plan_of
+
+from striate import networks
+from striate.core.errors import DataError, Interrupted
+from striate.core.progress import Silent
+from striate.data.samples import prepare_samples
+from striate.inference import whole
+from striate.model.model import Model
+from striate.planning.plan import Plan
+from striate.workflows.predict import predict
+
+CASES, TOGETHER = 8, 3
+
+
+class Listening(Silent):
+    """Keeps notes; raises once so many cases are done."""
+
+    def __init__(self, until: int = CASES + 1) -> None:
+        super().__init__()
+        self.notes, self.until, self.done = list[str](), until, list[float]()
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def bar(self, title: str, total: float | None):
+        self.title = title
+        return self
+
+    def update(self, done: float, **shown: object) -> None:
+        if self.title == "predict":
+            self.done.append(done)
+        if self.title == "predict" and done >= self.until:
+            raise KeyboardInterrupt
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        return None
+
+
+@pytest.fixture(autouse=True)
+def few_together(monkeypatch):
+    monkeypatch.setattr(whole, "AT_ONCE", TOGETHER)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A classifier that knows its limits."""
+    folder = tmp_path_factory.mktemp("taught")
+    for n in range(12):
+        picture(folder / "pictures" / CLASSES[n % 2] / f"p{n}.png", (CLASSES[n % 2],), n)
+    return follow(plan_of(), folder / "pictures", folder, holdout=["p0", "p1", "p2", "p3"]).model.folder
+
+
+@pytest.fixture
+def images(tmp_path):
+    paths = [tmp_path / "images" / f"n{n}.png" for n in range(CASES)]
+    for n, path in enumerate(paths):
+        picture(path, (CLASSES[n % 2],), 50 + n)
+    return paths
+
+
+def stopped(model, images, out, until=7) -> str:
+    """Stop a prediction once so many cases are done; return what is said."""
+    with pytest.raises(Interrupted) as caught:
+        predict(model, images, out, progress=Listening(until))
+    return str(caught.value)
+
+
+def test_the_same_call_goes_on_and_writes_the_same_files(model, images, tmp_path):
+    straight = predict(model, images, tmp_path / "straight")
+    assert (tmp_path / "straight" / "findings.json").is_file()
+    text = stopped(model, images, tmp_path / "out")
+    assert (
+        f"stopped; 6 of {CASES} cases are kept in {tmp_path / 'out'}.unfinished, the same call goes on with them"
+        in text
+    )
+    assert not (tmp_path / "out").exists()
+    progress = Listening()
+    found = predict(model, images, tmp_path / "out", progress=progress)
+    assert any(f"resumed: 6 of {CASES} cases were there" in note for note in progress.notes) and progress.done == [7, 8]
+    assert _files(tmp_path / "out") == _files(tmp_path / "straight")
+    assert all(np.array_equal(a.probabilities, b.probabilities) for a, b in zip(found, straight, strict=True))
+    assert [p.name for p in tmp_path.iterdir() if "unfinished" in p.name] == []
+
+
+def test_it_can_be_stopped_again_and_again(model, images, tmp_path):
+    predict(model, images, tmp_path / "straight")
+    assert "3 of 8 cases are kept" in stopped(model, images, tmp_path / "out", until=4)
+    assert "6 of 8 cases are kept" in stopped(model, images, tmp_path / "out", until=7)
+    predict(model, images, tmp_path / "out")
+    assert _files(tmp_path / "out") == _files(tmp_path / "straight")
+
+
+def test_from_an_image_that_has_changed_everything_is_told_anew(model, images, tmp_path):
+    stopped(model, images, tmp_path / "out")
+    picture(images[4], ("left", "right"), 99)
+    predict(model, images, tmp_path / "straight")
+    progress = Listening()
+    predict(model, images, tmp_path / "out", progress=progress)
+    assert progress.done == [4, 5, 6, 7, 8]
+    assert _files(tmp_path / "out") == _files(tmp_path / "straight")
+
+
+def test_another_model_takes_nothing(model, images, tmp_path):
+    stopped(model, images, tmp_path / "out")
+    plan = Plan.read(model / "plan.yaml")
+    network = networks.create("lenet5_modern", spatial_dims=2, in_channels=1, out_channels=2, **plan.network.options)
+    torch.nn.init.ones_(next(network.parameters()))
+    other = Model.save(tmp_path / "other", plan, network.state_dict(), {})
+    progress = Listening()
+    predict(other, images, tmp_path / "out", progress=progress)
+    assert progress.done == list(range(1, CASES + 1))
+    assert not (tmp_path / "out" / "findings.json").exists()
+
+
+def test_a_case_that_cannot_be_read_costs_only_what_comes_after_it(model, images, tmp_path, monkeypatch):
+    def unread(case, *given):
+        if case.name == "n7":
+            raise DataError("case n7: its voxels end early.", case="n7")
+        return prepare_samples(case, *given)
+
+    predict(model, images, tmp_path / "straight")
+    with monkeypatch.context() as patch:
+        patch.setattr(whole, "prepare_samples", unread)
+        progress = Listening()
+        with pytest.raises(DataError, match="n7"):
+            predict(model, images, tmp_path / "out", progress=progress)
+        assert any("6 of 8 cases are kept" in note for note in progress.notes)
+    predict(model, images, tmp_path / "out", progress=progress)
+    assert progress.done == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert _files(tmp_path / "out") == _files(tmp_path / "straight")
+
+
+def test_reconstructions_begin_anew(images, tmp_path):
+    plan = plan_of("reconstruction", "autoencoder", {"features": [4, 4]}, size=(28, 28), loss="squared")
+    network = networks.create("autoencoder", spatial_dims=2, in_channels=1, out_channels=1, **plan.network.options)
+    model = Model.save(tmp_path / "model", plan, network.state_dict(), {})
+    text = stopped(model.folder, images, tmp_path / "out")
+    assert "nothing is kept: a prediction of reconstruction begins anew" in text
+    assert not (tmp_path / "out").exists() and not (tmp_path / "out.unfinished").exists()
