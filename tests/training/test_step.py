@@ -10,7 +10,7 @@ from striate.core.errors import MemoryLimitError, ModelError
 from striate.core.targets import Targets
 from striate.planning.plan import NetworkChoice, Training
 from striate.training import losses, optimise
-from striate.training.step import memory_free_bytes, total_error, train_step
+from striate.training.step import choose_algorithms, memory_free_bytes, total_error, train_step
 from striate.training.timing import time_step
 
 TARGETS = Targets.of_labels({1: "lesion"})
@@ -139,3 +139,12 @@ def test_a_part_that_learns_is_weighed_as_the_whole_network_says():
                        torch.tensor([0, 1], dtype=torch.uint8), network)  # fmt: skip
     assert len(seen) == 3
     assert error == pytest.approx(float((seen[0] + 0.3 * seen[1] + 0.3 * seen[2]).detach()), rel=1e-6)
+
+
+@pytest.mark.parametrize(("place", "same_bits", "fastest"), [("cpu", True, False), ("cuda", False, True)])
+def test_a_cpu_repeats_its_bits_and_a_gpu_takes_the_fastest_convolutions(monkeypatch, place, same_bits, fastest):
+    seen = []
+    monkeypatch.setattr(torch, "use_deterministic_algorithms", lambda on, warn_only: seen.append(on))
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    choose_algorithms(torch.device(place))
+    assert (seen == [True], torch.backends.cudnn.benchmark) == (same_bits, fastest)

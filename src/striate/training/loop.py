@@ -26,7 +26,6 @@ from types import FrameType
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils import deterministic
 
 from striate import networks
 from striate.core.errors import Interrupted
@@ -45,7 +44,7 @@ from striate.training.laps import Laps
 from striate.training.log import TrainingLog
 from striate.training.run import resuming
 from striate.training.start import start_from
-from striate.training.step import channels_last, device, to_device, total_error, train_step
+from striate.training.step import channels_last, choose_algorithms, device, to_device, total_error, train_step
 
 VALIDATIONS = 10
 """How often a run validates and keeps a checkpoint."""
@@ -159,8 +158,7 @@ def learn(
         When the loss is not finite, or the checkpoint does not fit the plan.
     """
     clock.start()
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # no layer reads it: tested for each
+    choose_algorithms(device())
     state = _State(plan, folder / "checkpoint.safetensors", organise)  # step 1: random weights, or the checkpoint's
     loss = losses.create(plan.training.loss, plan.task.outputs)
     shared = distributed.share(learner(state.network.train()))

@@ -9,6 +9,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils import deterministic
 
 from striate.core.errors import MemoryLimitError, ModelError, expected
 from striate.core.machine import memory_available_bytes, show_bytes
@@ -26,6 +27,18 @@ NO_MEMORY = "DefaultCPUAllocator"
 def device() -> torch.device:
     """Return the device that training uses: a CUDA GPU where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def choose_algorithms(place: torch.device) -> None:
+    """Learn with the same bits each time on a CPU, with the fastest convolutions on a CUDA GPU; for the whole process.
+
+    cuDNN times its convolutions for every size that comes; patches have one, so that this is done once.
+    """
+    if place.type == "cuda":
+        torch.backends.cudnn.benchmark = True
+        return
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # no layer reads it: tested for each
 
 
 def memory_free_bytes() -> int:

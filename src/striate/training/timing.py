@@ -15,7 +15,7 @@ from striate.planning.cost import seen_patch
 from striate.planning.plan import NetworkChoice, Task, Training
 from striate.planning.timer import StepTime
 from striate.training import losses, optimise
-from striate.training.step import channels_last, device, to_device, train_step
+from striate.training.step import channels_last, choose_algorithms, device, to_device, train_step
 
 BF16_MUST_GAIN = 1.15
 """bf16 is taken only where it is this much faster, so that the choice does not flip from run to run."""
@@ -60,6 +60,8 @@ def time_step(
     One step warms up, the fastest of `repeats` counts: the machine's other work can only slow a step down.
     """
     results = {}
+    if torch.cuda.is_available():
+        choose_algorithms(device())
     native = ("fp32", "bf16") if torch.cuda.is_available() or computes_in_bf16() else ("fp32",)
     for precision in precisions or native:
         setting = training.changed(precision=precision)
