@@ -141,6 +141,24 @@ def test_a_case_that_cannot_be_read_costs_only_what_comes_after_it(model, images
     assert _files(tmp_path / "out") == _files(tmp_path / "straight")
 
 
+@pytest.mark.parametrize(("kind", "name", "options"), [
+    ("classification", "lenet5_modern", {}), ("sequence", "cnn_rnn", {"features": [4, 4], "hidden": 4}),
+])  # fmt: skip
+def test_slices_of_scans_go_on_too(tiny_cohort, tmp_path, kind, name, options):
+    """Slices by themselves, and in order; the truth of slices is read anew."""
+    torch.manual_seed(0)
+    plan = plan_of(kind, name, options, channels=("flair",), unit="slice", contains="lesion", regions={"lesion": (1,)},
+                   classes=("no lesion", "lesion"))  # fmt: skip
+    network = networks.create(name, spatial_dims=2, in_channels=1, out_channels=plan.task.outputs.out_channels,
+                              **plan.network.options)  # fmt: skip
+    model = Model.save(tmp_path / "model", plan, network.state_dict(), {})
+    predict(model, tiny_cohort, tmp_path / "straight")
+    assert "2 of 4 cases are kept" in stopped(model, tiny_cohort, tmp_path / "out", until=3)
+    assert predict(model, tiny_cohort, tmp_path / "out", progress=(progress := Listening()))
+    assert progress.done == [3, 4]
+    assert _files(tmp_path / "out") == _files(tmp_path / "straight")
+
+
 def test_reconstructions_begin_anew(images, tmp_path):
     plan = plan_of("reconstruction", "autoencoder", {"features": [4, 4]}, size=(28, 28), loss="squared")
     network = networks.create("autoencoder", spatial_dims=2, in_channels=1, out_channels=1, **plan.network.options)
