@@ -3,12 +3,14 @@
     python benchmarks/vs_peers/exact.py WORK DATASET [--case NAME] [--mirror] [--cut I J K]
 
 WORK and DATASET as in peer.py, which sets up what is missing. Both predict the same case with the same network (nnU-Net's own
-plan for DATASET, weights drawn and not trained, so that masks are noise in which every rounding shows) on the processor, in
-single precision, with the cores that this process may use, one after the other. Without --mirror nothing is mirrored
+plan for DATASET, weights drawn and not trained, so that masks are noise in which every rounding shows; or what dice.py trained,
+with WORK/joined/Dataset915_Tumour) on the processor, in single precision, with the cores that this process may use, one
+after the other, and then Striate in its usual way, by the engine that it takes itself. Without --mirror nothing is mirrored
 (nnU-Net's --disable_tta; no ``mirror_axes`` in Striate's plan.yaml), which takes an eighth of the time. --cut takes the
-middle I × J × K voxels of the case alone. Prints one JSON document: per label the Dice of both masks, the voxels that differ,
-and of both the seconds from the start of the process to its exit, the seconds of processor time and the peak of memory over
-all its processes. Figures of noise hold what noise costs too: a mask of noise has tens of thousands of lesions to count.
+middle I × J × K voxels of the case alone. Prints one JSON document: per label the Dice of the masks of each way and nnU-Net's,
+the voxels that differ, and of all the seconds from the start of the process to its exit, the seconds of processor time and
+the peak of memory over all its processes. Figures of noise hold what noise costs too: a mask of noise has tens of thousands of
+lesions to count.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import nibabel as nib
 import numpy as np
 from peer import Peer, add_arguments, cores, measured
 
+from striate.core.image import LabelMap
 from striate.core.machine import describe
 from striate.io.read import read_label
 from striate.measure.overlap import dice
@@ -65,18 +68,29 @@ def main() -> None:
             images = [cut(path, given.cut, place) for path in images]
         model = imported(peer, place / "model", mirror=given.mirror)
         striate = str(Path(sys.executable).with_name("striate"))
-        arguments = [model.folder, *images, "--out", place / "ours", "--exact"]
-        ours = measured([striate, "predict", *map(str, arguments)])
+        command = [striate, "predict", *map(str, (model.folder, *images)), "--out"]
+        ours = measured([*command, str(place / "ours"), "--exact"])
         theirs = peer.predict(images, place / "theirs", mirror=given.mirror)
-        first, second = (read_label(next((place / who).glob("*.nii.gz"))) for who in ("ours", "theirs"))
-    masks = {n: (first.array == v, second.array == v) for n, (v,) in model.plan.targets.sets.items()}
+        usual = measured([*command, str(place / "usual"), *["--tta"][: given.mirror]])
+        record = json.loads((place / "usual" / "record.json").read_text())
+        first, second, third = (read_label(next((place / who).glob("*.nii.gz"))) for who in ("ours", "theirs", "usual"))
+
+    def alike(one: LabelMap) -> dict[str, float]:
+        """Return the Dice of each label of a mask and nnU-Net's."""
+        sets = model.plan.targets.sets.items()
+        return {n: round(dice(one.array == v, second.array == v), 6) for n, (v,) in sets}
+
     found = {
         "case": case, "network": f"{model.plan.network.name}, {model.facts['parameters']:,} parameters",
         "patch": model.plan.inference.patch, "mirrored": given.mirror, "voxels": first.array.size,
         "differ": int(np.count_nonzero(first.array != second.array)),
-        "dice": {n: round(dice(a, b), 6) for n, (a, b) in masks.items()},
-        "voxels_of_labels": {n: int(np.count_nonzero(b)) for n, (_, b) in masks.items()},
+        "dice": alike(first),
+        "voxels_of_labels": {
+            n: int(np.count_nonzero(second.array == v)) for n, (v,) in model.plan.targets.sets.items()
+        },
         "same_grid": first.grid.matches(second.grid, 1e-3),
+        "usual": {"dice": alike(third), "differ": int(np.count_nonzero(third.array != second.array)),
+                  "engine": record["facts"]["engine"], **usual.document()},
         "striate_exact": ours.document(),
         "nnunetv2_predict": theirs.document(),
         "machine": {**describe(), "cores_used": cores()},
