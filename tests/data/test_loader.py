@@ -90,6 +90,23 @@ def test_steps_are_drawn_here_while_workers_start(store, sampling, monkeypatch, 
     assert len(asked) == own + 1
 
 
+@pytest.mark.parametrize("gpu", [True, False])
+def test_where_a_gpu_is_batches_come_in_pinned_memory(store, sampling, monkeypatch, gpu):
+    pinned, empty = [], torch.empty
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    with Loader(store, sampling, stop_step=4, workers=1) as loader:
+        wait_for_workers(loader)
+        with monkeypatch.context() as during:
+            during.setattr(
+                torch,
+                "empty",
+                lambda *shape, pin_memory=False, **more: pinned.append(pin_memory) or empty(*shape, **more),
+            )
+            drawn = list(loader)
+    assert all(same(batch, draw_batch(store, sampling, step)) for step, batch in drawn)
+    assert pinned.count(True) == (2 * len(drawn) if gpu else 0)
+
+
 @dataclass(frozen=True)
 class Slow:
     """Draws as `sampling` does, and takes its time."""

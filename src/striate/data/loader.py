@@ -223,7 +223,7 @@ class Loader:
         try:
             names = hand.worker.result()
             images, truth = hand.slots[hand.pending.popleft()]
-            batch = Batch(images.clone(), truth.clone(), names)
+            batch = Batch(_kept(images), _kept(truth), names)
             self._ask(hand)
         except WorkerLost as lost:
             self._go_on_with_fewer(lost, hand)
@@ -265,6 +265,13 @@ class Loader:
     def __del__(self) -> None:
         with contextlib.suppress(Exception):
             self.close()
+
+
+def _kept(drawn: Tensor) -> Tensor:
+    """Return a copy of a slot; in pinned memory where a CUDA GPU is, which then reads it while the processor goes on."""
+    if not torch.cuda.is_available():
+        return drawn.clone()
+    return torch.empty(drawn.shape, dtype=drawn.dtype, pin_memory=True).copy_(drawn)
 
 
 def _shared_file(store: Store, sampling: Sampling) -> Path:

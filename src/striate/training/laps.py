@@ -14,8 +14,9 @@ class Laps:
     """A watch that gives every second since `begin` to one part of a step.
 
     On a GPU nothing waits for the watch: the step itself waits twice, to see that the loss and then the gradient are finite,
-    and there times are read. The last kernels of an update run on while its row is written and the next batch comes; what is
-    left of them then counts to the next step.
+    and there times are read: ``forward`` ends with the first wait, ``backward`` with the second. The last kernels of an
+    update run on while its row is written and the next batch comes; what is left of them then counts to the next step's
+    forward, as does what is left of the batch's way to the GPU.
     """
 
     def __init__(self) -> None:

@@ -116,8 +116,9 @@ def on_device(batch: Batch, plan: Plan) -> tuple[Tensor, Tensor]:
     images = batch.images
     fast = images.ndim == plan.network.spatial_dims + 2
     layout = channels_last(plan.network.spatial_dims) if fast else torch.contiguous_format
-    images = images.to(device(), memory_format=layout)
-    return images, images if plan.task.kind == "reconstruction" else batch.truth.to(device())
+    place = device()
+    images = images.to(place, non_blocking=True).to(memory_format=layout)  # a GPU reorders what it was sent
+    return images, images if plan.task.kind == "reconstruction" else batch.truth.to(place, non_blocking=True)
 
 
 def learn(
