@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 
 import numpy as np
 import pytest
 import torch
 
+from striate.core.errors import UsageError
 from striate.core.image import Image, to_ras
 from striate.core.targets import Targets
 from striate.data.prepare import Preparation, prepare_images
@@ -100,6 +102,18 @@ def test_regions_by_hand():
     products = np.stack([(1 - tumour) * (1 - core), tumour * core, tumour * (1 - core)])
     assert np.array_equal(classes, products.argmax(0))
     assert values_of(REGIONS)[classes].tolist() == [0, 1, 2, 1, 1]
+
+
+def test_regions_with_values_of_their_own_are_painted_one_over_the_other():
+    painted = Targets(REGIONS.sets, exclusive=False, region_values=(2, 4))
+    tumour = np.array([0.1, 0.9, 0.9, 0.4, 0.5], np.float32)
+    core = np.array([0.1, 0.8, 0.2, 0.9, 0.5], np.float32)
+    classes = decide_regions([tumour, core], painted)
+    assert values_of(painted)[classes].tolist() == [0, 4, 2, 4, 0]
+    assert painted.memberships()[0].tolist() == [[False, False], [True, False], [True, True]]
+    assert pickle.loads(pickle.dumps(painted)) == painted
+    with pytest.raises(UsageError, match="one value for each region"):
+        Targets(REGIONS.sets, exclusive=False, region_values=(2,))
 
 
 def test_label_values_above_255_are_kept():

@@ -15,8 +15,10 @@ from striate.cli.main import run
 from striate.core.case import Case
 from striate.core.errors import UsageError
 from striate.core.image import Grid
+from striate.inference.engines.pytorch import TorchEngine
 from striate.inference.exact import gaussian, predict_exact, steps
 from striate.inference.memory import needed_bytes
+from striate.inference.predict import predict_case
 from striate.model.model import Model
 from striate.workflows.import_nnunet import import_nnunet
 from striate.workflows.predict import predict
@@ -66,6 +68,40 @@ def test_masks_are_those_of_nnunet(name: str, tmp_path: Path) -> None:
     found = predict_exact(model, write_case(tmp_path)).label.array
     assert len(np.unique(expected)) > 1
     assert int((found != expected).sum()) <= 2
+
+
+NESTED = {"background": 0, "whole": [1, 2, 3, 4], "core": [2, 3, 4], "enhancing": [3, 4]}
+APART = {"background": 0, "whole": [1, 2], "core": 3, "enhancing": 4}
+
+
+@pytest.mark.parametrize(
+    ("labels", "order"), [(NESTED, [1, 2, 4]), (NESTED, [2, 2, 4]), (APART, [7, 3, 4]), (APART, [3, 4, 4])]
+)
+def test_the_usual_way_paints_regions_in_nnunets_order_too(labels: dict, order: list[int], tmp_path: Path) -> None:
+    model = import_nnunet(write_results(tmp_path, labels=labels, order=order), tmp_path / "model")
+    rng, paths = np.random.default_rng(3), {}
+    for name in ("FLAIR", "CT"):  # one window, no resampling, no copies: nothing is averaged
+        paths[name] = tmp_path / f"{name}.nii.gz"
+        image = rng.normal(10, 5, (16, 8, 4)).astype(np.float32)
+        nib.save(nib.Nifti1Image(image, np.diag([-1.5, -1, 2, 1])), paths[name])
+    case, engine = Case("a", "a", paths), TorchEngine(model.network(), False, "fp32")
+    exact = predict_exact(model, case, mirror=False).label
+    usual = predict_case(model, case, network=engine, observe=True)
+    precise = (gaussian(model.plan.inference.patch) > 1e-2).numpy()  # in corners half precision rounds logits away
+    np.testing.assert_array_equal(usual.label.array[precise], exact.array[precise])
+    assert set(np.unique(exact.array)) == {0, *order}
+    for name, values in model.plan.targets.sets.items():  # what is read back from the values is what was counted
+        assert usual.observed.counts[name][1].sum() == np.isin(usual.label.array, values).sum()
+
+
+def test_the_first_stage_of_a_cascade_paints_so_too(tmp_path: Path) -> None:
+    results = write_cascade(tmp_path, labels=NESTED, order=[1, 2, 4], masks=4)
+    model = import_nnunet(results, tmp_path / "model")
+    assert model.previous.plan.task.region_values == model.plan.task.region_values == (1, 2, 4)
+    assert model.plan.preparation.previous_labels == (1, 2, 3, 4)
+    other = import_nnunet(write_cascade(tmp_path / "b", labels=APART, order=[7, 3, 4], masks=4), tmp_path / "other")
+    assert other.plan.preparation.previous_labels == (1, 2, 3, 4)  # nnU-Net's network sees labels of the dataset only
+    assert other.plan.targets.sets["whole"] == (1, 2, 7)
 
 
 def test_windows_lie_and_weigh_as_nnunets() -> None:

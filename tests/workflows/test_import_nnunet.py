@@ -15,6 +15,7 @@ from nnunet_folder import GOLDEN, seen, weights, write_results
 
 from striate.cli.main import run
 from striate.core.errors import FormatError, ModelError, PlanError, UsageError
+from striate.core.progress import Silent
 from striate.model.nnunet_weights import read_checkpoint, translate
 from striate.workflows.import_nnunet import import_nnunet
 
@@ -60,6 +61,30 @@ def test_regions_keep_their_order(tmp_path: Path) -> None:
     model = import_nnunet(write_results(tmp_path, labels=labels, order=[1, 2, 3]), tmp_path / "model")
     assert dict(model.plan.targets.sets) == {"whole": (1, 2, 3), "core": (2, 3), "enhancing": (3,)}
     assert model.facts["nnunet"]["regions_class_order"] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("labels", "order", "wanted"),
+    [
+        ({"whole": [1, 2, 3], "core": [2, 3]}, [1, 2], []),
+        ({"whole": [1, 2, 3], "core": [2, 3]}, [7, 2], []),
+        ({"whole": [1, 2, 3], "core": [2, 3]}, [3, 2], ["regions_class_order writes 3 for whole, a value of core"]),
+        ({"whole": [1, 2], "core": [3]}, [1, 2], ["regions_class_order writes 2 for core, a value of whole"]),
+    ],
+)
+def test_an_order_that_masks_cannot_be_read_back_by_is_told(
+    labels: dict, order: list[int], wanted: list[str], tmp_path: Path
+) -> None:
+    heard = Silent()
+    results = write_results(tmp_path, labels={"background": 0, **labels, "x": 4}, order=[*order, 4])
+    import_nnunet(results, tmp_path / "model", progress=heard)
+    assert [text.partition(":")[0] for text in heard.warnings] == wanted
+
+
+def test_an_order_with_the_label_ignore_is_refused(tmp_path: Path) -> None:
+    labels = {"background": 0, "whole": [1, 2], "core": 2, "x": 3, "ignore": 4}
+    with pytest.raises(FormatError, match=r"regions_class_order \[1, 2, 4\] holds background or the label ignore"):
+        import_nnunet(write_results(tmp_path, labels=labels, order=[1, 2, 4]), tmp_path / "model")
 
 
 def test_labels_in_lists_of_one_are_labels(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 A region is a union of label values (``tumour=1+2+3+4``). Predicted masks always hold the cohort's own label values, so
 that the same regions can be measured on a prediction and on the truth. Where several label values belong to the same
-regions, the smallest of them is written: it stands for the whole set.
+regions, the smallest of them is written: it stands for the whole set. Regions that came from nnU-Net say themselves which value
+is written for each (`Targets.region_values`).
 """
 
 from __future__ import annotations
@@ -33,10 +34,15 @@ class Targets:
         Name → label values. Exclusive labels have one value each.
     exclusive
         True for labels (softmax, one class per voxel), False for regions (sigmoid, may overlap).
+    region_values
+        The label value that is written for each region, in order; a later region is painted over an earlier one (nnU-Net's
+        ``regions_class_order``). None: the most probable combination of regions is written
+        (`striate.inference.restore.decide_regions`).
     """
 
     sets: Mapping[str, tuple[int, ...]]
     exclusive: bool
+    region_values: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         sets = {str(n): tuple(sorted({int(v) for v in values})) for n, values in self.sets.items()}
@@ -45,11 +51,15 @@ class Targets:
         for name, values in sets.items():
             if not values or min(values) < 1:
                 raise UsageError(f"region '{name}' = {values}: label values of 1 or more are needed (0 is background).")
+        if self.region_values is not None and (self.exclusive or len(self.region_values) != len(sets)):
+            raise UsageError(
+                f"region_values {list(self.region_values)} for {len(sets)} targets: one value for each region is needed."
+            )
         object.__setattr__(self, "sets", MappingProxyType(sets))
 
     def __reduce__(self) -> tuple[object, ...]:
         """Make targets picklable for worker processes."""
-        return (Targets, (dict(self.sets), self.exclusive))
+        return (Targets, (dict(self.sets), self.exclusive, self.region_values))
 
     @classmethod
     def of_labels(cls, label_names: Mapping[int, str]) -> Targets:
@@ -121,14 +131,19 @@ class Targets:
         Returns
         -------
         members
-            (A, R) bool: combination a lies in region r. Row 0 is background (no region).
+            (A, R) bool: combination a lies in region r. Row 0 is background (no region). Those of `region_values` come next,
+            one row for each value; two of them may be in the same regions.
         values
             (A,) label value written for each combination.
         """
-        rows: dict[tuple[bool, ...], int] = {tuple(False for _ in self.sets): 0}
-        for value in self.values:
-            rows.setdefault(tuple(value in values for values in self.sets.values()), value)
-        return np.array(list(rows), dtype=bool), np.array(list(rows.values()), dtype=np.int64)
+        members, values = [tuple(False for _ in self.sets)], [0]
+        written = tuple(dict.fromkeys(self.region_values or ()))
+        for index, value in enumerate((*written, *self.values)):
+            row = tuple(value in values for values in self.sets.values())
+            if index < len(written) or row not in members:
+                members.append(row)
+                values.append(value)
+        return np.array(members, dtype=bool), np.array(values, dtype=np.int64)
 
     def classes(self, labels: NDArray[Any]) -> NDArray[np.uint8]:
         """Turn label values into class indices: exclusive → 0 (background), 1 … in order; regions → combination index.

@@ -83,7 +83,7 @@ def predict_exact(
         )  # fmt: skip
         total = total.add_(logits) if index else logits
     total /= len(members)
-    label = restored(model.plan, total, ready, known.get("regions_class_order"))
+    label = restored(model.plan, total, ready)
     seconds = {"prepare": round(middle - start, 3), "network": round(time.monotonic() - middle, 3)}
     facts = {
         "windows": windows, "windows_skipped": 0, "engine": "torch, exact", "precision": "fp32",
@@ -171,7 +171,7 @@ def gaussian(patch: Sequence[int]) -> Tensor:
     return found
 
 
-def restored(plan: Plan, logits: Tensor, prepared: Prepared, order: Sequence[int] | None) -> LabelMap:
+def restored(plan: Plan, logits: Tensor, prepared: Prepared) -> LabelMap:
     """Return the label map on the grid of the files; one class at a time is resampled."""
     before, after = prepared.grid, prepared.cropped
     axis = plan.preparation.native_axis
@@ -194,8 +194,7 @@ def restored(plan: Plan, logits: Tensor, prepared: Prepared, order: Sequence[int
             found[share > best] = values[k]
             best = np.maximum(best, share)
     else:
-        painted = order if order is not None else [v[0] for v in plan.targets.sets.values()]
-        for k, value in enumerate(painted):
+        for k, value in enumerate(plan.targets.region_values or [v[0] for v in plan.targets.sets.values()]):
             found[(torch.from_numpy(channel(k)).float().sigmoid() > 0.5).numpy()] = value
     whole = np.zeros(prepared.turned_shape, dtype=np.uint8 if found.max(initial=0) < 256 else np.uint16)
     whole[prepared.crop] = found

@@ -167,14 +167,20 @@ class Restorer:
 
 
 def decide_regions(shares: Sequence[NDArray[np.float32]], targets: Targets) -> NDArray[np.int16]:
-    """Return the most probable combination of regions, given each region's probability (regions taken as independent).
+    """Return which combination of regions is written, as an index into `Targets.memberships`, given each region's probability.
 
-    Only combinations that some label value has are possible (see `Targets.memberships`); the probability of one is the
-    product of p over its regions and 1 − p over the others. Ties go to the earlier one, background first.
+    With ``targets.region_values`` each region is painted where its probability is above 0.5, a later one over an earlier one, as
+    nnU-Net does it. Without, the most probable combination is taken, regions being independent: only combinations that some
+    label value has are possible (see `Targets.memberships`); the probability of one is the product of p over its regions and
+    1 − p over the others. Ties go to the earlier one, background first.
     """
-    members, _ = targets.memberships()
+    members, values = targets.memberships()
     best: NDArray[np.float32] | None = None
     found = np.zeros_like(shares[0], dtype=np.int16)
+    if targets.region_values is not None:
+        for share, written in zip(shares, targets.region_values, strict=True):
+            np.copyto(found, np.int16(values.tolist().index(written)), where=share > 0.5)
+        return found
     for index, row in enumerate(members):
         value = np.ones_like(shares[0])
         for share, inside in zip(shares, row, strict=True):

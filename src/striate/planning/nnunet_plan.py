@@ -92,16 +92,16 @@ def _plan(results: NnunetResults, mirror_axes: tuple[int, ...]) -> Plan:
     if dims == 2:
         native = axes[0]
         whole_spacing[native] = float(plans["original_median_spacing_after_transp"][0])
-    labels, regions = _targets(results)
+    labels, regions, written = _targets(results)
     schemes, intensities = _normalisation(results, settings)
     order = network_axes(results)
     training = Training(patch=tuple(whole_patch), batch=int(settings.get("batch_size", 2)), steps=250_000)
     return Plan(
-        task=Task(channels=_channels(results), label_names=labels, regions=regions),
+        task=Task(channels=_channels(results), label_names=labels, regions=regions, region_values=written),
         preparation=Preparation(
             spacing_mm=tuple(whole_spacing), normalisation=schemes, intensities=intensities, rules="nnunet",
             turned=READERS[str(plans["image_reader_writer"])], native_axis=native, axis_order=axes,
-            previous_labels=tuple(v for v in labels if v) if settings.get("previous_stage") else (),
+            previous_labels=_foreground(results) if settings.get("previous_stage") else (),
         ),
         network=_network(results, settings, dims, order),
         training=training,
@@ -150,20 +150,61 @@ def _refuse(results: NnunetResults, settings: dict[str, Any]) -> None:
             )
 
 
-def _targets(results: NnunetResults) -> tuple[dict[int, str], dict[str, tuple[int, ...]] | None]:
-    """Return value → name of the labels, and the regions; the label ``ignore`` is never predicted."""
+def _labelled(results: NnunetResults) -> dict[str, tuple[int, ...]]:
+    """Return name → values of what ``dataset.json`` labels, background too, in its order; ``ignore`` is never predicted."""
     named = {str(name): value for name, value in results.dataset["labels"].items() if name != "ignore"}
-    given = {n: tuple(int(x) for x in (v if isinstance(v, (list, tuple)) else [v])) for n, v in named.items()}
+    return {n: tuple(int(x) for x in (v if isinstance(v, (list, tuple)) else [v])) for n, v in named.items()}
+
+
+def _foreground(results: NnunetResults) -> tuple[int, ...]:
+    """Return the label values besides background, rising."""
+    return tuple(sorted({value for values in _labelled(results).values() for value in values if value}))
+
+
+def _targets(
+    results: NnunetResults,
+) -> tuple[dict[int, str], dict[str, tuple[int, ...]] | None, tuple[int, ...] | None]:
+    """Return value → name of the labels, the regions, and the value that is written for each region.
+
+    A written value that is no label of the dataset becomes one of its region: masks hold it, and no truth does.
+    """
+    given = _labelled(results)
     foreground = {n: v for n, v in given.items() if n != "background"}
     if all(len(values) == 1 for values in given.values()):
         labels = {v: n for n, (v,) in given.items()}
-        return dict(sorted(labels.items())), None
-    order = [int(v) for v in results.dataset["regions_class_order"]]
+        return dict(sorted(labels.items())), None, None
+    order = tuple(int(v) for v in results.dataset["regions_class_order"])
     if len(order) != len(foreground):
         raise ValueError(f"regions_class_order has {len(order)} entries for {len(foreground)} regions")
-    values = sorted({x for values in foreground.values() for x in values})
+    known, ignored = _foreground(results), results.dataset["labels"].get("ignore")
+    if min(order) < 1 or ignored in order:
+        raise ValueError(f"regions_class_order {list(order)} holds background or the label ignore")
+    regions = {
+        name: values if value in known else (*values, value)
+        for (name, values), value in zip(foreground.items(), order, strict=True)
+    }
     single = {v[0]: n for n, v in foreground.items() if len(v) == 1}
-    return {0: "background", **{v: single.get(v, f"label_{v}") for v in values}}, foreground
+    names = {v: single.get(v, f"label_{v}") for v in sorted({*known, *order})}
+    return {0: "background", **names}, regions, order
+
+
+def odd_regions(plan: Plan) -> tuple[str, ...]:
+    """Return a sentence for each region that cannot be read back from masks as the network drew it.
+
+    nnU-Net writes ``regions_class_order`` as it is given, whether or not the values belong to the regions.
+    """
+    targets, said = plan.targets, list[str]()
+    for index, (name, value) in enumerate(zip(targets.names, targets.region_values or (), strict=False)):
+        inside = [n for n, values in targets.sets.items() if value in values]
+        wrong = [n for n in targets.names[index + 1 :] if n in inside]
+        if name not in inside:
+            wrong = inside or ["no region"]
+        if wrong:
+            said.append(
+                f"regions_class_order writes {value} for {name}, a value of {', '.join(wrong)}: masks, as those of nnU-Net, and"
+                f" all that is measured on them say {', '.join(inside) or 'no region'} there."
+            )
+    return tuple(said)
 
 
 def _normalisation(

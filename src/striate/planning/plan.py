@@ -34,6 +34,9 @@ class Task(Config):
         Of the images, in order.
     label_names, regions
         Of masks.
+    region_values
+        The label value that is written for each of `regions`, a later one over an earlier one where its probability is above
+        0.5; None: the most probable combination of regions is written.
     classes, multi_label
         Of images.
     unit
@@ -46,6 +49,7 @@ class Task(Config):
     channels: tuple[str, ...]
     label_names: dict[int, str] = Field(default_factory=dict)
     regions: dict[str, tuple[int, ...]] | None = None
+    region_values: tuple[PositiveInt, ...] | None = None
     classes: tuple[str, ...] = ()
     multi_label: bool = False
     unit: Literal["case", "slice"] = "case"
@@ -59,6 +63,10 @@ class Task(Config):
             raise ValueError(f"classes {list(self.classes)}: at least two are needed to tell apart")
         if self.contains is not None and self.contains not in (self.regions or {}):
             raise ValueError(f"contains '{self.contains}' is none of the regions {list(self.regions or {})}")
+        if self.region_values is not None and len(self.region_values) != len(self.regions or {}):
+            raise ValueError(
+                f"region_values {list(self.region_values)}: one for each of the regions {list(self.regions or {})}"
+            )
         return self
 
     @property
@@ -66,7 +74,7 @@ class Task(Config):
         """The labels or regions of masks that a network predicts, or whose presence decides the class."""
         if self.regions is None:
             return Targets.of_labels(self.label_names)
-        return Targets(self.regions, exclusive=False)
+        return Targets(self.regions, exclusive=False, region_values=self.region_values)
 
     @property
     def outputs(self) -> Targets | ClassSet:

@@ -14,7 +14,7 @@ from striate.io.nnunet_results import NnunetResults
 from striate.model.model import PREVIOUS, Model
 from striate.model.nnunet_weights import read_checkpoint, translate
 from striate.model.weights import SNAPSHOTS, load_weights, save_weights
-from striate.planning.nnunet_plan import axes_of, network_axes, nnunet_plan
+from striate.planning.nnunet_plan import axes_of, network_axes, nnunet_plan, odd_regions
 from striate.planning.plan import Plan
 
 
@@ -57,7 +57,9 @@ def import_nnunet(
         if first is not None:
             before = len(found.checkpoints)
             _write(first, beside / PREVIOUS, lambda done, name: bar.update(before + done, case=name))
-        Model.open(beside)  # refuses stages that do not belong together
+        plan = Model.open(beside).plan  # refuses stages that do not belong together
+    for text in odd_regions(plan):
+        progress.warn(text)
     return Model.open(out)
 
 
