@@ -61,6 +61,14 @@ def test_what_was_converted_before_the_folder_became_read_only_is_used(model_of,
     assert told == [] and not cache.exists()
 
 
+def test_what_was_left_there_and_says_nothing_is_made_in_the_cache(model_of, case, cache, monkeypatch):
+    model = model_of()
+    choose(model, case, "openvino")
+    next(model.folder.rglob(PARITY)).write_text("{}")
+    only_read(model, monkeypatch)
+    assert choose(model, case, "openvino").engine.name == "openvino" and len(list(cache.rglob(NETWORK))) == 1
+
+
 def test_other_models_in_the_cache_stay(model_of, case, cache, monkeypatch):
     other = cache / "0123456789abcdef" / "openvino" / "key"
     other.mkdir(parents=True)

@@ -160,7 +160,7 @@ def _converted(
     form = _form(name)
     if not form:
         return None, f"{TITLES.get(name, TITLES['openvino'])} is not installed", {}
-    folder, parity = folder_of(model, form, _key(model, form)), dict[str, Any]()
+    folder, parity = place_of(model, form), dict[str, Any]()
     try:
         parity = _read(folder)
         if not parity:
@@ -371,6 +371,11 @@ def _tried(model: Model, tell: Callable[[str], None]) -> Placed | None:
     from striate.inference.engines.place import placed
 
     return placed(model, tell=tell)
+
+
+def place_of(model: Model, form: str) -> Path:
+    """Return the folder of what is converted of `model` for this processor; it need not be there."""
+    return folder_of(model, form, _key(model, form), _read)
 
 
 def _key(model: Model, form: str) -> str:

@@ -8,6 +8,7 @@ the hash of its weights, so that it too is made once.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from striate.model.model import Model
@@ -20,13 +21,14 @@ def cache_folder() -> Path:
     return Path(platformdirs.user_cache_dir("striate", appauthor=False))
 
 
-def folder_of(model: Model, form: str, key: str) -> Path:
+def folder_of(model: Model, form: str, key: str, serves: Callable[[Path], object]) -> Path:
     """Return the folder of what is converted of `model` to `form`; `key` tells for which windows, processor and versions.
 
-    It need not be there. Beside it lies what was converted of the same weights for others.
+    It need not be there. Beside it lies what was converted of the same weights for others. `serves` tells whether what lies
+    in a folder that takes no files can be used.
     """
     beside = model.folder / form
     writable = os.access(beside if beside.is_dir() else model.folder, os.W_OK)
-    if writable or (beside / key).is_dir():
+    if writable or serves(beside / key):
         return beside / key
     return cache_folder() / str(model.facts.get("weights_sha256"))[:16] / form / key

@@ -12,7 +12,6 @@ from striate.core.machine import may_have_gpu, native_precision, processor
 from striate.core.names import lookup
 from striate.inference.engines import ENGINES
 from striate.inference.engines import choose as choosing
-from striate.inference.engines.folder import folder_of
 from striate.inference.engines.int8 import int8_of
 from striate.inference.engines.openvino import PARITY
 from striate.inference.engines.race import BASE
@@ -71,7 +70,7 @@ def foresee(model: Model, name: str, macs: Callable[[], float]) -> Foreseen:
         problem = problem or f"{choosing.TITLES.get(name, choosing.TITLES['openvino'])} is not installed"
     if problem:
         return _else_torch(name, problem)
-    title, parity = choosing.TITLES[form], choosing._read(folder_of(model, form, choosing._key(model, form)))
+    title, parity = choosing.TITLES[form], choosing._read(choosing.place_of(model, form))
     if not parity and name != choosing.AUTO:
         return Foreseen(name, f"{title} would be prepared for this model first")
     if not parity and macs() < choosing.WORTH_MACS:
