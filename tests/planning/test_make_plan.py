@@ -10,7 +10,7 @@ from striate import networks
 from striate.core.errors import MemoryLimitError, TimeLimitError, UsageError
 from striate.planning.cost import network_cost, training_bytes
 from striate.planning.fingerprint import CaseShape, Fingerprint, Intensity, ObjectFacts
-from striate.planning.make import Budget, Wishes, make_plan
+from striate.planning.make import Budget, Wishes, make_plan, steady_precision
 from striate.planning.plan import Plan, Task
 from striate.planning.timer import StepTime
 
@@ -173,6 +173,12 @@ def test_by_steps_the_same_plan_whatever_the_noise():
 @pytest.mark.parametrize(("gain", "precision"), [(0.6, "fp32"), (1.3, "fp32"), (1.8, "bf16"), (6.0, "bf16")])
 def test_by_steps_the_precision_is_that_of_the_machine(gain, precision):
     assert plan_for(brains(), steps=50, timer=FakeTimer(bf16=gain)).training.precision == precision
+
+
+@pytest.mark.parametrize(("fast", "device"), [(False, "processor"), (True, "GPU")])
+def test_without_bf16_the_reason_names_the_device_that_trains(fast, device):
+    found, reason = steady_precision(StepTime(1.0, "fp32", {"fp32": 1.0}), FakeTimer(fast=fast))
+    assert (found.precision, reason) == ("fp32", f"the {device} has no instructions for bf16")
 
 
 def test_a_gpu_takes_the_large_network_when_steps_decide():

@@ -36,6 +36,14 @@ def test_of_fixed_features_the_readout_is_timed(stepped, classifier):
     assert images == (4, 81 * 16 * 16) and truth == (4,)  # 1 + 2·8 + 8² maps of 16 × 16
 
 
+@pytest.mark.parametrize("native", [True, False])
+def test_bf16_is_not_timed_on_a_gpu_that_emulates_it(monkeypatch, native):
+    monkeypatch.setattr(timing, "computes_in_bf16", lambda: not native)  # the processor beside it is not asked
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda including_emulation=True: native or including_emulation)
+    assert timing._native_bf16() is native
+
+
 def test_others_are_timed_whole(stepped):
     timed("mlp", {"input_size": [20, 20]}, (20, 20))
     assert type(stepped[0][0]).__name__ == "MLP" and stepped[0][1:] == ((4, 1, 20, 20), (4,))

@@ -218,7 +218,7 @@ def steady_precision(time: StepTime, timer: Timer) -> tuple[StepTime, str]:
     measured).
     """
     if "bf16" not in time.measured:
-        return time, "the processor has no instructions for bf16"
+        return time, f"the {'GPU' if timer.fast else 'processor'} has no instructions for bf16"
     gain = timer.peak_flops("bf16") / timer.peak_flops("fp32")
     precision = "bf16" if gain >= STEADY_GAIN else "fp32"
     reason = f"measured: a matrix product is {'faster' if gain >= STEADY_GAIN else 'not much faster'} in bf16 here"

@@ -55,15 +55,14 @@ def time_step(
 ) -> StepTime:
     """Time full updates (forward, error, backward, update) on random data in each precision and return the faster.
 
-    Without `precisions` these are fp32 and, where the processor or a GPU computes in it, bf16.
+    Without `precisions` these are fp32 and, where the device that trains has instructions for it, bf16.
     Of a network with fixed features only the read-out is updated, from features that are computed once: that is timed.
     One step warms up, the fastest of `repeats` counts: the machine's other work can only slow a step down.
     """
     results = {}
     if torch.cuda.is_available():
         choose_algorithms(device())
-    native = ("fp32", "bf16") if torch.cuda.is_available() or computes_in_bf16() else ("fp32",)
-    for precision in precisions or native:
+    for precision in precisions or (("fp32", "bf16") if _native_bf16() else ("fp32",)):
         setting = training.changed(precision=precision)
         network = networks.create(
             choice.name,
@@ -89,6 +88,13 @@ def time_step(
         results[precision] = min(times[1:])
     best = min(results, key=lambda p: results[p] * (BF16_MUST_GAIN if p == "bf16" else 1.0))
     return StepTime(results[best], best, results)
+
+
+def _native_bf16() -> bool:
+    """Tell whether the device that trains has instructions for bf16; older GPUs emulate it, slower than fp32."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return computes_in_bf16()
 
 
 def _shape(task: Task, choice: NetworkChoice, training: Training) -> tuple[int, ...]:
