@@ -1,6 +1,6 @@
 """Measures what a stretch of training is worth: Dice of Striate, nnU-Net and MONAI on a patient that none of them saw.
 
-    python benchmarks/vs_peers/dice.py WORK DATASET --hold-out brats0004 --minutes 5 [--crop 128 128 128]
+    python benchmarks/vs_peers/dice.py WORK DATASET --hold-out brats0004 --minutes 5 [--crop 128 128 128] [--device cuda]
 
 WORK and DATASET as in peer.py, which sets up what is missing; MONAI is installed beside nnU-Net. All labels of DATASET are
 joined to one, ``tumour``, in a copy under WORK; all three learn from all cases but the one held out, one after the other, on the
@@ -12,7 +12,8 @@ cores that this process may use, for the same time by the clock from the start o
     MONAI      training alone: the recipe of its tutorial on brain tumours (SegResNet with 16 filters, Adam 1e-4, cosine, one crop
                per step, its augmentation), reading included; --crop sets the size of the crop
 
-A mask is then drawn of the patient held out, not mirrored. Prints one JSON line per program. With --pairs Striate and nnU-Net
+A mask is then drawn of the patient held out, not mirrored. Prints one JSON line per program; with --device cuda it also says how
+busy the GPU was (`gpu_percent`). With --pairs Striate and nnU-Net
 predict that patient so many times in turns, each with the network that it planned and trained: from the start of the process to
 its exit, after one call of Striate's that is not counted, which compares engines and keeps the compiled network.
 """
@@ -31,7 +32,20 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from peer import CONFIGURATION, CONSTRAINTS, PLANS, TRAINER, Peer, add_arguments, cores, measured
+from peer import (
+    CONFIGURATION,
+    CONSTRAINTS,
+    PLANS,
+    TRAINER,
+    Peer,
+    add_arguments,
+    add_device,
+    cores,
+    gpu_busy,
+    mean,
+    measured,
+    take_device,
+)
 
 from striate.core.machine import describe
 
@@ -78,7 +92,9 @@ def nnunet(peer: Peer, case: str, minutes: float, out: Path) -> dict[str, object
     names = sorted(p.name.removesuffix(".nii.gz") for p in (peer.dataset / "labelsTr").glob("*.nii.gz"))
     split = {"train": [n for n in names if n != case], "val": [case]}
     (peer.work / "preprocessed" / NAME / "splits_final.json").write_text(json.dumps([split]))
-    command = peer.command("python", HERE / "peer_train.py", NAME, CONFIGURATION, TRAINER, PLANS, 60 * minutes)
+    command = peer.command(
+        "python", HERE / "peer_train.py", peer.device, NAME, CONFIGURATION, TRAINER, PLANS, 60 * minutes
+    )
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=peer.environment())
     images = sorted((peer.dataset / "imagesTr").glob(f"{case}_*.nii.gz"))
     peer.predict(images, out, mirror=False)
@@ -88,7 +104,7 @@ def nnunet(peer: Peer, case: str, minutes: float, out: Path) -> dict[str, object
 def monai(peer: Peer, case: str, minutes: float, out: Path, crop: list[int]) -> dict[str, object]:
     """Train with MONAI's recipe for the time, and predict."""
     script = HERE / "monai_train.py"
-    command = peer.command("python", script, peer.dataset, case, 60 * minutes, out, *crop)
+    command = peer.command("python", script, peer.device, peer.dataset, case, 60 * minutes, out, *crop)
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return {**json.loads(done.stdout.splitlines()[-1]), "mask": out / "case.nii.gz"}
 
@@ -105,7 +121,10 @@ def measure(peer: Peer, case: str, minutes: float, crop: list[int], programs: li
         shutil.rmtree(folder / name, ignore_errors=True)
         shutil.rmtree(folder / f"{name}-input", ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
-        found = run[name](folder / name)
+        with gpu_busy(peer.device) as busy:
+            found = run[name](folder / name)
+        if busy:
+            found["gpu_percent"] = mean(busy)
         reached = dice(Path(str(found.pop("mask"))), peer.dataset / "labelsTr" / f"{case}.nii.gz")
         yield {"program": name, "held_out": case, "minutes": minutes, "dice": reached, **found}
 
@@ -122,7 +141,9 @@ def predicted(peer: Peer, case: str, minutes: float, count: int) -> dict[str, ob
         shutil.rmtree(left)
     for pair in range(-1, count):
         out = place / f"pair{pair}"
-        ours = measured([STRIATE, "predict", str(place / "striate"), *map(str, images), "--out", str(out)])
+        ours = measured(
+            [STRIATE, "predict", str(place / "striate"), *map(str, images), "--out", str(out)], device=peer.device
+        )
         reached.append(dice(next(out.glob("*.nii.gz")), truth))
         if pair < 0:
             continue
@@ -142,6 +163,7 @@ def predicted(peer: Peer, case: str, minutes: float, count: int) -> dict[str, ob
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser)
+    add_device(parser)
     parser.add_argument("--hold-out", nargs="+", default=["brats0004"], metavar="CASE")
     parser.add_argument("--minutes", nargs="+", type=float, default=[5.0])
     parser.add_argument(
@@ -152,14 +174,15 @@ def main() -> None:
     )
     parser.add_argument("--pairs", type=int, default=0, help="predictions of the patient held out, in turns")
     given = parser.parse_args()
+    take_device(given.device)
     os.environ.setdefault("OMP_NUM_THREADS", str(cores()))
     work = given.work.resolve()
-    peer = Peer(work, joined(given.dataset.resolve(), work / "joined"))
+    peer = Peer(work, joined(given.dataset.resolve(), work / "joined"), given.device)
     peer.set_up()
     peer.preprocess()
     install = peer.command("pip", "install", "--quiet", "-c", CONSTRAINTS, f"monai=={MONAI}")
     subprocess.run(install, check=True, stdout=sys.stderr)
-    print(json.dumps({"machine": describe(), "monai": MONAI, "crop": given.crop}), flush=True)
+    print(json.dumps({"machine": describe(), "device": given.device, "monai": MONAI, "crop": given.crop}), flush=True)
     for minutes in given.minutes:
         for case in given.hold_out:
             for found in measure(peer, case, minutes, given.crop, given.programs):

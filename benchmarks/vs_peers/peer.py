@@ -20,16 +20,19 @@ import contextlib
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
+import threading
 import time
 import venv
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 import psutil
+import torch
 
 VERSION = "2.8.1"
 CONFIGURATION, PLANS, TRAINER = "3d_fullres", "nnUNetPlans", "nnUNetTrainer"
@@ -45,24 +48,30 @@ class Cost:
     """What a command and all its processes took.
 
     Seconds from start to exit; seconds of processor time, which tell more than these where other work shares the machine;
-    and the most memory at one time (PSS, sampled: a page that several processes share is counted once; Linux).
+    the most memory at one time (PSS, sampled: a page that several processes share is counted once; Linux); and per cent
+    of the time in which the GPU was busy (sampled), where one computes.
     """
 
     seconds: float
     processor_s: float
     peak_bytes: int
+    gpu_percent: float | None = None
 
     def document(self) -> dict[str, float]:
         """Return it for a line of JSON."""
-        return {"seconds": self.seconds, "processor_s": self.processor_s, "peak_gb": round(self.peak_bytes / 1e9, 2)}
+        gpu = {} if self.gpu_percent is None else {"gpu_percent": self.gpu_percent}
+        return {
+            "seconds": self.seconds, "processor_s": self.processor_s, "peak_gb": round(self.peak_bytes / 1e9, 2), **gpu,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Peer:
-    """nnU-Net in `work`, for the raw dataset `dataset`."""
+    """nnU-Net in `work`, for the raw dataset `dataset`; it computes on `device`."""
 
     work: Path
     dataset: Path
+    device: str = "cpu"
 
     @property
     def results(self) -> Path:
@@ -109,7 +118,7 @@ class Peer:
             ready.touch()
 
     def predict(self, images: Iterable[Path], out: Path, *, mirror: bool = True, fold: int = 0) -> Cost:
-        """Predict one case, its channels in order, with ``nnUNetv2_predict`` on the processor: ``out/case.nii.gz``."""
+        """Predict one case, its channels in order, with ``nnUNetv2_predict`` on the device: ``out/case.nii.gz``."""
         given = out.with_name(f"{out.name}-input")
         given.mkdir(parents=True)
         for index, path in enumerate(images):
@@ -119,8 +128,8 @@ class Peer:
     def predict_all(self, given: Path, out: Path, *, mirror: bool = True, fold: int = 0) -> Cost:
         """Predict all cases in the folder `given`, named as nnU-Net names them, in one call: ``out/CASE.nii.gz``."""
         arguments = ["-i", given, "-o", out, "-d", self.dataset.name, "-c", CONFIGURATION, "-tr", TRAINER, "-f", fold,
-                     "-npp", 1, "-nps", 1, "-device", "cpu", *([] if mirror else ["--disable_tta"])]  # fmt: skip
-        return measured(self.command("nnUNetv2_predict", *arguments), self.environment())
+                     "-npp", 1, "-nps", 1, "-device", self.device, *([] if mirror else ["--disable_tta"])]  # fmt: skip
+        return measured(self.command("nnUNetv2_predict", *arguments), self.environment(), self.device)
 
     def _run(self, command: list[str]) -> None:
         print("+", *command, file=sys.stderr, flush=True)
@@ -132,19 +141,53 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def measured(command: list[str], environment: dict[str, str] | None = None) -> Cost:
-    """Run a command to its end and return what it took; its output goes to stderr."""
+def measured(command: list[str], environment: dict[str, str] | None = None, device: str = "cpu") -> Cost:
+    """Run a command to its end and return what it took; its output goes to stderr.
+
+    On a GPU the processor time holds what its sampling takes, too.
+    """
     begin, before, peak = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN), 0
     process = subprocess.Popen(command, env=environment, stdout=sys.stderr)
-    while process.poll() is None:
-        peak = max(peak, _memory(process.pid))
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(SAMPLED_S)
+    with gpu_busy(device) as busy:
+        while process.poll() is None:
+            peak = max(peak, _memory(process.pid))
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(SAMPLED_S)
+        seconds = time.monotonic() - begin
     if process.returncode:
         raise SystemExit(f"{' '.join(command)}: exit {process.returncode}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Cost(round(time.monotonic() - begin, 1), round(used, 1), peak)
+    return Cost(round(seconds, 1), round(used, 1), peak, mean(busy))
+
+
+@contextlib.contextmanager
+def gpu_busy(device: str) -> Iterator[list[float]]:
+    """Fill a list with per cent of the time in which the GPU was busy, as nvidia-smi tells every `SAMPLED_S`; not on ``cpu``."""
+    found: list[float] = []
+    over = threading.Event()
+
+    def sample() -> None:
+        while not over.wait(SAMPLED_S):
+            with contextlib.suppress(ValueError, OSError, subprocess.CalledProcessError):  # no nvidia-smi, or "[N/A]"
+                found.append(float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout))
+
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+    command = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "-i", first]
+    thread = threading.Thread(target=sample, daemon=True)
+    if device == "cuda":
+        thread.start()
+    try:
+        yield found
+    finally:
+        over.set()
+        if device == "cuda":
+            thread.join()
+
+
+def mean(values: list[float]) -> float | None:
+    """Return the mean; None of nothing."""
+    return round(statistics.mean(values), 1) if values else None
 
 
 def _memory(pid: int) -> int:
@@ -163,6 +206,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what every benchmark against this peer is told."""
     parser.add_argument("work", type=Path, help="folder of the environment and the results; kept")
     parser.add_argument("dataset", type=Path, help="raw dataset in nnU-Net's layout, named DatasetNNN_NAME")
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add on what both programs compute."""
+    parser.add_argument(
+        "--device",
+        choices=("cpu", "cuda"),
+        default="cpu",
+        help="cuda: the first GPU; its share of time is sampled, too",
+    )
+
+
+def take_device(device: str) -> None:
+    """Let Striate, which takes a GPU by itself, compute on `device`; before CUDA is used, here or by what is started."""
+    if device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    elif not torch.cuda.is_available():
+        raise SystemExit(
+            "--device cuda: PyTorch sees no CUDA GPU here; leave it away, or install a torch that sees yours."
+        )
 
 
 def main() -> None:

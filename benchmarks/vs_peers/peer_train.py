@@ -1,8 +1,8 @@
 """Trains with nnU-Net's own trainer for a time by the clock; run by the peer's own Python (see dice.py).
 
-    python peer_train.py DATASET CONFIGURATION TRAINER PLANS SECONDS     with nnU-Net's three variables set
+    python peer_train.py DEVICE DATASET CONFIGURATION TRAINER PLANS SECONDS     with nnU-Net's three variables set
 
-As ``nnUNetv2_train DATASET CONFIGURATION 0 -device cpu``, but the learning rate falls over the time, and nothing is validated.
+As ``nnUNetv2_train DATASET CONFIGURATION 0 -device DEVICE``, but the learning rate falls over the time, and nothing is validated.
 Writes ``checkpoint_final.pth`` of fold 0 and prints the number of updates.
 """
 
@@ -23,10 +23,11 @@ POWER = 0.9
 """Of the polynomial by which nnU-Net's learning rate falls."""
 
 
-def main(dataset: str, configuration: str, name: str, plans: str, seconds: float) -> None:
+def main(device: str, dataset: str, configuration: str, name: str, plans: str, seconds: float) -> None:
     out, sys.stdout = sys.stdout, sys.stderr  # what the trainer prints must not enter the answer
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    trainer = get_trainer_from_args(dataset, configuration, 0, name, plans, device=torch.device("cpu"))
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]) if device == "cpu" else 1)
+    torch.backends.cudnn.benchmark = device == "cuda"  # as nnUNetv2_train sets both
+    trainer = get_trainer_from_args(dataset, configuration, 0, name, plans, device=torch.device(device))
     trainer.on_train_start()
     trainer.on_epoch_start()
     trainer.on_train_epoch_start()
@@ -44,4 +45,4 @@ def main(dataset: str, configuration: str, name: str, plans: str, seconds: float
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:5], float(sys.argv[5]))
+    main(*sys.argv[1:6], float(sys.argv[6]))

@@ -1,6 +1,7 @@
 """Measures ``striate predict`` against ``nnUNetv2_predict``: the same weights, windows and overlap, nothing mirrored.
 
     python benchmarks/vs_peers/predict.py WORK DATASET [pairs network cases cohort] [--pairs 5] [--cases 20] [--cut 160 160 96]
+                                           [--device cuda]
 
 WORK and DATASET as in peer.py, which sets up what is missing. Both are whole programs on the cores that this process may use.
 
@@ -13,6 +14,8 @@ WORK and DATASET as in peer.py, which sets up what is missing. Both are whole pr
               because nnU-Net takes an hour for 20 whole ones; pairs are kept in WORK, and what is missing of --pairs is measured
 
 What Striate converts once per model is made before and timed by itself. Prints one JSON document per word.
+With --device cuda both compute on the GPU, Striate with PyTorch; it is said how busy it was (per cent of the time, sampled), and
+`network` counts the way there and back.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from exact import imported
-from peer import Peer, add_arguments, cores, measured
+from peer import Cost, Peer, add_arguments, add_device, cores, mean, measured, take_device
 
 from striate.core.case import Case
 from striate.core.image import Image
@@ -47,6 +50,8 @@ STRIATE = str(Path(sys.executable).with_name("striate"))
 FOLD = 1
 """Whose masks are mostly empty: of noise, hundreds of thousands of lesions would be listed."""
 SIZES = (1024, 2048, 4096)
+GPU_SIZES = (4096, 8192)
+ENGINES = {"cpu": "openvino", "cuda": "torch"}
 COPIED = 1 << 26
 """Numbers of four bytes: far more than any cache holds."""
 
@@ -56,7 +61,7 @@ def prepared_model(peer: Peer, images: list[Path]) -> tuple[Model, float]:
     folder = peer.work / "striate-unmirrored"
     model = Model.open(folder) if folder.exists() else imported(peer, folder, mirror=False, fold=FOLD)
     begin = time.monotonic()
-    chosen = choose(model, Case("case", "case", dict(zip(model.channels, images, strict=True))), "openvino")
+    chosen = choose(model, Case("case", "case", dict(zip(model.channels, images, strict=True))), ENGINES[peer.device])
     del chosen
     return model, round(time.monotonic() - begin, 1)
 
@@ -68,7 +73,9 @@ def pairs(peer: Peer, model: Model, images: list[Path], count: int) -> dict[str,
         place = Path(name)
         for pair in range(count):
             out = place / f"ours{pair}"
-            ours = measured([STRIATE, "predict", str(model.folder), *map(str, images), "--out", str(out)])
+            ours = measured(
+                [STRIATE, "predict", str(model.folder), *map(str, images), "--out", str(out)], device=peer.device
+            )
             theirs = peer.predict(images, place / f"theirs{pair}", mirror=False, fold=FOLD)
             rows.append((ours, theirs))
             print(f"pair {pair + 1}: {ours.seconds} s, {theirs.seconds} s", file=sys.stderr, flush=True)
@@ -82,36 +89,55 @@ def pairs(peer: Peer, model: Model, images: list[Path], count: int) -> dict[str,
         "striate_s": statistics.median(o.seconds for o, _ in rows), "nnunet_s": statistics.median(t.seconds for _, t in rows),
         "striate_peak_gb": round(max(o.peak_bytes for o, _ in rows) / 1e9, 2),
         "nnunet_peak_gb": round(max(t.peak_bytes for _, t in rows) / 1e9, 2),
-        "dice_of_both_masks": agreement, "engine": engine,
+        "dice_of_both_masks": agreement, "engine": engine, **_busy(rows),
     }  # fmt: skip
 
 
-def matmul_peak_flops(clock: Callable[[], float] = time.perf_counter) -> float:
-    """Return the greatest rate of bf16 matrix products, in operations per second, over `SIZES`."""
+def _busy(rows: list[tuple[Cost, Cost]]) -> dict[str, float | None]:
+    """Return the mean per cent of time in which the GPU was busy, of both programs; nothing where none was."""
+    both = {
+        who: [r[i].gpu_percent for r in rows if r[i].gpu_percent is not None]
+        for i, who in enumerate(("striate", "nnunet"))
+    }
+    return {f"{who}_gpu_percent": mean(found) for who, found in both.items() if found}
+
+
+def wait(device: str) -> None:
+    """Wait until the GPU has done what it was given."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def matmul_peak_flops(clock: Callable[[], float] = time.perf_counter, device: str = "cpu") -> float:
+    """Return the greatest rate of bf16 matrix products, in operations per second, over `SIZES` (a GPU: `GPU_SIZES`)."""
     best = 0.0
-    for size in SIZES:
-        a, b = torch.randn(size, size).bfloat16(), torch.randn(size, size).bfloat16()
-        out = torch.empty(size, size, dtype=torch.bfloat16)
+    for size in GPU_SIZES if device == "cuda" else SIZES:
+        a, b = (torch.randn(size, size, device=device).bfloat16() for _ in range(2))
+        out = torch.empty(size, size, dtype=torch.bfloat16, device=device)
         for _ in range(8):
+            wait(device)
             start = clock()
             torch.matmul(a, b, out=out)
+            wait(device)
             best = max(best, 2 * size**3 / (clock() - start))
     return best
 
 
-def bandwidth_bytes_s(clock: Callable[[], float] = time.perf_counter) -> float:
+def bandwidth_bytes_s(clock: Callable[[], float] = time.perf_counter, device: str = "cpu") -> float:
     """Return the greatest rate at which memory was read and written, in bytes per second, copying `COPIED` numbers."""
-    source, out, best = torch.randn(COPIED), torch.empty(COPIED), 0.0
+    source, out, best = torch.randn(COPIED, device=device), torch.empty(COPIED, device=device), 0.0
     for _ in range(4):
+        wait(device)
         start = clock()
         out.copy_(source)
+        wait(device)
         best = max(best, 2 * 4 * COPIED / (clock() - start))
     return best
 
 
-def network(model: Model, images: list[Path], repeats: int = 7) -> dict[str, object]:
+def network(model: Model, images: list[Path], device: str, repeats: int = 7) -> dict[str, object]:
     """Measure one window, in turns with matrix products."""
-    engine = choose(model, Case("case", "case", dict(zip(model.channels, images, strict=True))), "openvino").engine
+    engine = choose(model, Case("case", "case", dict(zip(model.channels, images, strict=True))), ENGINES[device]).engine
     shape = (1, len(model.channels), *model.plan.inference.patch)
     tile = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     operations = 2 * float(model.facts["macs_per_voxel"]) * math.prod(model.plan.inference.patch)
@@ -120,8 +146,8 @@ def network(model: Model, images: list[Path], repeats: int = 7) -> dict[str, obj
     moved = 2 * (2 * maps + float(model.facts["parameters"]))
     seconds, peaks, widths = [], [], []
     for _ in range(repeats):
-        peaks.append(matmul_peak_flops())
-        widths.append(bandwidth_bytes_s())
+        peaks.append(matmul_peak_flops(device=device))
+        widths.append(bandwidth_bytes_s(device=device))
         start = time.perf_counter()
         engine(tile)
         seconds.append(time.perf_counter() - start)
@@ -148,8 +174,11 @@ def cases(peer: Peer, model: Model, counts: list[int]) -> list[dict[str, object]
             for i in range(count):
                 for path in sorted(peer.dataset.glob(f"imagesTr/{names[i % len(names)]}_????.nii.gz")):
                     (place / "in" / f"case{i:03d}{path.name[-12:]}").symlink_to(path.resolve())
-            cost = measured([STRIATE, "predict", str(model.folder), str(place / "in"), "--out", str(place / "out")])
-        found.append({"cases": count, "seconds": cost.seconds, "peak_gb": round(cost.peak_bytes / 1e9, 2)})
+            cost = measured(
+                [STRIATE, "predict", str(model.folder), str(place / "in"), "--out", str(place / "out")],
+                device=peer.device,
+            )
+        found.append({"cases": count, **cost.document()})
         print(found[-1], file=sys.stderr, flush=True)
     return found
 
@@ -174,13 +203,16 @@ def given_cases(peer: Peer, place: Path, count: int, cut: tuple[int, ...]) -> Pa
 
 def cohort(peer: Peer, model: Model, count: int, pairs: int, cut: tuple[int, ...]) -> dict[str, object]:
     """Measure both programs on `count` cases in one call each, in turns, until there are `pairs` in WORK."""
-    log = peer.work / f"cohort-{count}-{'x'.join(map(str, cut))}.jsonl"
+    on = "" if peer.device == "cpu" else f"-{peer.device}"
+    log = peer.work / f"cohort{on}-{count}-{'x'.join(map(str, cut))}.jsonl"
     rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     while len(rows) < pairs:
         with tempfile.TemporaryDirectory(prefix="striate-cohort-") as name:
             place = Path(name)
             given = given_cases(peer, place, count, cut)
-            ours = measured([STRIATE, "predict", str(model.folder), str(given), "--out", str(place / "ours")])
+            ours = measured(
+                [STRIATE, "predict", str(model.folder), str(given), "--out", str(place / "ours")], device=peer.device
+            )
             theirs = peer.predict_all(given, place / "theirs", mirror=False, fold=FOLD)
         rows.append({"striate": ours.document(), "nnunet": theirs.document()})
         with log.open("a") as stream:
@@ -198,26 +230,28 @@ def cohort(peer: Peer, model: Model, count: int, pairs: int, cut: tuple[int, ...
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser)
+    add_device(parser)
     parser.add_argument("words", nargs="*", default=list(WORDS), help=f"of {', '.join(WORDS)}")
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--cases", type=int, nargs="*", default=[1, 4, 20])
     parser.add_argument("--cut", type=int, nargs=3, default=[160, 160, 96])
     given = parser.parse_args()
-    peer = Peer(given.work.resolve(), given.dataset.resolve())
+    take_device(given.device)
+    peer = Peer(given.work.resolve(), given.dataset.resolve(), given.device)
     peer.set_up()
     case = min(peer.dataset.glob("imagesTr/*_0000.nii.gz")).name.removesuffix("_0000.nii.gz")
     images = sorted(peer.dataset.glob(f"imagesTr/{case}_????.nii.gz"))
     model, once_s = prepared_model(peer, images)
     about = {
         "case": case, "network": f"{model.plan.network.name}, {model.facts['parameters']:,} parameters",
-        "converted_once_s": once_s, "machine": {**describe(), "cores_used": cores()},
+        "converted_once_s": once_s, "device": given.device, "machine": {**describe(), "cores_used": cores()},
     }  # fmt: skip
     print(json.dumps(about), flush=True)
     for word in given.words:
         if word == "pairs":
             found: object = pairs(peer, model, images, given.pairs)
         elif word == "network":
-            found = network(model, images)
+            found = network(model, images, given.device)
         elif word == "cohort":
             found = cohort(peer, model, given.cases[-1], given.pairs, tuple(given.cut))
         else:

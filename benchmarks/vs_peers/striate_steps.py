@@ -46,6 +46,8 @@ class OnDemand(Silent):
         self.left -= 1
         if self.left:
             return
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
         spent = time.perf_counter() - self.begin
         if self.wanted:
             # the pause before a turn is in "rest" of its first row
