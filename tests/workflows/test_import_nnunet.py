@@ -242,6 +242,25 @@ def test_the_folder_may_be_where_one_stands_or_above(tmp_path: Path, monkeypatch
     assert import_nnunet(".", tmp_path / "two").plan == import_nnunet(tmp_path, tmp_path / "three").plan
 
 
+def test_a_folder_of_another_name_and_another_checkpoint(tmp_path: Path) -> None:
+    results = write_results(tmp_path, folds=("0", "1")).rename(tmp_path / "our_brats_model_v3")
+    (results / "fold_0" / "checkpoint_final.pth").rename(results / "fold_0" / "checkpoint_best.pth")
+    (results / "crossval_results_folds_0_1").mkdir()
+    (results / "crossval_results_folds_0_1" / "postprocessing.pkl").write_bytes(b"never opened")
+    said = list[str]()
+    heard = Silent()
+    heard.note = said.append  # type: ignore[method-assign]
+    model = import_nnunet(results, tmp_path / "model", checkpoint="best", progress=heard)
+    assert [model.facts["nnunet"][name] for name in ("configuration", "checkpoint")] == [
+        "3d_fullres",
+        "checkpoint_best.pth",
+    ]
+    assert [text.split(": ")[1] for text in said if text.startswith("3d_fullres: ")] == [
+        "fold 1 (checkpoint_final.pth) left out",
+        "nnU-Net's postprocessing (crossval_results_folds_0_1/postprocessing.pkl) is not applied",
+    ]
+
+
 def _edit(results: Path, file: str, **changes: object) -> None:
     document = json.loads((results / file).read_text())
     (results / file).write_text(json.dumps({**document, **changes}))

@@ -19,7 +19,14 @@ def command(
         Path, typer.Argument(help="Folder TRAINER__PLANS__CONFIGURATION with plans.json, dataset.json and fold_0 …")
     ],
     out: Annotated[Path, typer.Option(help="New folder for the model.")],
-    fold: Annotated[str, typer.Option(help="One fold, such as 0, or all that are there.")] = "all",
+    fold: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="0 or 0,1,2; repeatable. all: fold_all where there is one, else every numbered fold.",
+            show_default="every numbered fold that is finished, else fold_all",
+        ),
+    ] = None,
+    checkpoint: Annotated[str, typer.Option(help="final, best, latest, or the name of a file in each fold.")] = "final",
     as_json: AsJson = False,
 ) -> int:
     """Turn a model that nnU-Net trained into one of Striate; no pickled code is run."""
@@ -28,7 +35,7 @@ def command(
     from striate.workflows.import_nnunet import import_nnunet
 
     lookup("kind", kind, KINDS)
-    model = import_nnunet(results, out, fold=fold, progress=Screen(quiet=as_json))
+    model = import_nnunet(results, out, fold=fold or (), checkpoint=checkpoint, progress=Screen(quiet=as_json))
     folds, task, first = list(model.facts["folds"]), model.plan.task, model.previous
     if as_json:
         show_json({

@@ -1,20 +1,27 @@
 """The folder of a training by nnU-Net v2: its plans, its dataset and where its checkpoints lie. No weights are read here.
 
 Layout (F. Isensee et al., Nat Methods 18:203, 2021; documentation of nnU-Net v2): ``TRAINER__PLANS__CONFIGURATION`` holds
-``plans.json``, ``dataset.json`` and a folder ``fold_0`` … ``fold_4`` or ``fold_all`` each with ``checkpoint_final.pth``.
+``plans.json``, ``dataset.json`` and a folder ``fold_0`` … ``fold_4`` or ``fold_all`` (trained on all cases), each with
+``checkpoint_final.pth``. ``nnUNetv2_find_best_configuration`` adds ``crossval_results_…`` in it and ``ensembles`` beside it, with
+plans of their own and no folds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from striate.core.errors import FormatError, UsageError, expected
 from striate.core.files import read_json
 
-CHECKPOINT = "checkpoint_final.pth"
+CHECKPOINTS = {name: f"checkpoint_{name}.pth" for name in ("final", "best", "latest")}
+"""Word → the file that nnU-Net writes; ``latest`` is there until a training ends."""
+ALL = "all"
+FOLD = re.compile(r"fold_(\d+|all)")
+POSTPROCESSING = "postprocessing.pkl"
 FIRST_VERSION = ("plans.pkl", "model_final_checkpoint.model")
 """Files that nnU-Net v1 writes and v2 does not."""
 LAYOUT = "plans.json, dataset.json and fold_0/checkpoint_final.pth are needed, as nnU-Net v2 writes them"
@@ -31,9 +38,11 @@ class NnunetResults:
     plans, dataset
         ``plans.json`` and ``dataset.json``.
     configuration
-        Name of the configuration, such as ``3d_fullres``, from the folder's name.
+        Name of the configuration, such as ``3d_fullres``, from the folder's name; empty where that names none.
     checkpoints
         Name of the fold (``0`` … or ``all``) → its checkpoint, in rising order.
+    notes
+        Sentences on what is there and was not taken.
     """
 
     folder: Path
@@ -41,9 +50,10 @@ class NnunetResults:
     dataset: Mapping[str, Any]
     configuration: str
     checkpoints: Mapping[str, Path]
+    notes: tuple[str, ...] = ()
 
     @classmethod
-    def open(cls, folder: Path | str, fold: str = "all") -> NnunetResults:
+    def open(cls, folder: Path | str, fold: str | Sequence[str] = (), checkpoint: str = "final") -> NnunetResults:
         """Open a results folder, or the one results folder inside a dataset's.
 
         Parameters
@@ -51,7 +61,10 @@ class NnunetResults:
         folder
             ``nnUNet_results/DATASET/TRAINER__PLANS__CONFIGURATION``, or a folder above it that holds no other.
         fold
-            One fold, such as ``0``; ``all`` means each fold that is there.
+            ``0`` or ``0,1,2`` or several of these. ``all`` means ``fold_all`` where it is there, as in nnU-Net, else each
+            numbered fold. By default each numbered fold that has the checkpoint, else ``fold_all``.
+        checkpoint
+            ``final``, ``best``, ``latest``, or the name of a file in each fold.
 
         Raises
         ------
@@ -63,34 +76,35 @@ class NnunetResults:
         folder = _find(Path(folder))
         if not folder.name.strip("."):  # "." and ".." have no name that ends in a configuration
             folder = folder.resolve()
-        found = {path.name.removeprefix("fold_"): path / CHECKPOINT for path in sorted(folder.glob("fold_*"))}
-        there = {name: path for name, path in found.items() if path.is_file()}
-        if not there:
-            raise FormatError(
-                expected(folder, f"no fold has {CHECKPOINT} (folds: {', '.join(found) or 'none'})", LAYOUT,
-                         "Finish its training first."), path=folder,
-            )  # fmt: skip
-        if fold == "all":
-            chosen = {name: path for name, path in there.items() if name != "all"} or there
-        elif fold in there:
-            chosen = {fold: there[fold]}
-        else:
-            raise UsageError(
-                expected(f"--fold {fold}", f"{folder} has no fold_{fold}/{CHECKPOINT}",
-                         f"one of {', '.join(there)}, or all, is needed")
-            )  # fmt: skip
+        chosen, notes = _chosen(folder, fold, checkpoint)
         plans, dataset = read_json(folder / "plans.json"), read_json(folder / "dataset.json")
         configuration = folder.name.split("__")[-1]
-        known = plans.get("configurations")
-        if not isinstance(known, dict) or configuration not in known:
-            names = ", ".join(known) if isinstance(known, dict) else "none"
+        if not isinstance(plans.get("configurations"), dict):
             raise FormatError(
-                expected(folder, f"its name ends in '{configuration}', a configuration that plans.json has not ({names})",
-                         "the folder's name as nnU-Net gave it, TRAINER__PLANS__CONFIGURATION, is needed"), path=folder,
-            )  # fmt: skip
-        return cls(folder, plans, dataset, configuration, chosen)
+                expected(folder / "plans.json", "it has no configurations", "plans of nnU-Net v2 are needed"),
+                path=folder,
+            )
+        known = configuration in plans["configurations"]
+        return cls(folder, plans, dataset, configuration if known else "", chosen, notes)
 
-    def previous(self, fold: str = "all") -> NnunetResults | None:
+    def named(self, configuration: object) -> NnunetResults:
+        """Return the same results of a `configuration` that the checkpoint names, for a folder whose name says none.
+
+        Raises
+        ------
+        FormatError
+            When the plans have no such configuration.
+        """
+        known = self.plans["configurations"]
+        if not isinstance(configuration, str) or configuration not in known:
+            said = f"its checkpoint's is {configuration!r}" if configuration else "its checkpoint names none"
+            raise FormatError(
+                expected(self.folder, f"its name does not end in a configuration of plans.json ({', '.join(known)}), and {said}",
+                         "the folder's name as nnU-Net gave it, TRAINER__PLANS__CONFIGURATION, is needed"), path=self.folder,
+            )  # fmt: skip
+        return replace(self, configuration=configuration)
+
+    def previous(self, fold: str | Sequence[str] = (), checkpoint: str = "final") -> NnunetResults | None:
         """Open the first stage of a cascade, whose results lie beside these; None where this is no second stage.
 
         Raises
@@ -108,7 +122,7 @@ class NnunetResults:
                          " there", "the results of both stages are needed, side by side as nnU-Net puts them",
                          f"Copy {folder.name} beside it, or import 3d_fullres instead."), path=folder,
             )  # fmt: skip
-        found = NnunetResults.open(folder, fold)
+        found = NnunetResults.open(folder, fold, checkpoint)
         if found.settings.get("previous_stage"):
             raise FormatError(
                 expected(folder, f"configuration {name} has a previous stage itself", "a cascade of two stages is needed"),
@@ -140,15 +154,75 @@ class NnunetResults:
         return merged
 
 
+def _folds(folder: Path) -> dict[str, Path]:
+    """Return name → folder of the folds in `folder`, the numbered ones in rising order, then ``all``; copies are none."""
+    found = {m[1]: path for path in folder.glob("fold_*") if (m := FOLD.fullmatch(path.name)) and path.is_dir()}
+    return {name: found[name] for name in sorted(found, key=lambda n: (n == ALL, int(n) if n != ALL else 0))}
+
+
+def _chosen(folder: Path, fold: str | Sequence[str], checkpoint: str) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """Return name → checkpoint of the folds that are asked for, and what else is there, in sentences."""
+    file = CHECKPOINTS.get(checkpoint, checkpoint)
+    if Path(file).name != file:
+        raise UsageError(
+            f"--checkpoint {checkpoint}: one of {', '.join(CHECKPOINTS)}, or the name of a file, is needed."
+        )
+    folds = _folds(folder)
+    there = {name: path / file for name, path in folds.items() if (path / file).is_file()}
+    lacking = [f"fold {name} ({_files(folds[name])})" for name in folds if name not in there]
+    if not there:
+        above = folder.resolve().parent
+        hint = f"Give the folder above it: {above}" if _folds(above) else "Finish its training first."
+        hint = "Take another with --checkpoint." if any(any(path.glob("*.pth")) for path in folds.values()) else hint
+        raise FormatError(
+            expected(folder, f"no fold has {file} (there are {', '.join(lacking) or 'no folds'})", LAYOUT, hint),
+            path=folder,
+        )
+    numbered = [name for name in there if name != ALL]
+    given = " ".join([fold] if isinstance(fold, str) else map(str, fold)).replace(",", " ").split()
+    asked = [name.removeprefix("fold_") for name in given]
+    for name in asked:
+        if name != ALL and name not in there:
+            got = f"{folder} has no fold_{name}/{file}" + (f"; it has {_files(folds[name])}" if name in folds else "")
+            raise UsageError(expected(f"--fold {name}", got, f"some of {', '.join(numbered) or ALL} are needed"))
+    notes = [f"{text} left out: no {file}" for text in lacking] if not asked else []
+    if not asked:
+        names = numbered or [ALL]
+        if ALL in there and numbered:
+            notes.append(
+                f"fold_all (trained on all cases) left out; --fold all takes it instead of {', '.join(numbered)}"
+            )
+    elif ALL in asked and ALL not in there:
+        names = numbered
+        notes.append(f"--fold all: there is no fold_all/{file}, so each numbered fold is taken: {', '.join(numbered)}")
+    else:
+        names = [name for name in there if name in asked]
+        if ALL in asked:
+            notes.append("--fold all: fold_all is taken, the training on all cases")
+    pickles = [
+        path for path in (folder / POSTPROCESSING, *sorted(folder.glob(f"*/{POSTPROCESSING}"))) if path.is_file()
+    ]
+    if pickles:
+        where = pickles[0].relative_to(folder)
+        notes.append(f"nnU-Net's postprocessing ({where}) is not applied: it is a pickle, which is not opened")
+    return {name: there[name] for name in names}, tuple(notes)
+
+
+def _files(fold: Path) -> str:
+    return ", ".join(sorted(path.name for path in fold.glob("*.pth"))) or "no checkpoint"
+
+
 def _find(folder: Path) -> Path:
     """Return the folder that has ``plans.json``; refuse those of nnU-Net v1."""
     if folder.is_file():
         raise FormatError(expected(folder, "a file", f"its training's folder is needed: {LAYOUT}"), path=folder)
     if not folder.is_dir():
         raise FormatError(expected(folder, "there is no such folder", LAYOUT), path=folder)
-    if (folder / "plans.json").is_file():
+    if (folder / "plans.json").is_file() and _folds(folder):
         return folder
-    inside = sorted(path.parent for pattern in ("*/plans.json", "*/*/plans.json") for path in folder.glob(pattern))
+    planned = sorted(path.parent for pattern in ("*/plans.json", "*/*/plans.json") for path in folder.glob(pattern))
+    inside = [path for path in planned if _folds(path)]
+    inside = [path for path in inside if not any(other in path.parents for other in inside)]
     if len(inside) == 1:
         return inside[0]
     if inside:
@@ -156,6 +230,8 @@ def _find(folder: Path) -> Path:
         raise FormatError(
             expected(folder, f"several results: {names}", "one is needed", "Give its folder."), path=folder
         )
+    if (folder / "plans.json").is_file():
+        return folder  # which has no folds, as is said then
     if any(any(folder.glob(f"{'*/' * depth}{name}")) for depth in range(5) for name in FIRST_VERSION):
         raise FormatError(
             expected(folder, "a results folder of nnU-Net v1 (plans.pkl), which can only be read by running pickled code",

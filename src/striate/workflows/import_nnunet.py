@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +19,30 @@ from striate.planning.plan import Plan
 
 
 def import_nnunet(
-    results: Path | str, out: Path | str, *, fold: str = "all", progress: Progress | None = None
+    results: Path | str,
+    out: Path | str,
+    *,
+    fold: str | Sequence[str] = (),
+    checkpoint: str = "final",
+    progress: Progress | None = None,
 ) -> Model:
     """Write a model with the plan and weights of a training by nnU-Net v2; whole or not at all.
 
     Parameters
     ----------
     results
-        Folder ``TRAINER__PLANS__CONFIGURATION``, or the dataset's folder where it holds only one of these. Beside the second
-        stage of a cascade, ``3d_cascade_fullres``, the results of the first are needed.
+        Folder ``TRAINER__PLANS__CONFIGURATION``, or the dataset's folder where it holds only one of these. Of a folder with
+        another name the checkpoint says the configuration. Beside the second stage of a cascade, ``3d_cascade_fullres``, the
+        results of the first are needed.
     out
         New folder of the model. Folds after the first become ``snapshots/fold_N.safetensors``: ``--exact`` and
         ``--uncertainty ensemble`` average all of them, other predictions use the first alone. The first stage of a cascade
         becomes the model in ``previous/``.
     fold
-        One fold (of both stages of a cascade), or ``all``.
+        ``0`` or ``0,1,2`` or several of these (of both stages of a cascade). ``all`` is ``fold_all`` where it is there, as in
+        nnU-Net, else each numbered fold. By default each numbered fold that has the checkpoint, else ``fold_all``.
+    checkpoint
+        ``final``, ``best``, ``latest``, or the name of a file in each fold.
     progress
         Who listens; by default nobody.
 
@@ -47,8 +56,14 @@ def import_nnunet(
         When the plans or weights cannot be followed exactly, a checkpoint is broken or holds foreign classes, or the stages of
         a cascade see or draw different things.
     """
-    progress, found = progress or Silent(), NnunetResults.open(results, fold)
-    first = found.previous(fold)
+    progress, found = progress or Silent(), NnunetResults.open(results, fold, checkpoint)
+    if not found.configuration:
+        path = next(iter(found.checkpoints.values()))
+        found = found.named((read_checkpoint(path).get("init_args") or {}).get("configuration"))
+    first = found.previous(fold, checkpoint)
+    for stage in (found, first) if first else (found,):
+        for text in stage.notes:
+            progress.note(f"{stage.configuration}: {text}")
     with (
         filling(Path(out)) as beside,
         progress.bar("import", len(found.checkpoints) + len(first.checkpoints if first else ())) as bar,
@@ -113,6 +128,7 @@ def _facts(found: NnunetResults, plan: Plan, trainer: str) -> dict[str, Any]:
         "source": f"nnU-Net v2, {found.folder.name}", "folds": list(found.checkpoints),
         "nnunet": {
             "trainer": trainer, "configuration": found.configuration, "axes": axes_of(found),
+            "checkpoint": next(iter(found.checkpoints.values())).name,
             "dataset": str(found.plans.get("dataset_name", "")),
             "regions_class_order": found.dataset.get("regions_class_order") if plan.task.regions else None,
             "checkpoints_sha256": {n: hash_file(p) for n, p in found.checkpoints.items()},
