@@ -140,6 +140,39 @@ def test_broken_or_foreign_checkpoints_are_refused(what: str, tmp_path: Path, mo
     assert not (tmp_path / "model").exists()
 
 
+@pytest.mark.parametrize("content", [np.zeros(3), np.zeros((2, 2), np.float32), np.array([True]), Foreign()])
+def test_arrays_that_a_trainer_logged_are_skipped(content: object, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = write_results(tmp_path) / "fold_0" / "checkpoint_final.pth"
+    logged = np.array([content], dtype=object) if isinstance(content, Foreign) else content
+    torch.save({**read_checkpoint(path), "logging": {"lrs": logged}}, path)
+    if isinstance(content, Foreign):
+        with pytest.raises(ModelError, match="refused"):
+            read_checkpoint(path)
+        assert not (tmp_path / "ran").exists()
+    else:
+        assert not isinstance(read_checkpoint(path)["logging"]["lrs"], np.ndarray)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
+def test_wrapped_networks_are_unwrapped(prefix: str, tmp_path: Path) -> None:
+    given = weights("unet_3d")
+    wrapped = translate({prefix + name: tensor for name, tensor in given.items()}, "unet", (2, 1, 0), tmp_path)
+    assert wrapped.keys() == translate(given, "unet", (2, 1, 0), tmp_path).keys()
+
+
+def test_batch_normalisation_is_named(tmp_path: Path) -> None:
+    given = {**weights("unet_3d"), "encoder.stages.0.0.convs.0.norm.running_mean": torch.zeros(4)}
+    with pytest.raises(ModelError, match=r"running_mean is of batch normalisation; .* not understood"):
+        translate(given, "unet", (2, 1, 0), tmp_path)
+
+
+def test_a_channel_without_a_name_is_named_by_its_place(tmp_path: Path) -> None:
+    results = write_results(tmp_path)
+    _edit(results, "dataset.json", channel_names={"0": "", "1": "CT"})
+    assert import_nnunet(results, tmp_path / "model").channels == ("channel0", "CT")
+
+
 def _spoilt(path: Path) -> None:
     """Turn one bit of a weight over."""
     data = bytearray(path.read_bytes())
@@ -214,7 +247,7 @@ def test_plans_that_cannot_be_followed(changes: dict, wanted: str, tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("label_manager", "OwnManager"), ("image_reader_writer", "Tiff3DIO"), ("transpose_forward", [0, 0, 1])],
+    [("label_manager", "OwnManager"), ("image_reader_writer", "NaturalImage2DIO"), ("transpose_forward", [0, 0, 1])],
 )
 def test_plans_that_say_so_for_all_configurations(key: str, value: object, tmp_path: Path) -> None:
     results = write_results(tmp_path)

@@ -54,5 +54,8 @@ def command(
         )
     if len(folds) > 1:
         say(f"Fold {folds[0]} predicts alone; --exact and --uncertainty ensemble average all.")
-    say(f"Use it: striate predict {quote(str(out))} INPUT --out MASKS; with --exact the masks are those of nnU-Net")
+    say(
+        f"Use it: striate predict {quote(str(out))} INPUT --out MASKS; with --exact the masks are those of nnU-Net on a processor"
+        " (-device cpu); on CUDA it computes in half precision"
+    )
     return 0

@@ -1,7 +1,8 @@
 """Weights of a checkpoint of nnU-Net v2, read without running pickled code, under the names of Striate's networks.
 
 A checkpoint is a pickle; ``weights_only`` builds tensors and plain Python values and refuses any other class. nnU-Net
-logs losses as numpy numbers, so those constructors are allowed by name.
+logs losses as numpy numbers, so those constructors are allowed by name. An array of numbers that a trainer logged is skipped:
+`_Skipped` stands for it, and numpy is never given its bytes.
 """
 
 from __future__ import annotations
@@ -47,9 +48,24 @@ _DECODER: tuple[tuple[str, str], ...] = (
     (r"decoder\.transpconvs\.(\d+)\.(.+)", r"up.\1.\2"),
     (r"decoder\.seg_layers\.(\d+)\.(.+)", r"heads.\1.\2"),
 )
+_PREFIX = re.compile(r"^(?:module\.|_orig_mod\.)+")
+"""What wrappers of PyTorch (several GPUs, compilation) put before the names, in any order."""
+_BATCH = re.compile(r"\.(?:running_mean|running_var|num_batches_tracked)$")
 PIECE_BYTES = 1 << 20
 NAMES = {"unet": (*_UNET, *_DECODER), "residual_unet": (*_RESIDUAL, *_DECODER)}
 """Network → (pattern of nnU-Net's name, Striate's name)."""
+
+
+class _Skipped:
+    """Stands for an array of numpy, whose content is let go of."""
+
+    def __setstate__(self, state: object) -> None:
+        """Keep nothing."""
+
+
+def _skip(*arguments: object) -> _Skipped:
+    """Stand for numpy's ``_reconstruct``, which would make an empty array for a state to fill."""
+    return _Skipped()
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -66,6 +82,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     allowed: list[Any] = [np.dtype, np.ndarray, np.float64, np.float32, np.int64, np.int32, np.bool_]
     number = getattr(importlib.import_module("numpy._core.multiarray"), "scalar")  # noqa: B009  (not in numpy's stubs)
     allowed += [(number, "numpy.core.multiarray.scalar"), (number, "numpy._core.multiarray.scalar")]
+    allowed += [_Skipped, (_skip, "numpy.core.multiarray._reconstruct"), (_skip, "numpy._core.multiarray._reconstruct")]
     allowed += [type(np.dtype(kind)) for kind in ("float64", "float32", "float16", "int64", "int32", "bool")]
     try:
         changed = _changed(path)
@@ -139,7 +156,12 @@ def translate(weights: Mapping[str, Tensor], network: str, axes: Sequence[int], 
     """
     found: dict[str, Tensor] = {}
     for given, tensor in weights.items():
-        name = given.removeprefix("module.").removeprefix("_orig_mod.")
+        name = _PREFIX.sub("", given)
+        if _BATCH.search(name):
+            raise ModelError(
+                expected(path, f"tensor {name} is of batch normalisation", "Striate has nnU-Net's networks with instance"
+                         " normalisation alone, so that others, as nnUNetTrainerBN trains them, are not understood"), path=path,
+            )  # fmt: skip
         if _REPEATED.search(name):
             continue
         ours = next((m.expand(new) for old, new in NAMES[network] if (m := re.fullmatch(old, name))), None)

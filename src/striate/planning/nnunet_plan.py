@@ -30,6 +30,7 @@ NORMALISATIONS = {
 }
 READERS = {"SimpleITKIO": False, "NibabelIO": False, "NibabelIOWithReorient": True}
 """Reader → whether it turns images to RAS+."""
+FLAT_READERS = ("NaturalImage2DIO", "Tiff3DIO")
 RESAMPLING = "resample_data_or_seg_to_shape"
 
 
@@ -120,10 +121,11 @@ def _plan(results: NnunetResults, mirror_axes: tuple[int, ...]) -> Plan:
 def _channels(results: NnunetResults) -> tuple[str, ...]:
     """Return names of the channels, no two alike.
 
-    nnU-Net's say how a channel is normalised ("CT", "noNorm"), so that several may have the same: they become CT0, CT1.
+    nnU-Net's say how a channel is normalised ("CT", "noNorm"), so that several may have the same: they become CT0, CT1. One
+    without a name becomes channel0, by its place.
     """
     given = results.dataset.get("channel_names") or results.dataset["modality"]
-    names = [str(given[key]) for key in sorted(given, key=int)]
+    names = [str(given[key]).strip() or f"channel{key}" for key in sorted(given, key=int)]
     lower = [name.lower() for name in names]
     return tuple(name if lower.count(name.lower()) == 1 else f"{name}{index}" for index, name in enumerate(names))
 
@@ -132,7 +134,12 @@ def _refuse(results: NnunetResults, settings: dict[str, Any]) -> None:
     """Refuse what would be predicted in another way than nnU-Net does."""
     reader = str(results.plans["image_reader_writer"])
     if reader not in READERS:
-        raise _refused(results, f"images are read by {reader}", f"one of {', '.join(READERS)} is needed")
+        hint = (
+            "Datasets of PNG (NaturalImage2DIO) and TIFF (Tiff3DIO) are not understood."
+            if reader in FLAT_READERS
+            else ""
+        )
+        raise _refused(results, f"images are read by {reader}", f"one of {', '.join(READERS)} is needed", hint)
     preprocessor = settings.get("preprocessor_name", "DefaultPreprocessor")
     if preprocessor != "DefaultPreprocessor":
         raise _refused(results, f"images are prepared by {preprocessor}", "DefaultPreprocessor is needed")
