@@ -122,7 +122,7 @@ class Slow:
         return self.sampling.draw(store, step, rank, out)
 
 
-def batches_of(loader: Loader, monkeypatch, consumed_s: float = 0.0, seconds: float = 20.0) -> int:
+def batches_of(loader: Loader, monkeypatch, consumed_s: float = 0.0, seconds: float = 90.0) -> int:
     """Take batches until `most` workers are there or the time is over; returns their number."""
     monkeypatch.setattr(loader_module, "LOOK_S", 0.3)
     drawn, until = {}, time.monotonic() + seconds
