@@ -118,6 +118,13 @@ def test_only_models_of_nnunet_can_be_exact(tmp_path: Path) -> None:
         predict_exact(Model(imported.folder, imported.plan, {}), write_case(tmp_path))
 
 
+def test_a_plan_that_does_not_tell_the_values_of_regions_is_not_exact(tmp_path: Path) -> None:
+    imported = import_nnunet(write_results(tmp_path, labels=NESTED, order=[1, 2, 4]), tmp_path / "model")
+    older = imported.plan.changed(task=imported.plan.task.changed(region_values=None))
+    with pytest.raises(UsageError, match="imported by an earlier Striate; import the results folder again"):
+        predict_exact(Model(imported.folder, older, imported.facts), write_case(tmp_path))
+
+
 def test_the_command_gives_the_same_masks_with_findings_and_record(tmp_path: Path, capsys) -> None:
     model = import_nnunet(write_results(tmp_path, "unet_3d", folds=("0", "1")), tmp_path / "model")
     files, out = [str(path) for path in write_case(tmp_path).channels.values()], tmp_path / "out"

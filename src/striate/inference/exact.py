@@ -102,12 +102,17 @@ def facts_of_nnunet(model: Model) -> dict[str, Any]:
     Raises
     ------
     UsageError
-        When the model was not imported from nnU-Net.
+        When the model was not imported from nnU-Net, or before plans held the values of regions.
     """
     known = model.facts.get("nnunet")
     if not isinstance(known, dict):
         raise UsageError(
             f"--exact: {model.folder} was not imported from nnU-Net, so there is no other way to be exact to; leave it away."
+        )
+    if known.get("regions_class_order") and model.plan.task.region_values is None:
+        raise UsageError(
+            f"--exact: the plan of {model.folder} does not tell the values of its regions, because it was imported by an earlier"
+            " Striate; import the results folder again."
         )
     return known
 
