@@ -35,7 +35,7 @@ def command(
         bool, typer.Option("--crf", help="Refine masks with a fully connected CRF: slower; try it on your own data.")
     ] = False,
     exact: Annotated[
-        bool, typer.Option("--exact", help="For a model imported from nnU-Net: the very masks that nnU-Net gives.")
+        bool, typer.Option("--exact", help="For a model imported from nnU-Net: its very masks, as with -device cpu.")
     ] = False,
     engine: Annotated[
         str,

@@ -44,6 +44,7 @@ from striate.model.model import PLAN, Model
 from striate.reporting.panel import write_case_panel
 from striate.trust.error_probability import error_probability
 from striate.trust.examine import answer, weigh
+from striate.workflows.folds import folds_told
 from striate.workflows.judge import Judge
 from striate.workflows.kept import Done, Kept, refuse_failed, telling, way_of
 from striate.workflows.taught import CODE, FACT, caution_of, images_of
@@ -85,6 +86,8 @@ def predict_masks(
         left = [case for case in cases if case.name not in done]
         needs = needs_of(model, left or cases, grids, engine or "torch", crf=crf, exact=exact)
         together, announced = announce(model, needs, progress, tta=way == "tta" or exact, held=_held(begun))
+        if told := folds_told(model, way, exact=exact, others=bool(others)):
+            progress.note(told)
         steps = _Steps(model, options, kept, judge, engine, before, images_of((model, *others)), begun, first_shares)
         done |= _predicted(left, steps, progress, together=together)
         refuse_failed(steps.failed, place, cases)
@@ -95,6 +98,7 @@ def predict_masks(
         Findings(tuple(findings)).write(place.files)
         memory = {"announced_bytes": announced, "neighbours_together": together}
         facts = {"memory": memory, "limits": list(judge.limits), "made_by": made, **_engines(model, chosen, first)}
+        facts |= {"nnunet": told} if told else {}
         _record(options, model, found, kept, watch, facts).write(place.files / "record.json")
     return found
 
