@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 
 import pytest
@@ -17,16 +18,15 @@ def machine(monkeypatch) -> None:
     monkeypatch.setattr(module, "memory_available_bytes", lambda: 1000)
 
 
-def at_one_time(count: int, bytes_each: int) -> int:
-    """Return how many jobs were at work at one time, each waiting for company that may not come."""
-    now, most, lock, come = [0], [0], threading.Lock(), threading.Condition()
+def at_one_time(count: int, bytes_each: int, expected: int) -> int:
+    """Return how many of `count` jobs were at work at one time; each waits until `expected` are."""
+    now, most, lock, together = [0], [0], threading.Lock(), threading.Barrier(expected)
 
     def job(item: int) -> int:
         with lock:
             now[0] += 1
             most[0] = max(most[0], now[0])
-        with come:
-            come.wait(0.05)
+        together.wait(60)
         with lock:
             now[0] -= 1
         return item * item
@@ -36,12 +36,29 @@ def at_one_time(count: int, bytes_each: int) -> int:
 
 
 def test_as_many_as_there_are_cores_and_no_more():
-    assert at_one_time(12, 1) == 4
+    assert at_one_time(12, 1, 4) == 4
 
 
 def test_no_more_than_fit_into_the_memory():
-    assert at_one_time(6, int(SHARE * 1000) // 2) == 2
-    assert at_one_time(3, 10**9) == 1
+    assert at_one_time(6, int(SHARE * 1000) // 2, 2) == 2
+    assert at_one_time(3, 10**9, 1) == 1
+
+
+def test_one_at_a_time_where_the_memory_is_not_known():
+    assert at_one_time(3, 0, 1) == 1
+
+
+def test_what_fails_elsewhere_leaves_no_thread_once_it_is_closed():
+    before, done = threading.active_count(), []
+
+    def consume() -> None:
+        with contextlib.closing(in_threads(done.append, range(50), 1)) as results:
+            next(results)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        consume()
+    assert threading.active_count() == before and len(done) < 50
 
 
 def test_no_item_is_no_result():

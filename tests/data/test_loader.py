@@ -122,40 +122,79 @@ class Slow:
         return self.sampling.draw(store, step, rank, out)
 
 
-def batches_of(loader: Loader, monkeypatch, consumed_s: float = 0.0, seconds: float = 90.0) -> int:
-    """Take batches until `most` workers are there or the time is over; returns their number."""
-    monkeypatch.setattr(loader_module, "LOOK_S", 0.3)
-    drawn, until = {}, time.monotonic() + seconds
-    for step, batch in loader:
-        drawn[step] = batch
-        time.sleep(consumed_s)
-        if time.monotonic() > until or (loader.workers == loader._most and all(h.opened for h in loader._team)):
-            break
-    assert list(drawn) == list(range(len(drawn)))
-    assert all(same(batch, draw_batch(loader._store, loader._sampling.sampling, step)) for step, batch in drawn.items())
-    return loader.workers
-
-
 def test_where_the_consumer_waits_more_workers_draw_the_same_batches(store, sampling, monkeypatch):
+    monkeypatch.setattr(loader_module, "LOOK_S", 0.3)
+    drawn, until = {}, time.monotonic() + 90
     with Loader(store, Slow(sampling), workers=1, most=3) as loader:
-        assert batches_of(loader, monkeypatch) == 3
+        for step, batch in loader:
+            drawn[step] = batch
+            if time.monotonic() > until or (loader.workers == 3 and all(hand.opened for hand in loader._team)):
+                break
         pids = {hand.worker.pid for hand in loader._team}
         assert len(pids) == 3 and all(_alive(pid) for pid in pids)
+    assert list(drawn) == list(range(len(drawn)))
+    assert all(same(batch, draw_batch(store, sampling, step)) for step, batch in drawn.items())
 
 
-def test_where_it_does_not_wait_no_more_are_hired(store, sampling, monkeypatch):
-    monkeypatch.setattr(loader_module, "WAITING", 0.5)  # however busy this machine is
-    with Loader(store, Slow(sampling, 0.0), workers=1, most=3) as loader:
+def looked(loader: Loader, monkeypatch, share: float) -> int:
+    """Return how many workers `loader` has after a look at seconds of which `share` were waited."""
+    hired = []
+    monkeypatch.setattr(loader, "_hire", hired.append)
+    for hand in loader._team:
+        hand.asked = 100
+    since, waited = loader._look
+    loader.wait_s = waited + share * 2 * loader_module.LOOK_S
+    loader._grow(since + 2 * loader_module.LOOK_S)
+    return loader.workers + sum(hired)
+
+
+@pytest.mark.parametrize(
+    ("share", "most", "workers"),
+    [(0.02, 9, 1), (0.05, 9, 2), (0.6, 9, 3), (0.99, 9, 9), (1.0, 99, 12), (0.6, 2, 2), (0.6, 1, 1), (0.6, 0, 1)],
+)
+def test_as_many_are_hired_as_the_share_of_waiting_asks_for(store, sampling, monkeypatch, share, most, workers):
+    monkeypatch.setattr(loader_module, "memory_available_bytes", lambda: 10**12)
+    with Loader(store, sampling, workers=1, most=most) as loader:
+        assert looked(loader, monkeypatch, share) == workers
+
+
+def test_nothing_is_judged_before_the_first_batches_and_the_seconds_of_a_look(store, sampling, monkeypatch):
+    with Loader(store, sampling, workers=1, most=9) as loader:
+        monkeypatch.setattr(loader, "_hire", lambda count: pytest.fail("hired"))
+        now = loader._look[0] + 100
+        loader.wait_s = 90.0
+        loader._grow(now)  # its worker has hardly begun
+        loader._team[0].asked = 100
+        loader.wait_s += 1.0
+        loader._grow(now + 0.9 * loader_module.LOOK_S)
+
+
+def test_memory_is_counted_with_the_batches_that_workers_hold(store, sampling, monkeypatch):
+    each = loader_module.WORKER_BYTES + loader_module._slots_bytes(store, sampling)
+    for workers in (1, 2, 3):
+        monkeypatch.setattr(loader_module, "memory_available_bytes", lambda n=workers: 2 * each * (n - 1) + each)
+        with Loader(store, sampling, workers=1, most=9) as loader:
+            assert looked(loader, monkeypatch, 0.99) == workers
+
+
+def test_none_is_hired_where_none_is_wanted(store, sampling, monkeypatch):
+    with Loader(store, sampling, workers=0, most=3) as loader:
+        assert looked(loader, monkeypatch, 1.0) == 0
+
+
+def test_a_worker_that_cannot_be_hired_leaves_the_others_and_no_file(store, sampling, monkeypatch):
+    def full(handle, offset, length):
+        raise OSError(28, "No space left on device")
+
+    before = leftovers()
+    with Loader(store, sampling, workers=1, stop_step=30) as loader:
         wait_for_workers(loader)
-        assert batches_of(loader, monkeypatch, consumed_s=0.1, seconds=3) == 1
-
-
-def test_without_memory_or_where_none_is_wanted_no_more_are_hired(store, sampling, monkeypatch):
-    monkeypatch.setattr(loader_module, "memory_available_bytes", lambda: loader_module.WORKER_BYTES)
-    with Loader(store, Slow(sampling), workers=1, most=3) as loader:
-        assert batches_of(loader, monkeypatch, seconds=3) == 1
-    with Loader(store, Slow(sampling), workers=0, most=3, stop_step=9) as loader:
-        assert batches_of(loader, monkeypatch) == 0
+        next(iter(loader))
+        monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+        with pytest.warns(RuntimeWarning, match=r"No space left on device; other worker processes go on\."):
+            loader._hire(2)
+        assert loader.workers == 1 and loader._most == 0
+    assert leftovers() == before
 
 
 def test_of_several_workers_the_others_go_on(store, sampling, monkeypatch):

@@ -16,6 +16,7 @@ from striate.inference.engines.choose import choose
 from striate.inference.engines.foresee import foresee
 from striate.inference.engines.openvino import NETWORK, PARITY
 from striate.io.write import write_image
+from striate.model.model import Model
 
 
 @pytest.fixture
@@ -67,6 +68,20 @@ def test_what_was_left_there_and_says_nothing_is_made_in_the_cache(model_of, cas
     next(model.folder.rglob(PARITY)).write_text("{}")
     only_read(model, monkeypatch)
     assert choose(model, case, "openvino").engine.name == "openvino" and len(list(cache.rglob(NETWORK))) == 1
+
+
+def test_a_copy_with_other_windows_does_not_cost_what_is_there(model_of, case, cache, monkeypatch):
+    model = model_of()
+    other = Model(
+        model.folder, model.plan.changed(inference=model.plan.inference.changed(patch=(8, 8, 8))), model.facts
+    )
+    only_read(model, monkeypatch)
+    for one in (model, other):
+        choose(one, case, "openvino")
+    told = list[str]()
+    for one in (model, other):
+        choose(one, case, "openvino", tell=told.append)
+    assert told == [] and len(list(cache.rglob(NETWORK))) == 2
 
 
 def test_other_models_in_the_cache_stay(model_of, case, cache, monkeypatch):

@@ -188,6 +188,15 @@ def test_weights_of_another_network_name_the_tensor(folder):
         Model.open(folder).network()
 
 
+def test_weights_that_are_not_finite_name_the_tensor(tmp_path):
+    state = _network().state_dict()
+    name = next(iter(state))
+    state[name] = torch.full_like(state[name], float("nan"))
+    model = Model.save(tmp_path / "model", _plan(), state, {})
+    with pytest.raises(ModelError, match=rf"tensor {name} holds numbers that are not finite; .* train again"):
+        model.network()
+
+
 def test_an_unknown_network_is_a_plan_error(folder):
     text = (folder / "plan.yaml").read_text()
     (folder / "plan.yaml").write_text(text.replace("name: small_unet", "name: small_une"))

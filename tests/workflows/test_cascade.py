@@ -17,7 +17,7 @@ from striate.core.image import LabelMap
 from striate.core.progress import Silent
 from striate.data.cohort import Cohort
 from striate.data.prepare import prepare, prepare_images
-from striate.inference.cascade import open_first, prepare_stage, share_of_first
+from striate.inference.cascade import open_first, prepare_stage, shares_of_first
 from striate.inference.engines.choose import macs_of
 from striate.inference.engines.ensemble import open_ensemble
 from striate.inference.exact import predict_exact
@@ -122,6 +122,27 @@ def test_a_model_without_its_first_stage_is_refused(cascade: Model, tmp_path: Pa
         Model.open(folder)
 
 
+@pytest.mark.parametrize("lost", ["previous", "previous/weights.safetensors"])
+def test_it_is_told_that_the_first_stage_is_missing(cascade: Model, tmp_path: Path, lost: str) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(cascade.folder, folder)
+    shutil.rmtree(folder / lost) if lost == "previous" else (folder / lost).unlink()
+    with pytest.raises(ModelError, match=r"previous: .*first stage of the cascade is needed.*Import the cascade again\.$"):
+        Model.open(folder)
+
+
+@pytest.mark.parametrize("labels", [(1, 7), (2, 1)])
+def test_labels_that_the_first_stage_does_not_draw_are_refused(
+    cascade: Model, tmp_path: Path, labels: tuple[int, ...]
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(cascade.folder, folder)
+    plan = cascade.plan
+    plan.changed(preparation=plan.preparation.changed(previous_labels=labels)).write(folder / "plan.yaml")
+    with pytest.raises(PlanError, match=r"previous_labels \[.*the first stage draws are needed, rising: 1, 2\."):
+        Model.open(folder)
+
+
 def test_the_second_stage_sees_the_mask_of_the_first(cascade: Model, tmp_path: Path) -> None:
     case = write_case(tmp_path)
     seen = prepare_stage(cascade, case, mirror=True, exact=True).array
@@ -207,11 +228,11 @@ def test_the_bar_runs_through_both_stages(cascade: Model, tmp_path: Path, more: 
     done = [value for value, _ in bars.told]
     assert done == sorted(done) and done[-1] == 2
     grid = next(iter(read_channels(write_case(tmp_path)).values())).grid
-    share = share_of_first(cascade, grid)
+    share = shares_of_first(cascade, {"P1": grid})["P1"]
     assert share == pytest.approx(
         macs_of(cascade.previous, [grid]) / sum(macs_of(m, [grid]) for m in (cascade.previous, cascade))
     )
-    assert 0 < share < 1 and share_of_first(cascade.previous, grid) == 0
+    assert 0 < share < 1 and shares_of_first(cascade.previous, {"P1": grid}) == {"P1": 0}
     for start, name in enumerate(("a", "b")):
         inner = [value - start for value, case in bars.told if case == name]
         assert any(0 < value < share - 1e-9 for value in inner), "windows of the first stage"

@@ -154,6 +154,20 @@ def test_arrays_that_a_trainer_logged_are_skipped(content: object, tmp_path: Pat
         assert not isinstance(read_checkpoint(path)["logging"]["lrs"], np.ndarray)
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused_by_name(number: float, tmp_path: Path) -> None:
+    path = write_results(tmp_path) / "fold_0" / "checkpoint_final.pth"
+    content = read_checkpoint(path)
+    name = next(n for n in content["network_weights"] if "stages.0" in n and n.endswith("weight"))
+    content["network_weights"][name].view(-1)[3] = number
+    torch.save(content, path)
+    with pytest.raises(
+        ModelError, match=r"tensor \S+ holds numbers that are not finite; .* Take another fold or checkpoint"
+    ):
+        import_nnunet(path.parents[1], tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
 def test_wrapped_networks_are_unwrapped(prefix: str, tmp_path: Path) -> None:
     given = weights("unet_3d")
@@ -197,7 +211,7 @@ def test_a_checkpoint_with_one_bit_changed_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("how", ["without sums", "before 1.6"])
 def test_checkpoints_that_have_no_sums_are_read(how: str, tmp_path: Path) -> None:
     path = write_results(tmp_path) / "fold_0" / "checkpoint_final.pth"
-    content = read_checkpoint(path)
+    content = read_checkpoint(path) | {"nothing": torch.zeros(0)}  # whose sum is 0, as one that was left away
     sums = torch.serialization.get_crc32_options()
     try:
         torch.serialization.set_crc32_options(how != "without sums")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from test_whole_workflow import CLASSES, follow, picture, plan_of
 from striate import networks
 from striate.core.errors import DataError, Interrupted
 from striate.core.progress import Silent
+from striate.core.unfinished import unfinished
 from striate.data.samples import prepare_samples
 from striate.inference import whole
 from striate.model.model import Model
@@ -109,6 +112,24 @@ def test_from_an_image_that_has_changed_everything_is_told_anew(model, images, t
     predict(model, images, tmp_path / "out", progress=progress)
     assert progress.done == [4, 5, 6, 7, 8]
     assert _files(tmp_path / "out") == _files(tmp_path / "straight")
+
+
+def test_masks_that_wait_there_are_not_touched(model, images, tmp_path):
+    out = tmp_path / "out"
+    with contextlib.suppress(Interrupted), unfinished(out) as place:  # as a prediction of masks does
+        (place.files / "P1.nii.gz").write_text("a mask")
+        place.keep("P1", {}, [place.files / "P1.nii.gz"])
+        raise Interrupted("stopped")
+
+    def there() -> dict[str, bytes]:
+        return {str(path): path.read_bytes() for path in place.folder.rglob("*") if path.is_file()}
+
+    before = there()
+    with pytest.raises(
+        DataError, match=r"masks lie there, of a call that was stopped; .*Go on with the model that drew them"
+    ):
+        predict(model, images, out=out)
+    assert len(before) >= 2 and there() == before and not out.exists()
 
 
 def test_another_model_takes_nothing(model, images, tmp_path):

@@ -159,8 +159,8 @@ class Loader:
                 self._files.append(path)
                 slots = _map(path, self._store, self._sampling)
                 worker = Worker(_DrawJob(self._store, self._sampling, self._rank, path))
-                self._team.append(_Hand(worker, slots))
                 worker.submit(None)
+                self._team.append(_Hand(worker, slots))
         except (WorkerLost, OSError) as lost:
             self._go_on_with_fewer(lost)
 
@@ -178,9 +178,8 @@ class Loader:
         while self._stop is None or step < self._stop:
             begun = time.perf_counter()
             batch = self._take(step)
-            now = time.perf_counter()
-            self.wait_s += now - begun
-            self._grow(now)
+            self._grow(begun)
+            self.wait_s += time.perf_counter() - begun
             yield step, batch
             step += 1
         self.close()
@@ -241,7 +240,8 @@ class Loader:
         self._look = now, self.wait_s
         if share > WAITING and count < self._most:
             enough = math.ceil(count / max(1 - share, 0.01))  # if they draw as fast as those that are there
-            fitting = int(memory_available_bytes() // (2 * WORKER_BYTES))
+            bytes_each = WORKER_BYTES + _slots_bytes(self._store, self._sampling)
+            fitting = int(memory_available_bytes() // (2 * bytes_each))
             self._hire(min(enough - count, self._most - count, fitting))
 
     def close(self) -> None:
@@ -269,15 +269,21 @@ class Loader:
 
 def _kept(drawn: Tensor) -> Tensor:
     """Return a copy of a slot; in pinned memory where a CUDA GPU is, which then reads it while the processor goes on."""
-    if not torch.cuda.is_available():
-        return drawn.clone()
-    return torch.empty(drawn.shape, dtype=drawn.dtype, pin_memory=True).copy_(drawn)
+    if torch.cuda.is_available():
+        with contextlib.suppress(RuntimeError):  # no more memory may be pinned
+            return torch.empty(drawn.shape, dtype=drawn.dtype, pin_memory=True).copy_(drawn)
+    return drawn.clone()
+
+
+def _slots_bytes(store: Store, sampling: Sampling) -> int:
+    """Return the size of the batches that a worker draws ahead."""
+    images, classes = sampling.shapes(store)
+    return DEPTH * (int(np.prod(images)) * 4 + -(-int(np.prod(classes)) // 64) * 64)
 
 
 def _shared_file(store: Store, sampling: Sampling) -> Path:
     """Reserve a file for the slots, in shared memory where it has room for it, else beside the store."""
-    images, classes = sampling.shapes(store)
-    size = DEPTH * (int(np.prod(images)) * 4 + -(-int(np.prod(classes)) // 64) * 64)
+    size = _slots_bytes(store, sampling)
     roomy = SHARED_MEMORY.is_dir() and shutil.disk_usage(SHARED_MEMORY).free > 2 * size
     handle, name = tempfile.mkstemp(
         prefix=f".striate-batches-{os.getpid()}-", dir=SHARED_MEMORY if roomy else store.folder
@@ -287,6 +293,9 @@ def _shared_file(store: Store, sampling: Sampling) -> Path:
             os.posix_fallocate(handle, 0, size)
         else:
             os.ftruncate(handle, size)
+    except BaseException:
+        Path(name).unlink()
+        raise
     finally:
         os.close(handle)
     return Path(name)

@@ -175,7 +175,7 @@ def preparing_bytes(cases: Sequence[Case], spacing_mm: Sequence[float]) -> int:
     """Return the memory that the largest of some cases takes while it is prepared, by its headers."""
     from striate.io.read import largest
 
-    voxels, voxel_mm3 = largest(cases) if cases else (0, 1.0)
+    voxels, voxel_mm3 = largest(cases)
     return int(PREPARING_BYTES * voxels * (1 + voxel_mm3 / math.prod(spacing_mm)))
 
 

@@ -5,11 +5,12 @@ Classifiers, autoencoders and networks for sequences learn from it; networks tha
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -386,12 +387,13 @@ class SampleStore:
             truths, planes = [], {}
             with (beside / IMAGES).open("wb") as stream:
                 bytes_each = preparing_bytes(cases, preparation.spacing_mm)
-                results = in_threads(lambda case: _sampled(case, preparation, form, histories), cases, bytes_each)
-                listed = each(progress or Silent(), "prepare", results, len(cases))
-                for case, (images, truth, slices) in zip(cases, listed, strict=True):
-                    truths.append(truth)
-                    planes[case.name] = slices
-                    images.tofile(stream)
+                job = functools.partial(_sampled, preparation=preparation, form=form, histories=histories)
+                with closing(in_threads(job, cases, bytes_each)) as results:
+                    listed = each(progress or Silent(), "prepare", results, len(cases))
+                    for case, (images, truth, slices) in zip(cases, listed, strict=True):
+                        truths.append(truth)
+                        planes[case.name] = slices
+                        images.tofile(stream)
             np.save(beside / TRUTH, np.concatenate(truths))
             index = {
                 "kind": "striate-samples",

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -178,8 +178,8 @@ class PatchStore:
         with filling(folder) as beside:
             job = _BuildJob(preparation, targets, beside)
             tasks = [(f"{i:04d}", case) for i, case in enumerate(cases)]
-            results = in_threads(job, tasks, preparing_bytes(cases, preparation.spacing_mm))
-            entries = dict(each(progress, "prepare", results, len(tasks)))
+            with closing(in_threads(job, tasks, preparing_bytes(cases, preparation.spacing_mm))) as results:
+                entries = dict(each(progress, "prepare", results, len(tasks)))
             keep = next(iter(entries.values()))["keep_zero"] if entries else []
             index = {
                 "kind": "striate-store",

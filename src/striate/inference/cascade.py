@@ -6,7 +6,7 @@ The first stage predicts as a model by itself does; its mask on the grid of the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from striate.core.case import Case
 from striate.core.errors import UsageError
@@ -69,13 +69,13 @@ def prepare_stage(
     return prepare_images(images, preparation, case.name, previous=found.label)
 
 
-def share_of_first(model: Model, grid: Grid) -> float:
-    """Return which share of all multiply-accumulates on an image of this grid a cascade's first stage has; 0 without one."""
+def shares_of_first(model: Model, grids: Mapping[str, Grid]) -> dict[str, float]:
+    """Return by case which share of the multiply-accumulates on its grid a cascade's first stage has; 0 without one."""
     stage = model.previous
     if stage is None:
-        return 0.0
-    first, second = (macs_of(one, [grid]) for one in (stage, model))
-    return first / (first + second)
+        return dict.fromkeys(grids, 0.0)
+    both = {name: (macs_of(stage, [grid]), macs_of(model, [grid])) for name, grid in grids.items()}
+    return {name: first / (first + second) for name, (first, second) in both.items()}
 
 
 def open_first(

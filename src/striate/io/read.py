@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from striate.core.case import Case
@@ -171,15 +172,17 @@ def read_channels(case: Case) -> dict[str, Image]:
 
 
 def largest(cases: Sequence[Case]) -> tuple[int, float]:
-    """Return the voxels of all channels of the case whose files are largest, and the volume of one in mm³, by its headers.
+    """Return the voxels of all channels of the largest of some cases, and the volume of one in mm³, by its headers.
 
-    Files that cannot be read count nothing: whoever reads the case says what is wrong.
+    Headers are read of the three cases whose files are largest. 0 voxels where none of them can be read: whoever reads the
+    cases says what is wrong.
     """
     sizes = {case.name: sum(path.stat().st_size for path in case.channels.values() if path.is_file()) for case in cases}
-    case = max(cases, key=lambda one: sizes[one.name])
-    files = dict.fromkeys(case.channels.values())
-    try:
-        headers = [read_header(path, stack=len(files) < len(case.channels)) for path in files]
-    except DataError:
-        return 0, 1.0
-    return sum(h.channels * math.prod(h.grid.shape) for h in headers), math.prod(headers[0].grid.spacing_mm)
+    found = [(0, 1.0)]
+    for case in sorted(cases, key=lambda one: sizes[one.name])[-3:]:
+        files = dict.fromkeys(case.channels.values())
+        with suppress(DataError):
+            headers = [read_header(path, stack=len(files) < len(case.channels)) for path in files]
+            voxels = sum(h.channels * math.prod(h.grid.shape) for h in headers)
+            found.append((voxels, math.prod(headers[0].grid.spacing_mm)))
+    return max(found)

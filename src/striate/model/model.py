@@ -40,6 +40,8 @@ ONNX = "network.onnx"
 """The same as a file for ONNX Runtime."""
 PREVIOUS = "previous"
 """Folder of the model whose mask this one also sees: the previous stage of a cascade."""
+AGAIN = "Import the cascade again."
+TRAIN = "Train one: striate train COHORT --out RUN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +84,24 @@ class Model:
         Raises
         ------
         ModelError
-            When it is missing, broken or of another task.
+            When it is missing, broken or of another task, or does not draw the labels that this one sees.
         """
         known, folder = self.plan.preparation.previous_labels, self.folder / PREVIOUS
         if not known:
             return None
-        found = Model._read(folder)
+        found = Model._read(folder, "the first stage of the cascade is needed there", AGAIN)
         if found.plan.task != self.plan.task or found.plan.preparation.previous_labels:
             raise ModelError(
                 expected(folder, f"a model that draws {', '.join(found.plan.targets.names)} from {', '.join(found.channels)}",
                          f"the first stage of {self.folder} is needed, which sees and draws the same",
-                         "Import the cascade again."), path=folder,
+                         AGAIN), path=folder,
+            )  # fmt: skip
+        drawn = [value for value in sorted(found.plan.task.label_names) if value]
+        if known != tuple(value for value in drawn if value in known):
+            raise PlanError(
+                expected(self.folder / PLAN, f"previous_labels {list(known)}",
+                         f"labels that the first stage draws are needed, rising: {', '.join(map(str, drawn))}", AGAIN),
+                path=self.folder / PLAN,
             )  # fmt: skip
         return found
 
@@ -110,9 +119,9 @@ class Model:
         return model
 
     @classmethod
-    def _read(cls, path: Path) -> Model:
-        """Open a model without a look at `previous`."""
-        folder = _find(path)
+    def _read(cls, path: Path, want: str = "a model or run folder is needed", hint: str = TRAIN) -> Model:
+        """Open a model without a look at `previous`; where none is there, say what is wanted and what to do."""
+        folder = _find(path, want, hint)
         plan = Plan.read(folder / PLAN)
         try:
             facts = read_json(folder / FACTS, KIND, VERSION)
@@ -208,11 +217,10 @@ def _exported(folder: Path) -> bool:
     return (folder / EXPORTED).is_dir() or (folder / ONNX).is_file()
 
 
-def _find(path: Path) -> Path:
+def _find(path: Path, want: str, hint: str) -> Path:
     """Return the model folder that `path` is or holds."""
-    train = "Train one: striate train COHORT --out RUN"
     if not path.exists():
-        raise ModelError(expected(path, "there is no such folder", "a model or run folder is needed", train), path=path)
+        raise ModelError(expected(path, "there is no such folder", want, hint), path=path)
     if path.is_file():
         raise ModelError(
             expected(path, "it is a file", "a model or run folder is needed", f"Give its folder, {path.parent}.")
@@ -222,12 +230,13 @@ def _find(path: Path) -> Path:
     missing = [name for name in needed if not (folder / name).is_file()]
     if missing:
         found = ", ".join(sorted(p.name for p in folder.iterdir())[:6]) or "nothing"
-        hint = "A run has its model once training has validated for the first time."
+        want = f"a model has {PLAN}, {WEIGHTS} and {FACTS}" if hint == TRAIN else want
+        hint = "A run has its model once training has validated for the first time." if hint == TRAIN else hint
         if any((place / "plans.json").is_file() for place in (folder, *folder.glob("*/"))):
             hint = f"It is nnU-Net's: striate import nnunet {shlex.quote(str(folder))} --out MODEL makes a model of it."
         raise ModelError(
             expected(folder, f"{' and '.join(missing)} missing (found: {found})",
-                     f"a model has {PLAN}, {WEIGHTS} and {FACTS}", hint), path=folder,
+                     want, hint), path=folder,
         )  # fmt: skip
     return folder
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from striate.core.errors import ModelError, expected
+from striate.model.weights import refuse_not_finite
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -129,7 +130,7 @@ def _changed(path: Path) -> str:
                 with parts.open(entry) as stream:
                     while stream.read(PIECE_BYTES):
                         pass
-                right += 1
+                right += bool(entry.CRC)  # nothing at all sums up to 0
             except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError):
                 wrong = wrong or entry.filename
     return wrong if right else ""
@@ -174,4 +175,5 @@ def translate(weights: Mapping[str, Tensor], network: str, axes: Sequence[int], 
             )
         moved = tensor.permute(0, 1, *(2 + a for a in axes)) if tensor.ndim == 2 + len(axes) else tensor
         found[ours] = moved.float().contiguous()
+    refuse_not_finite(found, path, "Take another fold or checkpoint.")
     return found

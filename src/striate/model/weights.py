@@ -101,4 +101,21 @@ def load_weights(path: Path, network: nn.Module, sha256: str = "") -> None:
                      " striate train"),
             path=path,
         )  # fmt: skip
+    refuse_not_finite(tensors, path, AGAIN)
     network.load_state_dict(tensors)
+
+
+def refuse_not_finite(tensors: Mapping[str, Tensor], path: Path, advice: str) -> None:
+    """Refuse weights among which one is NaN or infinite: such a network finds nothing, without a word.
+
+    Raises
+    ------
+    ModelError
+        With the name of the tensor.
+    """
+    wrong = next((name for name, tensor in tensors.items() if not tensor.isfinite().all()), None)
+    if wrong is not None:
+        raise ModelError(
+            expected(path, f"tensor {wrong} holds numbers that are not finite", "its training failed or the file is damaged;"
+                     " whole weights are needed", advice), path=path,
+        )  # fmt: skip

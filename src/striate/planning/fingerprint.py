@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
@@ -124,11 +125,11 @@ class Fingerprint(Config):
             )  # fmt: skip
         names, measured = dict(cohort.label_names), []
         facts_of = functools.partial(_CaseFacts, targets=targets, names=cohort.label_names)
-        read = in_threads(facts_of, cases, FACTS_BYTES * largest(cases)[0])
-        for facts in each(progress or Silent(), "Fingerprint", read, len(cases)):
-            measured.append(facts)
-            for value in facts.values:
-                names.setdefault(value, f"label_{value}")
+        with closing(in_threads(facts_of, cases, FACTS_BYTES * largest(cases)[0])) as read:
+            for facts in each(progress or Silent(), "Fingerprint", read, len(cases)):
+                measured.append(facts)
+                for value in facts.values:
+                    names.setdefault(value, f"label_{value}")
         values = {v for facts in measured for v in facts.values}
         if not values:
             raise LabelError(

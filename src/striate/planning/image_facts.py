@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,16 +36,15 @@ def measure_images(cohort: Cohort, cases: Sequence[Case], progress: Progress | N
     """
     if not cases:
         raise DataError(expected(cohort.name, "no case to learn from", "at least one is needed"))
-    shapes, voxels, zero, counts = [], [], [], dict[str, int]()
+    shapes, voxels, zero = [], [], []
     most = max(1, min(SAMPLES, TOTAL // len(cases)))
-    measured = in_threads(lambda case: _measure(case, most), cases, FACTS_BYTES * largest(cases)[0])
-    for case, facts in zip(cases, each(progress or Silent(), "Fingerprint", measured, len(cases)), strict=True):
-        shape, picked, share = facts
-        shapes.append(shape)
-        voxels.append(picked)
-        zero.append(share)
-        for name in case.classes or ():
-            counts[name] = counts.get(name, 0) + 1
+    job = functools.partial(_measure, most=most)
+    with closing(in_threads(job, cases, FACTS_BYTES * largest(cases)[0])) as measured:
+        for shape, picked, share in each(progress or Silent(), "Fingerprint", measured, len(cases)):
+            shapes.append(shape)
+            voxels.append(picked)
+            zero.append(share)
+    counts = Counter(name for case in cases for name in case.classes or ())
     dims = {len(s.shape) for s in shapes}
     if len(dims) > 1:
         raise DataError(expected(cohort.name, "2D and 3D images in one cohort", "one kind is needed"))

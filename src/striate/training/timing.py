@@ -93,7 +93,7 @@ def time_step(
 def _native_bf16() -> bool:
     """Tell whether the device that trains has instructions for bf16; older GPUs emulate it, slower than fp32."""
     if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return computes_in_bf16()
 
 

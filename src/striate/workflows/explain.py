@@ -99,7 +99,7 @@ def explain(
     given = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
     cases = _cases(plan, given)
     patched = cases if cohort is None else _cases(plan, [cohort])
-    opened = Opened.of(model)
+    opened = Opened.of(model, progress.note)
     if model.previous is not None:
         progress.note("a cascade: its second stage is explained; the mask of the first is one of its inputs")
     if out is None:

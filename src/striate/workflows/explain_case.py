@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,15 +42,15 @@ class Opened:
     first: Engine | None
 
     @classmethod
-    def of(cls, model: Model) -> Opened:
-        """Load what computes `model`.
+    def of(cls, model: Model, tell: Callable[[str], None] = lambda note: None) -> Opened:
+        """Load what computes `model`; `tell` is told where a GPU is there that cannot.
 
         Raises
         ------
         ModelError
             When its weights are broken or not there.
         """
-        return cls(model, not_in_place(model.network()), open_first(model, "none"))
+        return cls(model, not_in_place(model.network()), open_first(model, "none", tell=tell))
 
     @property
     def plan(self) -> Plan:

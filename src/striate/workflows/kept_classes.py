@@ -2,7 +2,7 @@
 
 Images pass through the network together, and what it says of one may differ in its last bit with what passes beside it. So those
 that passed together are kept together, and taken from the first case on, up to the first that is missing or was made otherwise:
-what comes then passes in the company that it would have had if nobody had stopped.
+what comes then passes in the company that it would have had if nobody had stopped, as long as the images are the same.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from striate.core.progress import Progress
 from striate.core.record import Record, Stopwatch
 from striate.core.unfinished import Unfinished, unfinished
 from striate.data.prepare import Prepared
-from striate.inference.cascade import open_first, prepare_stage, share_of_first
+from striate.inference.cascade import open_first, prepare_stage, shares_of_first
 from striate.inference.engines import Engine, on_gpu
 from striate.inference.engines.choose import AUTO, Chosen, choose, macs_of
 from striate.inference.engines.foresee import may_spare
@@ -68,7 +68,7 @@ def predict_masks(
     """Predict the masks of all cases and write them with their findings."""
     way, crf, exact = str(options["uncertainty"]), bool(options["crf"]), bool(options["exact"])
     grids = {case.name: check_headers(case, len(model.plan.preparation.spacing_mm)) for case in cases}
-    first_shares = {name: share_of_first(model, grid) for name, (grid, _) in grids.items()}
+    first_shares = shares_of_first(model, {name: grid for name, (grid, _) in grids.items()})
     name = str(options["engine"])
     least = "torch" if exact or way not in ("none", "tta") else "openvino" if name in (AUTO, "int8") else name
     least = GPU if not exact and name in (AUTO, "torch") and may_spare() else least

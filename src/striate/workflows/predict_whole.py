@@ -11,7 +11,7 @@ import numpy as np
 from torch import nn
 
 from striate.core.case import Case
-from striate.core.errors import DataError, UsageError
+from striate.core.errors import DataError, UsageError, expected
 from striate.core.files import hash_file
 from striate.core.grouped import grouped
 from striate.core.machine import peak_rss_bytes
@@ -57,7 +57,12 @@ def predict_whole_cases(
     progress.note(f"{len(cases)} case{'s' if len(cases) > 1 else ''}, {_told(plan)}")
     form = form_of(plan)
     with unfinished(out) as place:
-        place.keep_only(())  # what a killed process left; of what is kept nothing lies there
+        if any((place.get(name) or {}).get("files") for name in place.names):
+            raise DataError(
+                expected(place.folder, "masks lie there, of a call that was stopped", "a place of its own is needed",
+                         "Go on with the model that drew them, or give another --out."), path=place.folder,
+            )  # fmt: skip
+        place.keep_only(())  # what a killed process left
         keeps = plan.task.kind != "reconstruction" and not form.times
         kept = KeptClasses.of(model, place) if keeps else None
         with telling(place, cases, progress, lambda: 0 if kept is None else kept.count):

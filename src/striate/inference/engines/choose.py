@@ -402,9 +402,10 @@ def _make(
     model: Model, case: Case, folder: Path, form: str, tell: Callable[[str], None]
 ) -> tuple[Path, dict[str, Any]]:
     """Convert and compare; where the disk takes nothing more, in a folder that goes with this process."""
-    for old in folder.parent.glob("[!.]*"):  # others are being filled
-        if old != folder and outdated(old, (_here(), PARITY)):
-            shutil.rmtree(old, ignore_errors=True)
+    if model.folder in folder.parents:  # in the cache lies what other models of the same weights use
+        for old in folder.parent.glob("[!.]*"):  # others are being filled
+            if old != folder and outdated(old, (_here(), PARITY)):
+                shutil.rmtree(old, ignore_errors=True)
     if folder.is_dir() and not _read(folder):  # what is there is broken
         shutil.rmtree(folder, ignore_errors=True)
     try:

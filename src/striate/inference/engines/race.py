@@ -27,7 +27,7 @@ SHORTEST_S, LONGEST_S = 0.5, 5.0
 """Rounds go on until so much time has gone, `MOST` of them at most; after `AT_ONCE` none begins when so much has gone."""
 NOISY, NOISY_S = 2.0, 30.0
 """Where an engine took so many times as long in one round as in another, other work is at the machine, and the least of few
-rounds says little: they go on until so much time has gone."""
+rounds says little: they go on for up to so much time."""
 
 
 def race(
