@@ -286,7 +286,7 @@ def test_a_prediction_opens_with_what_must_not_be_used(prediction_folder: Path, 
     path = prediction_folder / "findings.json"
     path.write_text(path.read_text().replace('"needed": true', '"needed": false'))
     text = render(prediction_folder)
-    assert 'class="alarm stop"' not in text and "No case needs review." in text
+    assert 'class="alarm stop"' not in text and "No case bears the flag <i>do not use without review</i>." in text
 
 
 def test_findings_without_a_judgement_say_so(prediction_folder: Path) -> None:
