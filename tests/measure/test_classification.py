@@ -221,6 +221,35 @@ class TestWhatDoesNotExist:
         assert "only 5 subjects" in found.notes[-1]
 
 
+class TestNoSpread:
+    def test_all_or_none_right_has_the_exact_interval_of_the_subjects(self) -> None:
+        truth = np.arange(12) % 2
+        said = np.where(truth[:, None] == np.arange(2), 0.9, 0.1)
+        found = ClassEvaluation.of(["a", "b"], truth, said, names(12))
+        over_all = found.summary["overall"]
+        assert (over_all["accuracy"].low, over_all["accuracy"].high) == (pytest.approx(0.7353, abs=1e-4), 1.0)
+        assert (over_all["error_rate"].low, over_all["error_rate"].high) == (0.0, pytest.approx(0.2647, abs=1e-4))
+        one = found.summary["a"]["sensitivity"]
+        assert (one.low, one.high) == (pytest.approx(0.5407, abs=1e-4), 1.0)
+        assert (found.summary["a"]["auc"].value, found.summary["a"]["auc"].low) == (1.0, None)
+        assert "exact binomial" in found.notes[-1] and "Every call was right" in found.notes[-1]
+        wrong = ClassEvaluation.of(["a", "b"], 1 - truth, said, names(12))
+        assert wrong.summary["overall"]["accuracy"].high == pytest.approx(0.2647, abs=1e-4)
+        assert "No call was right" in wrong.notes[-1]
+
+    def test_samples_of_one_subject_count_once(self) -> None:
+        truth = np.arange(24) % 2
+        said = np.where(truth[:, None] == np.arange(2), 0.9, 0.1)
+        found = ClassEvaluation.of(["a", "b"], truth, said, [f"s{n // 2}" for n in range(24)])
+        assert found.summary["overall"]["accuracy"].low == pytest.approx(0.7353, abs=1e-4)
+
+    def test_the_same_accuracy_of_every_subject_has_no_interval(self) -> None:
+        truth, said = np.array([0, 1] * 12), np.array([[0.9, 0.1]] * 24)
+        found = ClassEvaluation.of(["a", "b"], truth, said, [f"s{n // 2}" for n in range(24)])
+        assert (found.summary["overall"]["accuracy"].value, found.summary["overall"]["accuracy"].low) == (0.5, None)
+        assert "All 12 subjects have the same accuracy" in found.notes[-1]
+
+
 class TestIntervals:
     def test_accuracy_is_the_interval_of_the_mean(self) -> None:
         """The same BCa as `statistics` uses for means, up to the number of draws."""

@@ -279,11 +279,11 @@ class TestClasses:
         assert row["found"] + row["missed"] == sum("a" in (t or ()) for t in table.truth)
         assert sum(row[k] for k in ("found", "missed", "alarm", "absent")) == 60
 
-    def test_nothing_wrong_has_the_rule_of_three(self, tmp_path: Path) -> None:
+    def test_nothing_wrong_has_the_exact_interval(self, tmp_path: Path) -> None:
         table = class_table(40)
         right = table.with_truth(dict(zip(table.cases, table.predicted, strict=True)))
         text = render(make_class_run(tmp_path / "run", right))
-        assert "up to 15 % of errors could have been missed" in text
+        assert "0.83 to 1.00" in text and "exact binomial one (Clopper–Pearson) of 20 subjects" in text
         assert "No image was called wrong." in text
 
     def test_subjects_that_do_not_differ_are_told(self, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from striate.core.errors import DataError, Interrupted, ModelError, UsageError
 from striate.core.progress import Silent
 from striate.data.cohort import Cohort
+from striate.measure.exact_share import clopper_pearson
 from striate.model.model import Model
 from striate.trust.attack_curve import AttackCurve
 from striate.trust.requirements import check, parse
@@ -21,7 +22,7 @@ from striate.workflows.audit import KEYS, audit
 from striate.workflows.audit_answers import CONS, answers, numbers
 from striate.workflows.audit_card import card_part
 from striate.workflows.audit_cases import Sides, shuffled
-from striate.workflows.audit_cheap import annotation, calibration, clopper_pearson, coverage, groups
+from striate.workflows.audit_cheap import annotation, calibration, coverage, groups
 from striate.workflows.audit_dear import adversarial, explanations_of
 from striate.workflows.audit_measured import measure_cases
 from striate.workflows.audit_refit import curve, points_within

@@ -56,6 +56,8 @@ class ClassScores:
         What `statistic` returns first: (class, or None for all of them, measure). The outcomes of `bins` follow.
     sizes
         Samples that each value is computed over, of columns and of bins.
+    carriers
+        Subjects that each share of samples rests on, of columns and of bins; None for what is no such share.
     confidence, outcome, members
         (n,) what was said, whether it came true, and the bin of equal width.
     bins
@@ -82,6 +84,7 @@ class ClassScores:
         self.bins = [int(b) for b in np.unique(self.members)]
         self._linear = self._sums(truth, predicted, probabilities, owner, of, subjects)
         self.columns, self.sizes = self._layout(names, truth, predicted)
+        self.carriers = [*(self._carriers(names, *column) for column in self.columns), *self._in_bins()]
 
     def _sums(
         self,
@@ -131,6 +134,19 @@ class ClassScores:
             sizes.extend(int(n) for n in each.values())
         counts = np.bincount(self.members)
         return columns, [*sizes, *(int(counts[b]) for b in self.bins)]
+
+    def _carriers(self, names: tuple[str, ...], name: str | None, measure: str) -> int | None:
+        """Return how many subjects have a sample that the share is a share of."""
+        true, called, samples = (self._counts[n] for n in ("true", "predicted", "samples"))
+        if name is None:
+            return len(samples) if measure in ("accuracy", "error_rate", "exact_match") else None
+        of = {"prevalence": samples, "sensitivity": true, "specificity": samples - true, "precision": called}
+        if measure not in of:
+            return None
+        return int(np.count_nonzero(np.broadcast_to(of[measure], true.shape)[:, names.index(name)]))
+
+    def _in_bins(self) -> list[int]:
+        return [int(n) for n in np.count_nonzero(self._linear[:, 4 + len(self.bins) :], axis=0)]
 
     def statistic(self, weights: Weights) -> NDArray[np.float64]:
         """Return every measure for each weighting: (draws, subjects) → (draws, columns and bins); NaN where none exists."""

@@ -23,6 +23,7 @@ from striate.core.files import read_json, write_json
 from striate.measure import calibration
 from striate.measure.class_scores import ClassScores, decisions
 from striate.measure.confusion import confusion, confusion_of_each
+from striate.measure.exact_share import with_width
 from striate.measure.resample import DRAWS, Estimate, numbered, resample
 from striate.measure.roc import roc_points
 from striate.measure.statistics import FEW_SUBJECTS, LEVEL
@@ -151,7 +152,8 @@ class ClassEvaluation:
         owner, count = numbered(subjects)
         scores = ClassScores(names, hot, said, owner, count, exclusive=exclusive)
         resampled = resample(scores.statistic, count, samples=len(said), seed=seed, draws=draws)
-        found = resampled.estimates(scores.sizes, level)
+        drawn = resampled.estimates(scores.sizes, level)
+        found = [with_width(one, carriers, level) for one, carriers in zip(drawn, scores.carriers, strict=True)]
         summary: dict[str, dict[str, Estimate]] = {OVERALL: {}, **{name: {} for name in names}}
         for (name, measure), one in zip(scores.columns, found, strict=False):
             summary[name or OVERALL][measure] = one
@@ -174,7 +176,7 @@ class ClassEvaluation:
             level=level,
             draws=draws,
             seed=seed,
-            notes=(*notes, *_notes(names, hot, count)),
+            notes=(*notes, *_notes(names, hot, count, summary[OVERALL]["accuracy"] if draws else None)),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -306,7 +308,7 @@ def _reliability(scores: ClassScores, outcomes: Sequence[Estimate]) -> tuple[Bin
     return tuple(bins)
 
 
-def _notes(names: tuple[str, ...], hot: NDArray[np.bool_], subjects: int) -> list[str]:
+def _notes(names: tuple[str, ...], hot: NDArray[np.bool_], subjects: int, accuracy: Estimate | None) -> list[str]:
     notes = []
     missing = [name for k, name in enumerate(names) if not hot[:, k].any()]
     if missing:
@@ -315,6 +317,16 @@ def _notes(names: tuple[str, ...], hot: NDArray[np.bool_], subjects: int) -> lis
         notes.append(
             f"{which} {verb} in no truth: sensitivity and AUC of {'it' if len(missing) == 1 else 'them'} are not known."
         )
+    if subjects > 1 and accuracy is not None:
+        if accuracy.low is None:
+            notes.append(
+                f"All {subjects} subjects have the same accuracy, so it has no interval; that says little about others."
+            )
+        elif accuracy.value in (0.0, 1.0):
+            notes.append(
+                f"{'Every' if accuracy.value else 'No'} call was right, so that resampling shows no spread: the interval of the"
+                f" accuracy is the exact binomial one (Clopper–Pearson) of {subjects} subjects."
+            )
     if subjects == 1:
         notes.append("All samples are of one subject, so there are no intervals.")
     elif subjects < FEW_SUBJECTS:

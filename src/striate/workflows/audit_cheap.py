@@ -8,11 +8,11 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from scipy.stats import beta
 
 from striate.core.counted import counted
 from striate.core.energy import JOULES_PER_KWH
 from striate.core.machine import cores, processor
+from striate.measure.exact_share import clopper_pearson
 from striate.measure.roc import auc
 from striate.measure.statistics import summarise
 from striate.model.model import Model
@@ -142,15 +142,7 @@ def _held(rows: Sequence[Row], name: str, quantity: str) -> dict[str, Any]:
     if not n:
         return {"share": None, "n_subjects": 0, "interval": None}
     share = float(np.mean([np.mean(v) for v in by.values()]))
-    return {"share": share, "n_subjects": n, "interval": clopper_pearson(share * n, n)}
-
-
-def clopper_pearson(hits: float, n: int, level: float = 0.95) -> list[float]:
-    """Return the exact interval of a share (Clopper and Pearson, Biometrika 26, 1934)."""
-    tail = (1 - level) / 2
-    low = 0.0 if hits <= 0 else float(beta.ppf(tail, hits, n - hits + 1))
-    high = 1.0 if hits >= n else float(beta.ppf(1 - tail, hits + 1, n - hits))
-    return [low, high]
+    return {"share": share, "n_subjects": n, "interval": list(clopper_pearson(share * n, n))}
 
 
 def _shown(rows: Sequence[Row], name: str) -> list[dict[str, Any]]:

@@ -78,7 +78,7 @@ def _measured(document: dict[str, Any]) -> dict[str, Any]:
         "counts": None if exclusive else _counts(classes, document["confusion"]),
         "roc": _roc(classes, summary, document["roc"], exclusive),
         "reliability": _reliability(document, over_all, exclusive),
-        "notes": [str(note) for note in document.get("notes") or []] + _without_width(over_all, document["subjects"]),
+        "notes": [str(note) for note in document.get("notes") or []],
     }
 
 
@@ -141,23 +141,6 @@ def _reliability(document: dict[str, Any], over_all: dict[str, Any], exclusive: 
     if chance is not None and error is not None:
         told = f"Calibration error {error:.3f}; one that means what it says would show {chance:.3f} here by chance."
     return {"plot": reliability_diagram(bins, *titles), "told": told}
-
-
-def _without_width(over_all: dict[str, Any], subjects: int) -> list[str]:
-    """What an interval without width means."""
-    one = over_all.get("accuracy") or {}
-    low, high = number(one.get("low")), number(one.get("high"))
-    if low is None or low != high:
-        return []
-    if low != 1.0:
-        return [
-            f"All {subjects} subjects have the same accuracy, so its interval has no width; that says little about others."
-        ]
-    most = min(1.0, 3 / max(subjects, 1))
-    return [
-        f"Nothing was wrong, so the interval of the accuracy has no width; among {subjects} independent subjects"
-        f" up to {100 * most:.0f} % of errors could have been missed by chance (rule of three)."
-    ]
 
 
 def _calibrated_on(folder: Folder) -> str:

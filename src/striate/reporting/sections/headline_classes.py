@@ -72,7 +72,9 @@ def classes_note(folder: Folder) -> str:
     if subjects < 2:
         return f"{told}{unseen}: a single subject gives no interval and says little about the next one."
     small = " With so few subjects the intervals are themselves uncertain." if subjects < FEW_SUBJECTS else ""
-    return f"{told}{unseen}; bootstrap intervals over subjects.{small}"
+    accuracy = document["summary"][OVERALL]["accuracy"]
+    exact = " (where every call is right or none is: exact binomial ones)" if accuracy["value"] in (0.0, 1.0) else ""
+    return f"{told}{unseen}; bootstrap intervals over subjects{exact}.{small}"
 
 
 def _tile(
