@@ -230,14 +230,14 @@ def _find(path: Path, want: str, hint: str) -> Path:
     missing = [name for name in needed if not (folder / name).is_file()]
     if missing:
         found = ", ".join(sorted(p.name for p in folder.iterdir())[:6]) or "nothing"
-        want = f"a model has {PLAN}, {WEIGHTS} and {FACTS}" if hint == TRAIN else want
-        hint = "A run has its model once training has validated for the first time." if hint == TRAIN else hint
+        if hint == TRAIN:
+            want = f"a model has {PLAN}, {WEIGHTS} and {FACTS}"
+            hint = "A run has its model once training has validated for the first time."
         if any((place / "plans.json").is_file() for place in (folder, *folder.glob("*/"))):
             hint = f"It is nnU-Net's: striate import nnunet {shlex.quote(str(folder))} --out MODEL makes a model of it."
         raise ModelError(
-            expected(folder, f"{' and '.join(missing)} missing (found: {found})",
-                     want, hint), path=folder,
-        )  # fmt: skip
+            expected(folder, f"{' and '.join(missing)} missing (found: {found})", want, hint), path=folder
+        )
     return folder
 
 
