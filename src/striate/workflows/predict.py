@@ -44,8 +44,7 @@ def predict(
     """Predict all cases in `inputs` and write masks and findings, or classes, into the new folder `out`.
 
     Masks and classes that are done when the call is stopped or killed, or a case fails, stay in ``OUT.unfinished``; the same call
-    goes on with them (`striate.workflows.kept`, `striate.workflows.kept_classes`). Reconstructions, and models that read
-    examinations in order, begin anew.
+    goes on with them (see `kept`, `kept_classes`). Reconstructions, and models of examinations in order, begin anew.
 
     Parameters
     ----------
