@@ -15,6 +15,8 @@ from striate.measure import calibration as measure
 from striate.trust.class_calibration import FOLDS, ClassCalibration, ClassScores, folds
 from striate.trust.class_curve import ClassCurve, fit_curve, logits, wanted
 from striate.trust.class_evidence import ClassEvidence, Judged
+from striate.trust.class_trust import ClassTrust
+from striate.workflows.class_limits import findings_of
 
 NAMES = ("a", "b", "c")
 
@@ -148,6 +150,19 @@ def test_too_few_subjects_claim_nothing():
     assert not none.calibrated and none.n_subjects == 0 and none.before is None and not len(left_out)
     one, _ = _fit(classified(1))
     assert not one.calibrated and one.before is not None and one.after is None and one.curve.family == "identity"
+
+
+def test_what_few_subjects_gave_no_reason_to_change_is_uncalibrated():
+    said, truth = np.array([[1 - 1e-6, 0.5e-6, 0.5e-6]]), np.array([[True, False, False]])
+    few, many = (
+        ClassTrust.fit([ClassEvidence(f"c{k}", f"s{k}", said, truth, (None,)) for k in range(n)], NAMES)
+        for n in (2, 40)
+    )
+    assert few.calibration.curve.family == many.calibration.curve.family == "identity"
+    assert few.calibrated_on is None and "are uncalibrated: 2 subjects" in few.limits[0]
+    assert many.calibrated_on == 40 and not any("uncalibrated" in told for told in many.limits)
+    found = findings_of(few, [])
+    assert found.calibrated_on is None
 
 
 def test_classes_that_occur_together():

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from striate.core.counted import counted
+
 if TYPE_CHECKING:
     from striate.measure.class_findings import ClassFindings
     from striate.measure.class_table import ClassTable
@@ -40,21 +42,18 @@ def show_predicted(out: Path, *, multi_label: bool) -> None:
 
     predicted, findings = _read(out, multi_label=multi_label)
     calibrated = findings is not None and findings.calibrated_on is not None
-    rows = _calibrated(findings) if findings is not None and calibrated else _raw(predicted)
+    sets = [] if findings is None or findings.coverage is None else [f"set for {100 * findings.coverage:g} %"]
+    rows = _calibrated(findings) if findings is not None and (calibrated or sets) else _raw(predicted)
     if len(rows) > ROWS_SHOWN:
         counts = {name: sum(name in called for called in predicted.predicted) for name in predicted.classes}
         table([[name, str(count)] for name, count in counts.items()], ["class", "predicted"])
-    elif findings is not None and calibrated:
-        sets = [] if findings.coverage is None else [f"set for {100 * findings.coverage:g} %"]
-        say(f"Probabilities of the classes, calibrated on {_subjects(findings.calibrated_on or 0)}:")
-        table(rows, ["case", "slice", "called", *sets, *predicted.classes])
     else:
-        say("Probabilities of the classes, uncalibrated:")
-        table(rows, ["case", "slice", "predicted", *predicted.classes])
+        say(f"Probabilities of the classes, {_how(None if findings is None else findings.calibrated_on)}:")
+        table(rows, ["case", "slice", "called" if calibrated or sets else "predicted", *sets, *predicted.classes])
     for line in [] if findings is None else _reviews(findings):
         say(line)
     more = "" if findings is None else ", findings.csv"
-    say(f"{len(rows)} rows in {out / 'predictions.csv'}{more}, record.json beside it")
+    say(f"{counted(len(rows), 'row')} in {out / 'predictions.csv'}{more}, record.json beside it")
 
 
 def show_limits(trust: ClassTrust) -> None:
@@ -70,7 +69,7 @@ def show_limits(trust: ClassTrust) -> None:
         table(rows, ["probabilities of classes", "uncalibrated", f"calibrated ({found.curve.family})"])
         temperature = "" if found.curve.temperature is None else f" Temperature {found.curve.temperature:.2f}."
         say(
-            f"{_subjects(found.n_subjects)}, each left out of the fit of what judged it; by chance an ECE of"
+            f"{counted(found.n_subjects, 'subject')}, each left out of the fit of what judged it; by chance an ECE of"
             f" {found.after.ece_by_chance:.3f} would show.{temperature}"
         )
     if sets.held is not None:
@@ -87,11 +86,18 @@ def show_how_limits_did(limits: Mapping[str, Any]) -> None:
         [name, f"{limits['uncalibrated'][key]:.3f}", f"{limits['calibrated'][key]:.3f}"] for key, name in SCORES.items()
     ]
     say()
-    table(rows, ["probabilities of classes", "uncalibrated", f"calibrated on {_subjects(limits['calibrated_on'])}"])
+    heads = list(dict.fromkeys(["probabilities of classes", "uncalibrated", _how(limits["calibrated_on"])]))
+    table([row[: len(heads)] for row in rows], heads)
     chance = limits["calibrated"]["ece_by_chance"]
-    say(f"{_subjects(limits['n_subjects'])} measured, each counts alike; by chance an ECE of {chance:.3f} would show.")
+    say(
+        f"{counted(limits['n_subjects'], 'subject')} measured, each counts alike; by chance an ECE of {chance:.3f} would show."
+    )
     if "sets" in limits:
         _say_sets(limits["sets"])
+
+
+def _how(calibrated_on: int | None) -> str:
+    return "uncalibrated" if calibrated_on is None else f"calibrated on {counted(calibrated_on, 'subject')}"
 
 
 def _say_sets(sets: Mapping[str, Any]) -> None:
@@ -135,12 +141,8 @@ def _reviews(findings: ClassFindings) -> list[str]:
     needed = [(case.case, case.review.reason) for case in findings.cases if case.review and case.review.needed]
     lines = [f"do not use without review: {name}: {reason}" for name, reason in needed]
     more = len(lines) - REVIEWS_SHOWN
-    return lines if more <= 0 else [*lines[:REVIEWS_SHOWN], f"and {more} more cases: see findings.csv, or the report"]
+    return lines if more <= 0 else [*lines[:REVIEWS_SHOWN], f"and {more} more: see findings.csv, or the report"]
 
 
 def _place(number: int | None) -> str:
     return "–" if number is None else str(number)
-
-
-def _subjects(count: int) -> str:
-    return f"{count} subject{'' if count == 1 else 's'}"

@@ -39,7 +39,8 @@ class ClassFinding:
         The class of the largest calibrated probability, or every class from 0.5 on where several may occur; by the network's
         own where none is calibrated.
     probabilities
-        Class → calibrated probability; None where none was calibrated.
+        Class → calibrated probability, or the network's own where too few subjects gave no reason to change it; None with
+        fewer than two.
     set
         Classes among which the true one is, with the stated coverage; None where there are too few subjects for it.
     """

@@ -174,6 +174,16 @@ class ClassTrust:
         return Review(False, f"{each} for {percent} ({of}) holds one class.")
 
     @property
+    def calibrated_on(self) -> int | None:
+        """Subjects that the calibration rests on; None where nothing is calibrated.
+
+        Of fewer than `FEW` subjects the identity does not tell that the network means what it says: nothing was fitted.
+        """
+        found = self.calibration
+        kept = found.curve.family == "identity" and found.n_subjects < FEW
+        return found.n_subjects if found.calibrated and not kept else None
+
+    @property
     def limits(self) -> list[str]:
         """What is not known or not guaranteed, in sentences, each with the number of subjects that it rests on."""
         found, told = self.calibration, list[str | None]()
@@ -182,7 +192,12 @@ class ClassTrust:
                 f"Probabilities of classes are uncalibrated: {counted(found.n_subjects, 'subject')} with known class"
                 f" {'was' if found.n_subjects == 1 else 'were'} held out; {LEAST_SUBJECTS} are needed."
             )
-        if found.calibrated and found.n_subjects < FEW:
+        elif self.calibrated_on is None:
+            told.append(
+                f"Probabilities of classes are uncalibrated: {counted(found.n_subjects, 'subject')} of known class held no reason"
+                f" to change them, and with fewer than {FEW} that says little."
+            )
+        elif found.n_subjects < FEW:
             told.append(
                 f"Probabilities of classes rest on {counted(found.n_subjects, 'subject')}; with fewer than {FEW}, calibration can"
                 " make a network worse that was right as it came."

@@ -115,7 +115,7 @@ def findings_of(trust: ClassTrust, cases: Sequence[ClassCase]) -> ClassFindings:
         trust.classes,
         trust.exclusive,
         tuple(cases),
-        found.n_subjects if found.calibrated else None,
+        trust.calibrated_on,
         None if trust.sets.reach is None or not found.calibrated else trust.sets.coverage,
     )
 
