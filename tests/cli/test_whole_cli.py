@@ -136,6 +136,11 @@ def test_predict_and_evaluate_classes(cohort, tmp_path, capsys):
     assert all(sum(c["probabilities"].values()) == pytest.approx(1) for c in document["cases"])
     assert run(["evaluate", str(out), str(cohort)]) == 0
     assert "4 samples of 4 subjects" in capsys.readouterr().err
+    record = json.loads((out / "record.json").read_text())
+    record["facts"]["trained_on"] = ["p0"]
+    (out / "record.json").write_text(json.dumps(record))
+    assert run(["evaluate", str(out), str(cohort)]) == 0
+    assert capsys.readouterr().err.count("the model learned from 1 of 4 cases") == 1
 
 
 @pytest.mark.parametrize("kind", NETWORKS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,9 +47,10 @@ def command(
     from striate.measure.evaluation import Evaluation
     from striate.workflows.evaluate import evaluate
 
+    screen = Screen(quiet=as_json)
     found = evaluate(
         predicted, truth, regions=regions, minimal_overlap=min_overlap, minimal_lesion_ml=min_lesion_ml, seed=seed,
-        progress=Screen(quiet=as_json),
+        progress=screen,
     )  # fmt: skip
     if out is not None:
         if out.suffix.lower() == ".csv" and not isinstance(found, Evaluation):
@@ -59,7 +61,7 @@ def command(
     elif isinstance(found, Evaluation):
         _show(found)
     elif isinstance(found, ClassEvaluation):
-        _show_classes(found)
+        _show_classes(found, screen.warnings)
     else:
         show_reconstructions(found.to_dict()["summary"])
         _show_anomaly(found)
@@ -93,7 +95,7 @@ def _show_anomaly(found: ReconstructionEvaluation) -> None:
     say("precision of a map that knows nothing")
 
 
-def _show_classes(found: ClassEvaluation) -> None:
+def _show_classes(found: ClassEvaluation, warned: Sequence[str]) -> None:
     from striate.cli.classes import show_how_limits_did
     from striate.cli.screen import table
     from striate.cli.train import show_overall, show_samples
@@ -104,7 +106,7 @@ def _show_classes(found: ClassEvaluation) -> None:
     names = ("auc", "sensitivity", "specificity", "precision", "f1", "prevalence")
     rows = [[label, *(_cell(m[n]["value"]) for n in names)] for label, m in summary.items()]
     table(rows, ["class", *names])
-    show_samples(document)
+    show_samples({**document, "notes": [note for note in found.notes if note not in warned]})
     show_how_limits_did(found.limits)
 
 
