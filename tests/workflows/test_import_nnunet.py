@@ -168,6 +168,17 @@ def test_weights_that_are_not_finite_are_refused_by_name(number: float, tmp_path
     assert not (tmp_path / "model").exists()
 
 
+def test_sparse_weights_are_refused_by_name(tmp_path: Path) -> None:
+    path = write_results(tmp_path) / "fold_0" / "checkpoint_final.pth"
+    content = read_checkpoint(path)
+    name = next(n for n in content["network_weights"] if "stages.0" in n and n.endswith("weight"))
+    content["network_weights"][name] = content["network_weights"][name].to_sparse()
+    torch.save(content, path)
+    with pytest.raises(ModelError, match=r"tensor \S+ is sparse.* Save the checkpoint again with dense tensors"):
+        import_nnunet(path.parents[1], tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
 def test_wrapped_networks_are_unwrapped(prefix: str, tmp_path: Path) -> None:
     given = weights("unet_3d")

@@ -113,6 +113,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise ModelError(
             expected(path, "it has no 'network_weights'", "a checkpoint of nnU-Net v2 is needed"), path=path
         )
+    odd = next((n for n, v in weights.items() if v.layout != torch.strided or v.is_quantized or v.is_meta), None)
+    if odd is not None:
+        raise ModelError(
+            expected(path, f"tensor {odd} is sparse, quantised or empty", "weights with all their numbers are needed",
+                     "Save the checkpoint again with dense tensors."), path=path,
+        )  # fmt: skip
     return dict(found)
 
 
