@@ -144,6 +144,19 @@ def test_unreadable_files_are_problems_not_exceptions(maker):
     assert len(found) == 1 and found[0].startswith("case Bad: t1 cannot be read (Bad_t1.nii.gz:")
 
 
+def test_files_larger_than_the_memory_are_problems_too(maker, monkeypatch):
+    from striate.io.formats import content
+
+    clean(maker, 2)
+    maker.add("Large", {"flair": np.zeros((80, 90, 70)), "t1": heads.scan(5, "t1")}, heads.mask(5))
+    monkeypatch.setattr(content, "ALWAYS_TRIED_BYTES", 0)
+    monkeypatch.setattr(content, "memory_available_bytes", lambda: 80 * 90 * 70 * 4 - 1)
+    found = sentences(run_checks(maker.cohort()), "unreadable")
+    assert len(found) == 1 and found[0].startswith(
+        "case Large: flair cannot be read (Large_flair.nii.gz: its voxels need"
+    )
+
+
 def test_pictures_are_checked_too(tmp_path):
     from PIL import Image as Picture
 

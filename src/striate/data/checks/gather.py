@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from striate.core.case import Case
-from striate.core.errors import DataError, StriateError, expected
+from striate.core.errors import DataError, MemoryLimitError, StriateError, expected
 from striate.core.image import Grid, Image, LabelMap, to_ras
 from striate.data.checks.facts import LEAST_VOXELS, CaseFacts, ChannelFacts, Failure, LabelFacts, RaterFacts
 from striate.data.checks.foreground import Foreground, Mask, Volume, all_of, find_foreground
@@ -42,12 +42,7 @@ class _Head:
 def gather(case: Case) -> CaseFacts:
     """Read the files of `case`, each once, one in memory at a time beside the label map, and return its facts.
 
-    Files that cannot be read become `Failure`, they do not stop the others.
-
-    Raises
-    ------
-    ResourceError
-        When memory does not suffice for one file.
+    Files that cannot be read, or for which memory does not suffice, become `Failure`; they do not stop the others.
     """
     failures: list[Failure] = []
     head = _Head()
@@ -76,7 +71,7 @@ def _channels_of(
                     path, f"the file holds {image.channels} channels", f"{len(names)} are needed ({', '.join(names)})"
                 )
             )
-    except DataError as error:
+    except (DataError, MemoryLimitError) as error:
         failures.append(_failure(" and ".join(names), path, error))
         return
     for index, name in enumerate(names):
@@ -145,7 +140,7 @@ def _gather_labels(case: Case, head: _Head, failures: list[Failure]) -> tuple[La
 def _label(path: Path, role: str, failures: list[Failure]) -> LabelMap | None:
     try:
         return read_label(path)
-    except DataError as error:
+    except (DataError, MemoryLimitError) as error:
         failures.append(_failure(role, path, error))
         return None
 

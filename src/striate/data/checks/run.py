@@ -101,10 +101,7 @@ class CheckResult:
 def run_checks(cohort: Cohort, progress: Progress | None = None) -> CheckResult:
     """Read every case once, one after the other, and run all checks.
 
-    Raises
-    ------
-    ResourceError
-        When memory does not suffice for one file. Files that cannot be read are problems, not exceptions.
+    Files that cannot be read, or for which memory does not suffice, are problems, not exceptions.
     """
     progress, before = Silent() if progress is None else progress, states(cohort)
     cases = tuple(gather(case) for case in each(progress, "reading", cohort.cases, len(cohort.cases)))
