@@ -227,6 +227,13 @@ def test_going_on_only_the_length_can_change(finished, option):
         train(resume=finished[0].folder, **option)
 
 
+def test_going_on_needs_the_file_of_the_plan_no_more(tiny_cohort, planned, tmp_path):
+    plan = Path(planned(steps=1))
+    folder = train(tiny_cohort, out=tmp_path / "run", plan=plan).folder
+    plan.unlink()
+    assert train(resume=folder, steps=2).steps == 2
+
+
 def test_going_on_knows_the_rest(finished, tiny_cohort, tmp_path):
     with pytest.raises(UsageError, match="give no cohort, plan or out with it"):
         train(tiny_cohort, resume=finished[0].folder)

@@ -212,13 +212,17 @@ def _prepare(run: Run, progress: Progress, began: float) -> None:
         progress.note(note)
     passed(cohort, run / CHECK, progress).write(run / CHECK)
     path = Path(str(run.options["plan"])) if run.options.get("plan") else None
-    given = None if path is None else with_options(Plan.read(path), path, options)
+    given: Plan | None
+    if made_already := (run / "plan.yaml").exists():
+        given = Plan.read(run / "plan.yaml")  # what was given is in it; its file need not be there any more
+    else:
+        given = None if path is None else with_options(Plan.read(path), path, options)
     task = _task(cohort, given, options)
     if not (run / "split.json").exists():
         split_of(cohort, options, truth_for(task)).write(run / "split.json")
     split = Split.read(run / "split.json")
     _refuse_missing(run, split, cohort)
-    if not (run / "plan.yaml").exists():
+    if not made_already:
         encoder = options.get("encoder") if given is None else given.training.encoder
         if encoder:
             refuse_taught(encoder, [cohort.case(name) for name in split.validation], progress)
