@@ -127,7 +127,9 @@ def test_it_is_told_that_the_first_stage_is_missing(cascade: Model, tmp_path: Pa
     folder = tmp_path / "copy"
     shutil.copytree(cascade.folder, folder)
     shutil.rmtree(folder / lost) if lost == "previous" else (folder / lost).unlink()
-    with pytest.raises(ModelError, match=r"previous: .*first stage of the cascade is needed.*Import the cascade again\.$"):
+    with pytest.raises(
+        ModelError, match=r"previous: .*first stage of the cascade is needed.*Import the cascade again\.$"
+    ):
         Model.open(folder)
 
 
