@@ -145,7 +145,7 @@ def test_each_reason(rule, cases):
     assert far.needed and far.reason.startswith("It is unlike the training data (score 12, threshold 10).")
     assert not rule.judge(good, ood=Ood(9.0, 10.0)).needed
     wrong = rule.judge(good, cautions=[Caution("motion", "Case c: it moved."), Caution("coarse-voxels", "Coarse.")])
-    assert wrong.needed and wrong.reason.startswith("Motion: Case c: it moved. At most")
+    assert wrong.needed and wrong.reason.startswith("Case c: it moved. At most")
     assert not rule.judge(good, cautions=[Caution("coarse-voxels", "Coarse.")]).needed
     assert rule.judge(good, cautions=[Caution("coarse-voxels", "Coarse.")], severe=("coarse-voxels",)).needed
     low = min(cases, key=lambda c: rule.expected_dice(c)["lesion"])

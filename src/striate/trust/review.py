@@ -190,7 +190,7 @@ class ReviewRule:
         """
         unlikeness = ood.score / ood.threshold if ood is not None and ood.threshold > 0 else None
         expected = self.expected_dice(case, unlikeness)
-        causes = [f"{caution.code}: {caution.message.rstrip('.')}" for caution in cautions if caution.code in severe]
+        causes = [caution.message.rstrip(".") for caution in cautions if caution.code in severe]
         if ood is not None and ood.outside:
             causes.append(f"it is unlike the training data (score {ood.score:.3g}, threshold {ood.threshold:.3g})")
         if all(found.predicted_lesions == 0 for found in case.labels.values()):
