@@ -355,6 +355,7 @@ def test_too_few_subjects_give_no_guarantee(run_folder: Path) -> None:
     assert data["calibration"]["rows"][0]["cells"][0] == ("0.200", "–")
     text = page(folder, [trust.make(folder)])
     assert "No share of missed cases is guaranteed: 10 of 30 subjects" in text
+    assert re.search(r"a guarantee needs \d+ such subjects", text) and "which is too few" not in text
     assert "too few subjects for a guarantee" in text
     assert "Likeness to the training data: not measured for this model." in text
 

@@ -11,6 +11,7 @@ from striate.reporting.figures.risk import risk_plot
 from striate.reporting.folder import Folder
 from striate.reporting.numbers import NONE, compact, fixed, number
 from striate.reporting.section import Section
+from striate.trust.conformal import subjects_needed
 
 FILE = "model/trust.json"
 DOMAIN = "contested"
@@ -127,6 +128,7 @@ def _review(part: Any) -> dict[str, Any] | None:
         "miss": fixed(100 * (miss or 0), 0),
         "rows": rows,
         **{key: fixed(part.get(key), 0) for key in ("n_subjects", "n_cases", "n_bad_subjects", "n_bad_cases")},
+        "needed": subjects_needed(1 - miss) if miss else "more",
         "spoilt": bool(part.get("n_spoilt")),
     }
 
