@@ -12,7 +12,7 @@ import pytest
 from striate.core.case import Case
 from striate.core.errors import DataError, GeometryError, LayoutError, ModelError, UsageError
 from striate.core.image import Image
-from striate.inference.inputs import check_headers, gather, group, match
+from striate.inference.inputs import check_all_headers, check_headers, gather, group, match
 from striate.io.write import write_image
 
 TWO = ("flair", "t1c")
@@ -155,6 +155,24 @@ def test_headers_tell_of_axes_channels_and_grids(tmp_path):
     apart = Case("b", "b", {"flair": _scan(tmp_path / "f.nii.gz"), "t1c": other})
     with pytest.raises(GeometryError, match=r"case b: t\.nii\.gz has shape .* spacing 2 × 1 × 1 mm"):
         check_headers(apart, 3)
+
+
+def test_all_cases_that_do_not_fit_are_told_at_once(tmp_path):
+    for name in ("a", "b", "c"):
+        _scan(tmp_path / f"{name}.nii.gz")
+    cases = gather([tmp_path], ("flair",))
+    assert list(check_all_headers(cases, 3, [tmp_path])) == ["a", "b", "c"]
+    for name in ("a", "c"):
+        (tmp_path / f"{name}.nii.gz").write_text("text")
+    with pytest.raises(DataError) as caught:
+        check_all_headers(cases, 3, [tmp_path])
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "2 of 3 cases cannot be predicted, so nothing was:"
+    assert "a.nii.gz" in lines[1] and "c.nii.gz" in lines[2]
+    assert lines[3] == f"  striate check {tmp_path} shows every problem of files."
+    with pytest.raises(DataError) as single:
+        check_all_headers(cases[:2], 3, [tmp_path])
+    assert "\n" not in str(single.value)
 
 
 def test_a_channel_whose_name_ends_like_another_is_not_taken_for_it(tmp_path):

@@ -9,6 +9,7 @@ the model has one channel or each file holds all of them.
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -22,6 +23,9 @@ from striate.io.read import is_image, read_header, stem
 
 NUMBERED = re.compile(r"^(?P<case>.+)_(?P<channel>\d{4})$")
 UNNAMED = re.compile(r"^(image|channel_?\d+)$")
+
+MOST_TOLD = 10
+"""Cases that do not fit which one message names."""
 
 
 def gather(paths: Sequence[Path], channels: tuple[str, ...]) -> list[Case]:
@@ -248,6 +252,43 @@ def check_headers(case: Case, spatial_dims: int) -> tuple[Grid, int]:
                 case=case.name, path=path,
             )  # fmt: skip
     return first, len(case.channels)
+
+
+def check_all_headers(
+    cases: Sequence[Case], spatial_dims: int, given: Sequence[Path | str] = ()
+) -> dict[str, tuple[Grid, int]]:
+    """Return by case what `check_headers` does; all cases that do not fit are told at once.
+
+    Parameters
+    ----------
+    cases, spatial_dims
+        As for `check_headers`.
+    given
+        Where the cases were found: the first folder is named, which can be checked.
+
+    Raises
+    ------
+    DataError, ModelError
+        Of a single case its own; of several one with the sentences of the first, of the kind of the first.
+    """
+    found, wrong = dict[str, tuple[Grid, int]](), list[DataError | ModelError]()
+    for case in cases:
+        try:
+            found[case.name] = check_headers(case, spatial_dims)
+        except (DataError, ModelError) as error:
+            wrong.append(error)
+    if len(wrong) == 1:
+        raise wrong[0]
+    if wrong:
+        first, left = wrong[0], len(wrong) - MOST_TOLD
+        told = f"{len(wrong)} of {len(cases)} cases cannot be predicted, so nothing was:"
+        told += "".join(f"\n  {error}" for error in wrong[:MOST_TOLD]) + (f"\n  and {left} more" if left > 0 else "")
+        folder = next((path for path in given if Path(path).is_dir()), None)
+        if folder is not None:
+            told += f"\n  striate check {shlex.quote(str(folder))} shows every problem of files."
+        kind = DataError if isinstance(first, DataError) else ModelError
+        raise kind(told, case=first.case, path=first.path) from first
+    return found
 
 
 def _files(case: Case) -> Iterator[tuple[Path, list[str]]]:

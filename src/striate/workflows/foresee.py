@@ -22,7 +22,7 @@ from striate.inference.engines.foresee import Foreseen as Engine
 from striate.inference.engines.openvino import runtime
 from striate.inference.engines.race import BASE
 from striate.inference.engines.uncertainty import check_way
-from striate.inference.inputs import check_headers
+from striate.inference.inputs import check_all_headers
 from striate.inference.memory import Parts
 from striate.inference.tiling import Tiling
 from striate.model.model import Model
@@ -61,7 +61,7 @@ def foresee(model: Model, cases: list[Case], out: Path, options: Mapping[str, An
     DataError, ModelError, UsageError, MemoryLimitError
         As `striate.predict`, of what is known from headers.
     """
-    grids = {case.name: check_headers(case, len(model.plan.preparation.spacing_mm)) for case in cases}
+    grids = check_all_headers(cases, len(model.plan.preparation.spacing_mm), options["inputs"])
     refuse_filled(out)
     masks = model.plan.task.kind == "segmentation"
     rows = [_row(model.plan, case, grids[case.name][0], masks=masks) for case in cases]

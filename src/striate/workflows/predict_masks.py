@@ -31,7 +31,7 @@ from striate.inference.engines import Engine, on_gpu
 from striate.inference.engines.choose import AUTO, Chosen, choose, macs_of
 from striate.inference.engines.foresee import may_spare
 from striate.inference.engines.uncertainty import check_way, made_by, open_uncertain
-from striate.inference.inputs import check_headers
+from striate.inference.inputs import check_all_headers, check_headers
 from striate.inference.memory import GPU, KEPT_BYTES, Parts, check_memory, peak_bytes
 from striate.inference.predict import timed
 from striate.inference.prediction import Prediction
@@ -67,7 +67,7 @@ def predict_masks(
 ) -> list[Prediction]:
     """Predict the masks of all cases and write them with their findings."""
     way, crf, exact = str(options["uncertainty"]), bool(options["crf"]), bool(options["exact"])
-    grids = {case.name: check_headers(case, len(model.plan.preparation.spacing_mm)) for case in cases}
+    grids = check_all_headers(cases, len(model.plan.preparation.spacing_mm), options["inputs"])
     first_shares = shares_of_first(model, {name: grid for name, (grid, _) in grids.items()})
     name = str(options["engine"])
     least = "torch" if exact or way not in ("none", "tta") else "openvino" if name in (AUTO, "int8") else name

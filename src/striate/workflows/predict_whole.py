@@ -19,7 +19,7 @@ from striate.core.progress import Progress, Silent
 from striate.core.record import Record, Stopwatch
 from striate.core.unfinished import unfinished
 from striate.data.samples import CaseSamples, prepare_samples, truths_of
-from striate.inference.inputs import check_headers
+from striate.inference.inputs import check_all_headers
 from striate.inference.whole import WholePrediction, form_of, predict_whole
 from striate.measure.reconstruction import CaseReconstruction
 from striate.model.model import Model
@@ -52,8 +52,7 @@ def predict_whole_cases(
     if wrong is not None:
         raise UsageError(f"--{wrong.replace('_', '-')}: the model gives no masks; leave it away.")
     plan, network = model.plan, model.network()
-    for case in cases:
-        check_headers(case, len(plan.preparation.spacing_mm))
+    check_all_headers(cases, len(plan.preparation.spacing_mm), options["inputs"])
     progress.note(f"{len(cases)} case{'s' if len(cases) > 1 else ''}, {_told(plan)}")
     form = form_of(plan)
     with unfinished(out) as place:
