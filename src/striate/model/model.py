@@ -235,9 +235,7 @@ def _find(path: Path, want: str, hint: str) -> Path:
             hint = "A run has its model once training has validated for the first time."
         if any((place / "plans.json").is_file() for place in (folder, *folder.glob("*/"))):
             hint = f"It is nnU-Net's: striate import nnunet {shlex.quote(str(folder))} --out MODEL makes a model of it."
-        raise ModelError(
-            expected(folder, f"{' and '.join(missing)} missing (found: {found})", want, hint), path=folder
-        )
+        raise ModelError(expected(folder, f"{' and '.join(missing)} missing (found: {found})", want, hint), path=folder)
     return folder
 
 
