@@ -76,7 +76,7 @@ def test_a_class_that_all_have():
 
 def test_cases_without_a_class():
     found = only(class_absent, *GOOD, ("t", None), ("u", None, "test"))
-    assert len(found) == 1 and found[0][0] == "note" and "1 of 14 cases have no class (c12)" in found[0][1]
+    assert len(found) == 1 and found[0][0] == "note" and "1 of 14 cases has no class (c12)" in found[0][1]
 
 
 def test_spellings_and_slips():

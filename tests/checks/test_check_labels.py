@@ -29,7 +29,7 @@ def test_unknown_and_missing_values(tmp_path):
     label = heads.mask(1)
     label[24, 30, 24] = 7
     found = only(labels_values, heads.facts_of(tmp_path, heads.scan(1), label), names={1: "lesion", 2: "core"})
-    assert "case a: label value 7 in 1 voxels; only 1, 2 are named (lesion, core)" in found[0]
+    assert "case a: label value 7 in 1 voxel; only 1, 2 are named (lesion, core)" in found[0]
     assert "cohort: label 2 (core) has no voxel in 1 label maps" in found[1]
 
 
@@ -63,7 +63,7 @@ def test_empty_masks(tmp_path, good):
     assert only(labels_empty, good, empty)[0].startswith("case a: the label map is empty; at least one labelled voxel")
     assert "all 1 label maps are empty" in only(labels_empty, empty)[0]
     absent = heads.facts_of(tmp_path / "n", heads.scan(1))
-    assert "1 of 2 cases have no label map (a)" in only(labels_empty, good, absent)[0]
+    assert "1 of 2 cases has no label map (a)" in only(labels_empty, good, absent)[0]
     assert only(labels_empty, absent) == []
 
 

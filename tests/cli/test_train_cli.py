@@ -23,7 +23,7 @@ def test_train_then_go_on(tiny_cohort, plan_path, tmp_path, capsys):
     for text in (
         "3 steps; the network waited for data",
         "Dice lesion: ",
-        "1 validation cases",
+        "1 validation case",
         "Model:  ",
         "report.html",
         "Next:   striate predict",

@@ -78,7 +78,7 @@ def test_visits_raters_synonyms_and_backslashes(table):
     assert layout.notes == [
         "column 'patient' was taken as subject",
         "column 'mask' was taken as label",
-        "1 of 2 cases have no label",
+        "1 of 2 cases has no label",
     ]
 
 
@@ -98,7 +98,7 @@ def test_classes_of_the_whole_image(table):
     layout = recognise(table(text))
     assert [c.classes for c in layout.cases] == [("Benign",), ("9", "10", "b"), (), None]
     assert layout.cases[0].label is not None and layout.cases[0].metadata == {"site": "a"}
-    assert layout.notes == ["3 of 4 cases have no label", "1 of 4 cases have no class"]
+    assert layout.notes == ["3 of 4 cases have no label", "1 of 4 cases has no class"]
     text = "subject;flair;classes\nP1;P1_flair.nii.gz;'a;b'\n".replace("'", '"')
     assert recognise(table(text)).cases[0].classes == ("a", "b")
     assert recognise(table(text)).notes == ["column 'classes' was taken as class"]

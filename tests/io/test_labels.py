@@ -28,7 +28,7 @@ def read(values, kind="f4"):
         ([0, 255, 255], "u1", [0, 1, 1], "0 and 255 were taken as 0 and 1"),
         ([0.0, 255.0], "f8", [0, 1], "0 and 255 were taken as 0 and 1"),
         ([0, 65535], "u2", [0, 1], "0 and 65535 were taken as 0 and 1"),
-        ([0, 0.5, 1], "f4", [0, 1, 1], "soft edges between 0 and 1 (1 voxels) were cut at 0.5"),
+        ([0, 0.5, 1], "f4", [0, 1, 1], "soft edges between 0 and 1 (1 voxel) were cut at 0.5"),
         ([0, 0.49, 0.51, 1], "f4", [0, 0, 1, 1], "soft edges"),
         ([0, 127.5, 255], "f4", [0, 1, 1], "soft edges between 0 and 255"),
         ([0, 1, 2, 4], "u1", [0, 1, 2, 4], "label numbers have gaps (1, 2, 4)"),
@@ -62,7 +62,7 @@ def test_many_labels_with_an_ignore_value_of_255_are_left_alone():
         ([0, 1, np.nan], r"mask.nii.gz: 1 voxels of the mask are NaN or infinite; whole numbers.*Replace them by 0"),
         ([0, 1, np.inf], r"1 voxels of the mask are NaN or infinite"),
         ([0, -1, -1], r"2 voxels below zero \(smallest -1\); labels start at 0"),
-        ([0, 1.37, 3], r"1 voxels between labels, such as 1.37 \(largest 3\).*nearest neighbour"),
+        ([0, 1.37, 3], r"1 voxel between labels, such as 1.37 \(largest 3\).*nearest neighbour"),
     ],
 )
 def test_explained(values, words):
@@ -71,7 +71,7 @@ def test_explained(values, words):
 
 
 def test_negative_integers_are_explained():
-    with pytest.raises(LabelError, match=r"1 voxels below zero \(smallest -5\)"):
+    with pytest.raises(LabelError, match=r"1 voxel below zero \(smallest -5\)"):
         read([0, -5], "i2")
 
 

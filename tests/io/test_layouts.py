@@ -153,7 +153,7 @@ def test_bids_with_sessions_runs_people_and_raters(make):
     assert (
         layout.cases[1].label is None
         and "t2w" in " ".join(layout.notes)
-        and "1 of 3 cases have no mask" in " ".join(layout.notes)
+        and "1 of 3 cases has no mask" in " ".join(layout.notes)
     )
 
 

@@ -103,7 +103,7 @@ def test_images_without_masks(make):
 def test_some_masks_are_missing(make):
     root = make("images/a.nii.gz", "images/b.nii.gz", "masks/a.nii.gz")
     assert found(root) == {"a": (("image",), "a.nii.gz"), "b": (("image",), None)}
-    assert recognise(root).notes == ["1 of 2 cases have no mask: b"]
+    assert recognise(root).notes == ["1 of 2 cases has no mask: b"]
 
 
 def test_label_names_and_subjects_of_visits(make):

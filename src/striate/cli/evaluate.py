@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from striate.cli.options import AsJson
+from striate.core.counted import counted
 
 if TYPE_CHECKING:
     from striate.measure.classification import ClassEvaluation
@@ -147,7 +148,7 @@ def _show_detection(found: Evaluation) -> None:
     for label, d in found.detection.items():
         if d.lesions:
             say(
-                f"{label}: the masks find {d.found} of {d.lesions} lesions with {d.false_positives_per_scan:.3g} false"
+                f"{label}: the masks find {d.found} of {counted(d.lesions, 'lesion')} with {d.false_positives_per_scan:.3g} false"
                 f" positives per scan.{f' One operating point only: {d.why}' if d.why else _told(d)}"
             )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from striate.cli import options
+from striate.core.counted import counted
 
 if TYPE_CHECKING:
     from striate.planning.fingerprint import Fingerprint
@@ -61,9 +62,9 @@ def show_plan(facts: Fingerprint, made: Plan) -> None:
     task, training, told = made.task, made.training, made.expected
     mirrored = training.augmentation.mirror_axes
     length = (
-        f"{training.steps} steps"
+        f"{counted(training.steps, 'step')}"
         if training.steps
-        else f"about {told.steps} steps in {show_seconds(training.budget_s or 0)}"
+        else f"about {counted(told.steps or 0, 'step')} in {show_seconds(training.budget_s or 0)}"
     )
     say(
         f"{facts.cohort}: {len(facts.cases)} training cases of {subjects(facts)} subjects, channels {', '.join(facts.channels)}"

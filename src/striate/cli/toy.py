@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from striate.core.counted import counted
+
 if TYPE_CHECKING:
     from striate.workflows.toy import Descent, Position
 
@@ -62,10 +64,10 @@ def _show(found: Descent, seed: int) -> None:
     say()
     last = found.path[-1]
     if found.diverged:
-        say(f"Diverged: stopped after {last.step} updates, the total error had grown a million times.")
+        say(f"Diverged: stopped after {counted(last.step, 'update')}, the total error had grown a million times.")
     else:
         say(
-            f"After {last.step} updates a = {last.a:.6f}, b = {last.b:.6f};"
+            f"After {counted(last.step, 'update')} a = {last.a:.6f}, b = {last.b:.6f};"
             f" the minimum is a = {found.best_a:.6f}, b = {found.best_b:.6f}."
         )
     if found.figure is not None:

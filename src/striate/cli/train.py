@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from striate.cli import options
+from striate.core.counted import counted
 
 if TYPE_CHECKING:
     from striate.measure.detection import Detection
@@ -90,7 +91,7 @@ def show_finished(finished: Finished, *, as_json: bool) -> None:
         dice = measures["dice"]
         interval = f" (95 % {dice['low']:.3f} … {dice['high']:.3f})" if dice["low"] is not None else ""
         shown = "not measurable" if dice["mean"] is None else f"{dice['mean']:.3f}"
-        say(f"Dice {label}: {shown}{interval}, {dice['n']} validation cases")
+        say(f"Dice {label}: {shown}{interval}, {counted(dice['n'], 'validation case')}")
     if isinstance(evaluation, Evaluation):
         show_detection(evaluation.detection)
     say(f"Model:  {finished.folder / 'model'}")

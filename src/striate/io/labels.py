@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from striate.core.counted import counted
 from striate.core.errors import LabelError, expected
 
 WHITE = (255, 65535)
@@ -40,7 +41,7 @@ def understand(array: NDArray[Any], path: Path) -> tuple[NDArray[Any], list[str]
             return (whole == white).astype(np.uint8), [*notes, f"0 and {white} were taken as 0 and 1"]
         if _grey_edges(values, counts):
             between = int(counts[(values != 0) & (values != white)].sum())
-            notes.append(f"grey edges between 0 and {white} ({between} voxels) were cut at half: 0 and 1")
+            notes.append(f"grey edges between 0 and {white} ({counted(between, 'voxel')}) were cut at half: 0 and 1")
             return (whole >= white / 2).astype(np.uint8), notes
     if len(nonzero) and len(nonzero) < int(nonzero[-1]):
         shown = ", ".join(str(v) for v in nonzero[:12]) + (", …" if len(nonzero) > 12 else "")
@@ -74,12 +75,15 @@ def _whole(array: NDArray[Any], path: Path) -> tuple[NDArray[Any], list[str]]:
         return near.astype(_smallest(int(near.max()))), ["numbers within 0.001 of whole ones were rounded"]
     top = float(array.max())
     if top <= 1.001:
-        note = f"soft edges between 0 and 1 ({int(off.sum())} voxels) were cut at 0.5"
+        note = f"soft edges between 0 and 1 ({counted(int(off.sum()), 'voxel')}) were cut at 0.5"
         return (array >= 0.5).astype(np.uint8), [note]
     if top in WHITE:
         return (array >= top / 2).astype(np.uint8), [f"soft edges between 0 and {top:g} were cut at half: 0 and 1"]
+    got = (
+        f"{counted(int(off.sum()), 'voxel')} between labels, such as {float(array[off].flat[0]):.4g} (largest {top:g})"
+    )
     raise LabelError(
-        expected(path, f"{int(off.sum())} voxels between labels, such as {float(array[off].flat[0]):.4g} (largest {top:g})",
+        expected(path, got,
                  "whole numbers are needed as labels", "Resample masks with nearest neighbour, not linearly."), path=path,
     )  # fmt: skip
 
@@ -88,7 +92,8 @@ def _refuse_negative(array: NDArray[Any], path: Path) -> None:
     if array.dtype.kind != "u" and array.min() < 0:
         count = int((array < 0).sum())
         raise LabelError(
-            expected(path, f"{count} voxels below zero (smallest {array.min():g})", "labels start at 0, which is background",
+            expected(path, f"{counted(count, 'voxel')} below zero (smallest {array.min():g})",
+                     "labels start at 0, which is background",
                      "Replace negative numbers by 0, or by a label of their own."), path=path,
         )  # fmt: skip
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from striate.core.case import Case
+from striate.core.counted import counted
 from striate.core.errors import DataError, MemoryLimitError, StriateError, expected
 from striate.core.image import Grid, Image, LabelMap, to_ras
 from striate.data.checks.facts import LEAST_VOXELS, CaseFacts, ChannelFacts, Failure, LabelFacts, RaterFacts
@@ -68,7 +69,9 @@ def _channels_of(
         if image.channels != len(names):
             raise DataError(
                 expected(
-                    path, f"the file holds {image.channels} channels", f"{len(names)} are needed ({', '.join(names)})"
+                    path,
+                    f"the file holds {counted(image.channels, 'channel')}",
+                    f"{len(names)} are needed ({', '.join(names)})",
                 )
             )
     except (DataError, MemoryLimitError) as error:
@@ -93,7 +96,9 @@ def measure_channel(name: str, image: Image, index: int, head: _Head, path: Path
     p01, p99 = (float(v) for v in np.percentile(sample, (1, 99)))
     flat = not high > low
     quality = (
-        Quality.none(f"image too small ({volume.size} voxels)") if small else measure_quality(volume, spacing_mm, found)
+        Quality.none(f"image too small ({counted(volume.size, 'voxel')})")
+        if small
+        else measure_quality(volume, spacing_mm, found)
     )
     return ChannelFacts(
         grid, low, high, float(inside.mean(dtype=np.float64)), float(inside.std(dtype=np.float64)), p01, p99,

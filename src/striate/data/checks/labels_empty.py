@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from striate.core.counted import has_or_have
 from striate.data.checks.facts import CohortFacts
 from striate.data.checks.problem import Problem
 
@@ -28,7 +29,8 @@ def find(cohort: CohortFacts) -> Iterator[Problem]:
     without = [c.case for c in cohort.cases if not c.has_label and c.split != "test"]
     if without and any(c.has_label for c in cohort.cases):
         shown = ", ".join(without[:5]) + (" …" if len(without) > 5 else "")
+        got = f"{len(without)} of {len(cohort.cases)} cases {has_or_have(len(without))} no label map ({shown})"
         yield Problem(
-            "label_absent", None, "note", f"{len(without)} of {len(cohort.cases)} cases have no label map ({shown})",
+            "label_absent", None, "note", got,
             "only labelled cases are learned from", "Add their masks, or mark them with split 'test'.",
         )  # fmt: skip

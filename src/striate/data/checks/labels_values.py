@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from striate.core.counted import counted
 from striate.data.checks.facts import CohortFacts
 from striate.data.checks.problem import Problem
 from striate.io.labels import WHITE
@@ -27,7 +28,7 @@ def find(cohort: CohortFacts) -> Iterator[Problem]:
         if unknown:
             voxels = sum(values[v].voxels for v in unknown)
             yield Problem(
-                "label_unknown", case.case, "error", f"label value {_list(unknown)} in {voxels} voxels",
+                "label_unknown", case.case, "error", f"label value {_list(unknown)} in {counted(voxels, 'voxel')}",
                 f"only {_list(sorted(names))} are named ({', '.join(names[v] for v in sorted(names))})",
                 "Name the value in the cohort's description, or correct the mask.",
             )  # fmt: skip

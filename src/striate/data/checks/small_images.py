@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from striate.core.counted import has_or_have
 from striate.data.checks.facts import LEAST_VOXELS, CohortFacts
 from striate.data.checks.problem import Problem
 
@@ -14,8 +15,9 @@ def find(cohort: CohortFacts) -> Iterator[Problem]:
     if small:
         grid = small[0].grid
         shape = " × ".join(str(n) for n in grid.shape) if grid is not None else ""
+        got = f"{len(small)} of {len(cohort.cases)} cases {has_or_have(len(small))} small images ({shape})"
         yield Problem(
-            "small_images", None, "note", f"{len(small)} of {len(cohort.cases)} cases have small images ({shape})",
+            "small_images", None, "note", got,
             f"at least {LEAST_VOXELS} voxels are needed to look for near copies, clipping, few values and poor quality",
             "Nothing to do; equal copies and constant images are still found.",
         )  # fmt: skip

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from striate.core.case import Case
+from striate.core.counted import has_or_have
 from striate.core.errors import LayoutError, expected
 from striate.io.layouts.layout import Layout
 from striate.io.layouts.listing import entries, folders_in, images_in, listed, modality_of
@@ -76,7 +77,7 @@ def read(path: Path) -> Layout:
         cases.append(Case(name, f"sub-{subject}", channels, label, raters, metadata=metadata))
     bare = [c.name for c in cases if c.label is None]
     if bare:
-        notes.append(f"{len(bare)} of {len(cases)} cases have no mask: {listed(bare)}")
+        notes.append(f"{len(bare)} of {len(cases)} cases {has_or_have(len(bare))} no mask: {listed(bare)}")
     return Layout("bids", cases, names, modality_of(shared), notes, columns)
 
 

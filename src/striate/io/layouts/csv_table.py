@@ -17,6 +17,7 @@ from io import StringIO
 from pathlib import Path
 
 from striate.core.case import NO_CLASS, SEPARATOR, Case, valid_classes
+from striate.core.counted import has_or_have
 from striate.core.errors import DataError, LayoutError, expected
 from striate.core.names import nearest
 from striate.io.layouts import label_table
@@ -67,10 +68,10 @@ def read(path: Path) -> Layout:
     _refuse_duplicates(cases, rows, file)
     bare = [c.name for c in cases if c.label is None]
     if bare and len(bare) < len(cases):
-        notes.append(f"{len(bare)} of {len(cases)} cases have no label")
+        notes.append(f"{len(bare)} of {len(cases)} cases {has_or_have(len(bare))} no label")
     unknown = [c for c in cases if c.classes is None]
     if unknown and len(unknown) < len(cases):
-        notes.append(f"{len(unknown)} of {len(cases)} cases have no class")
+        notes.append(f"{len(unknown)} of {len(cases)} cases {has_or_have(len(unknown))} no class")
     told = [c for c in columns if not c.startswith(("rater", "label"))]  # those of files that no row has
     return Layout("csv", cases, label_table.beside(file), modality_of(channels), notes, told)
 

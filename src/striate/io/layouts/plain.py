@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from striate.core.case import Case
+from striate.core.counted import has_or_have
 from striate.core.errors import LayoutError, StriateError, expected
 from striate.core.image import Grid
 from striate.io.layouts import label_table
@@ -70,7 +71,7 @@ def read(path: Path) -> Layout:
     _refuse_other_grids(cases, path)
     bare = [c.name for c in cases if c.label is None]
     if bare:
-        notes.append(f"{len(bare)} of {len(cases)} cases have no mask: {listed(bare)}")
+        notes.append(f"{len(bare)} of {len(cases)} cases {has_or_have(len(bare))} no mask: {listed(bare)}")
     return Layout("plain", cases, label_table.beside(path), modality_of(cases[0].channels), notes)
 
 
