@@ -31,7 +31,7 @@ from striate.inference.engines import Engine, on_gpu
 from striate.inference.engines.choose import AUTO, Chosen, choose, macs_of
 from striate.inference.engines.foresee import may_spare
 from striate.inference.engines.uncertainty import check_way, made_by, open_uncertain
-from striate.inference.inputs import check_all_headers, check_headers
+from striate.inference.inputs import check_all_headers
 from striate.inference.memory import GPU, KEPT_BYTES, Parts, check_memory, peak_bytes
 from striate.inference.predict import timed
 from striate.inference.prediction import Prediction
@@ -67,16 +67,17 @@ def predict_masks(
 ) -> list[Prediction]:
     """Predict the masks of all cases and write them with their findings."""
     way, crf, exact = str(options["uncertainty"]), bool(options["crf"]), bool(options["exact"])
-    grids = check_all_headers(cases, len(model.plan.preparation.spacing_mm), options["inputs"])
-    first_shares = shares_of_first(model, {name: grid for name, (grid, _) in grids.items()})
+    headers = check_all_headers(cases, len(model.plan.preparation.spacing_mm), options["inputs"])
+    grids = {name: grid for name, (grid, _) in headers.items()}
+    first_shares = shares_of_first(model, grids)
     name = str(options["engine"])
     least = "torch" if exact or way not in ("none", "tta") else "openvino" if name in (AUTO, "int8") else name
     least = GPU if not exact and name in (AUTO, "torch") and may_spare() else least
-    needs_of(model, cases, grids, least, crf=crf, exact=exact)  # refuses before anything is computed
+    needs_of(model, cases, headers, least, crf=crf, exact=exact)  # refuses before anything is computed
     with unfinished(out) as place, telling(place, cases, progress), _begun(model, cases, place, options) as begun:
         others = [Model.open(path) for path in options["ensemble"]]
-        chosen = None if exact else _engine(model, cases, way, others, name, progress)
-        first = None if exact else _first(model, cases, way, others, name, progress)
+        chosen = None if exact else _engine(model, cases[0], grids, way, others, name, progress)
+        first = None if exact else _first(model, cases[0], grids, way, others, name, progress)
         engine, before = (found.engine if found else None for found in (chosen, first))
         made = {"exact": True} if exact else made_by(way, crf=crf, others=others)
         judge = Judge(model, made, progress, maps=bool(options["save_uncertainty"]))
@@ -84,7 +85,7 @@ def predict_masks(
         kept = Kept(place, way_of((model, *others), options, (engine, before)), model.plan.targets, panels)
         done = kept.find(cases, progress)
         left = [case for case in cases if case.name not in done]
-        needs = needs_of(model, left or cases, grids, engine or "torch", crf=crf, exact=exact)
+        needs = needs_of(model, left or cases, headers, engine or "torch", crf=crf, exact=exact)
         together, announced = announce(model, needs, progress, tta=way == "tta" or exact, held=_held(begun))
         if told := folds_told(model, way, exact=exact, others=bool(others)):
             progress.note(told)
@@ -285,8 +286,10 @@ def _truth(prediction: Prediction) -> LabelMap | None:
     return truth if truth.grid.matches(prediction.label.grid) else None
 
 
-def _engine(model: Model, cases: list[Case], way: str, others: list[Model], name: str, progress: Progress) -> Chosen:
-    """Return what computes the network, or networks."""
+def _engine(
+    model: Model, case: Case, grids: Mapping[str, Grid], way: str, others: list[Model], name: str, progress: Progress
+) -> Chosen:
+    """Return what computes the network, or networks, on these grids; engines are compared on `case`."""
     if way not in ("none", "tta"):
         if name not in (AUTO, "torch"):
             raise UsageError(f"--engine {name}: --uncertainty {way} is computed by torch; leave one of them away.")
@@ -295,8 +298,7 @@ def _engine(model: Model, cases: list[Case], way: str, others: list[Model], name
         return _torch(engine, way, said, progress)
     check_way(model, way, others)
     copies = 2 ** len(model.plan.inference.mirror_axes) if way == "tta" else 1
-    grids = [check_headers(case, len(model.plan.preparation.spacing_mm))[0] for case in cases]
-    chosen = choose(model, cases[0], name, macs=lambda: copies * macs_of(model, grids), tell=progress.note)
+    chosen = choose(model, case, name, macs=lambda: copies * macs_of(model, grids.values()), tell=progress.note)
     if chosen.caution:
         progress.warn(chosen.caution)
     return chosen
@@ -310,7 +312,7 @@ def _torch(engine: Engine, way: str, said: Sequence[str], progress: Progress) ->
 
 
 def _first(
-    model: Model, cases: list[Case], way: str, others: list[Model], name: str, progress: Progress
+    model: Model, case: Case, grids: Mapping[str, Grid], way: str, others: list[Model], name: str, progress: Progress
 ) -> Chosen | None:
     """Return what computes the first stage of a cascade; None where there is none."""
     stage = model.previous
@@ -320,13 +322,13 @@ def _first(
         said = list[str]()
         first = open_first(model, way, others, said.append)
         return _torch(first, way, said, progress) if first else None
-    return _engine(stage, cases, "none", [], name, progress)
+    return _engine(stage, case, grids, "none", [], name, progress)
 
 
 def needs_of(
     model: Model,
     cases: list[Case],
-    grids: Mapping[str, tuple[Grid, int]],
+    headers: Mapping[str, tuple[Grid, int]],
     engine: Engine | Foreseen | str,
     *,
     crf: bool,
@@ -338,7 +340,7 @@ def needs_of(
     return [
         [
             check_memory(
-                stage.plan, *grids[case.name], stage.facts, f"case {case.name}", stage.folder / PLAN,
+                stage.plan, *headers[case.name], stage.facts, f"case {case.name}", stage.folder / PLAN,
                 engine=name, precision=precision, crf=crf, exact=exact,
             )
             for case in cases
