@@ -62,7 +62,7 @@ def show_plan(facts: Fingerprint, made: Plan) -> None:
     task, training, told = made.task, made.training, made.expected
     mirrored = training.augmentation.mirror_axes
     length = (
-        f"{counted(training.steps, 'step')}"
+        counted(training.steps, "step")
         if training.steps
         else f"about {counted(told.steps or 0, 'step')} in {show_seconds(training.budget_s or 0)}"
     )

@@ -117,7 +117,7 @@ def _training(folder: Folder) -> list[str]:
     rows = [r for r in folder.metrics if r.get("step") is not None]
     steps = len(rows) or training.get("steps")
     duration = number(folder.record.get("duration_s")) or (rows[-1].get("elapsed_s") if rows else None)
-    count = f"{counted(int(steps), 'update')}" if steps else "its updates"
+    count = counted(int(steps), "update") if steps else "its updates"
     time = f" in {show_seconds(duration)}, all included" if duration else ""
     seen = f"patches of {product(training.get('patch'))} voxels"
     if folder.task != "segmentation":
