@@ -237,7 +237,8 @@ def test_the_record_of_an_ensemble_says_that_the_processor_does_it(model, with_g
     monkeypatch.setattr(place, "answer", raising(BUSY))
     told, progress = [], Silent()
     monkeypatch.setattr(progress, "note", told.append)
-    found = predicting._engine(model, [], "ensemble", [model], "auto", progress)
+    case = Case("a", "a", {"flair": Path("a.nii.gz")})
+    found = predicting._engine(model, case, {}, "ensemble", [model], "auto", progress)
     assert found.reason == f"--uncertainty ensemble is computed by it; {CANNOT}; the processor does it"
     assert told == [f"{CANNOT}; the processor does it"]
 
