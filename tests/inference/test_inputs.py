@@ -170,6 +170,10 @@ def test_all_cases_that_do_not_fit_are_told_at_once(tmp_path):
     assert lines[0] == "2 of 3 cases cannot be predicted, so nothing was:"
     assert "a.nii.gz" in lines[1] and "c.nii.gz" in lines[2]
     assert lines[3] == f"  striate check {tmp_path} shows every problem of files."
+    table = tmp_path / "cohort.csv"
+    with pytest.raises(DataError, match=r"^2 of 3 cases cannot be audited, so nothing was:") as audited:
+        check_all_headers(cases, 3, [table], done="audited")
+    assert str(audited.value).endswith(f"\n  striate check {table} shows every problem of files.")
     with pytest.raises(DataError) as single:
         check_all_headers(cases[:2], 3, [tmp_path])
     assert "\n" not in str(single.value)

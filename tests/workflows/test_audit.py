@@ -194,6 +194,24 @@ def test_bad_input_gets_its_sentence(place, run, mixed, cohort_of):
     assert not (place / "x").exists()
 
 
+def test_all_cases_that_do_not_fit_are_told_before_any_is_audited(place, run, cohort_of, monkeypatch):
+    monkeypatch.setattr(workflow, "_Work", lambda *_: pytest.fail("work was begun"))
+    folder = cohort_of(place / "broken")
+    for name in ("s1", "s3"):
+        (folder / f"{name}_flair.nii.gz").write_text("text")
+    for given in (folder, folder / "cohort.csv"):
+        with pytest.raises(DataError) as caught:
+            audit(run, given, out=place / "x")
+        first, *lines, last = str(caught.value).splitlines()
+        assert first == "2 of 4 cases cannot be audited, so nothing was:"
+        assert [Path(line.strip().split(":")[0]).name for line in lines] == ["s1_flair.nii.gz", "s3_flair.nii.gz"]
+        assert last == f"  striate check {given} shows every problem of files."
+    shutil.copy(folder / "s2_flair.nii.gz", folder / "s3_flair.nii.gz")
+    with pytest.raises(DataError) as single:
+        audit(run, folder, out=place / "x")
+    assert str(single.value) == lines[0].strip() and not (place / "x").exists()
+
+
 def test_a_cohort_that_taught_the_model_cannot_be_measured(place, run, only_cheap):
     own = Cohort.open(place / "cohort")
     table = place / "taught.csv"

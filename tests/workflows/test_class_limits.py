@@ -22,6 +22,7 @@ from striate.measure.classification import ClassEvaluation
 from striate.model.model import Model
 from striate.planning.plan import Inference, NetworkChoice, Plan, Task, Training
 from striate.trust.class_trust import ClassTrust
+from striate.workflows import calibrate_classes
 from striate.workflows.calibrate import calibrate
 from striate.workflows.predict import predict
 from striate.workflows.train import train
@@ -214,6 +215,25 @@ def test_a_model_without_limits_says_uncalibrated(finished, others, tmp_path, ca
     told = capsys.readouterr().err
     assert "Probabilities of the classes, uncalibrated:" in told and "striate calibrate" in told
     assert not (tmp_path / "out" / "findings.json").exists()
+
+
+def test_all_pictures_that_do_not_fit_are_told_before_any_is_predicted(finished, others, tmp_path, monkeypatch):
+    monkeypatch.setattr(calibrate_classes, "predict_whole", lambda *_, **__: pytest.fail("predicted"))
+    folder = tmp_path / "pictures"
+    shutil.copytree(others, folder)
+    bad = [folder / CLASSES[0] / "q02.png", folder / CLASSES[1] / "q07.png"]
+    for path in bad:
+        path.write_text("text")
+    with pytest.raises(DataError) as caught:
+        calibrate(finished.folder, folder, tmp_path / "new")
+    first, *lines, last = str(caught.value).splitlines()
+    assert first == "2 of 12 cases cannot be measured, so nothing was:"
+    assert [path.name in line for path, line in zip(bad, lines, strict=True)] == [True, True]
+    assert last == f"  striate check {folder} shows every problem of files."
+    shutil.copy(others / CLASSES[1] / "q07.png", bad[1])
+    with pytest.raises(DataError) as single:
+        calibrate(finished.folder, folder, tmp_path / "new")
+    assert str(single.value) == lines[0].strip() and not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("option", [{"uncertainty": "tta"}, {"crf": True}, {"int8": True}], ids=str)

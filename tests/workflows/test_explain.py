@@ -191,6 +191,27 @@ def test_wrong_channels_are_refused(tmp_path):
         explain(model, [scan(tmp_path / "a.nii.gz"), scan(tmp_path / "b.nii.gz"), scan(tmp_path / "c.nii.gz")], None)
 
 
+def test_all_cases_that_do_not_fit_are_told_before_any_is_explained(tmp_path, monkeypatch):
+    monkeypatch.setattr(verb.Opened, "of", lambda *_: pytest.fail("work was begun"))
+    model, folder = mask_model(tmp_path / "model"), tmp_path / "scans"
+    names = [scan(folder / f"{name}.nii.gz").name for name in ("a", "b", "c")]
+    for name in names[::2]:
+        (folder / name).write_text("text")
+    with pytest.raises(DataError) as caught:
+        explain(model, folder, tmp_path / "out")
+    first, *lines, last = str(caught.value).splitlines()
+    assert first == "2 of 3 cases cannot be explained, so nothing was:"
+    assert [line.strip().split(":")[0] for line in lines] == [str(folder / name) for name in names[::2]]
+    assert last == f"  striate check {folder} shows every problem of files."
+    fine = folder / names[1]
+    with pytest.raises(DataError, match=r"^2 of 3 cases cannot be explained") as caught:
+        explain(model, fine, tmp_path / "out", unit="encoder.1:0", cohort=folder)
+    assert len(str(caught.value).splitlines()) == 3
+    with pytest.raises(DataError) as single:
+        explain(model, [fine, folder / names[0]], tmp_path / "out")
+    assert str(single.value) == lines[0].strip() and not (tmp_path / "out").exists()
+
+
 def test_an_empty_prediction_is_refused(tmp_path):
     """A model that says background everywhere has nothing to be explained."""
     made = mask_model(tmp_path / "model")

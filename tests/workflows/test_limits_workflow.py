@@ -206,6 +206,24 @@ def test_what_cannot_be_calibrated_is_refused_before_anything_is_predicted(train
     assert not (tmp_path / "out").exists()
 
 
+def test_all_cases_that_do_not_fit_are_told_before_any_is_predicted(trained, more, tmp_path, monkeypatch):
+    monkeypatch.setattr(HeldOut, "predict", lambda *_, **__: pytest.fail("predicted"))
+    folder = tmp_path / "cohort"
+    shutil.copytree(more, folder)
+    for name in ("s4", "s5"):
+        (folder / f"{name}_flair.nii.gz").write_text("text")
+    with pytest.raises(DataError) as caught:
+        calibrate(trained, folder, tmp_path / "out")
+    first, *lines, last = str(caught.value).splitlines()
+    assert first == "2 of 3 cases cannot be measured, so nothing was:"  # of the other three the model learned
+    assert [Path(line.strip().split(":")[0]).name for line in lines] == ["s4_flair.nii.gz", "s5_flair.nii.gz"]
+    assert last == f"  striate check {folder} shows every problem of files."
+    shutil.copy(more / "s5_flair.nii.gz", folder / "s5_flair.nii.gz")
+    with pytest.raises(DataError) as single:
+        calibrate(trained, folder, tmp_path / "out")
+    assert str(single.value) == lines[0].strip() and not (tmp_path / "out").exists()
+
+
 def test_labels_that_mean_something_else_are_refused(trained, more):
     model, cohort = striate.Model.open(trained), Cohort.open(more)
     with pytest.raises(DataError, match="'lesion' is the value 2"):

@@ -19,6 +19,7 @@ from striate.core.case import Case
 from striate.core.errors import DataError, GeometryError, LayoutError, ModelError, UsageError, expected
 from striate.core.image import Grid
 from striate.data.cohort import Cohort
+from striate.io.layouts.csv_table import ENDINGS
 from striate.io.read import is_image, read_header, stem
 
 NUMBERED = re.compile(r"^(?P<case>.+)_(?P<channel>\d{4})$")
@@ -58,7 +59,7 @@ def gather(paths: Sequence[Path], channels: tuple[str, ...]) -> list[Case]:
             )
         if path.is_dir():
             cases.extend(_folder(path, channels))
-        elif path.suffix.lower() in (".csv", ".tsv"):
+        elif path.suffix.lower() in ENDINGS:
             cases.extend(match(case, channels) for case in Cohort.open(path).cases)
         else:
             files.append(path)
@@ -255,7 +256,7 @@ def check_headers(case: Case, spatial_dims: int) -> tuple[Grid, int]:
 
 
 def check_all_headers(
-    cases: Sequence[Case], spatial_dims: int, given: Sequence[Path | str] = ()
+    cases: Sequence[Case], spatial_dims: int, given: Sequence[Path | str] = (), *, done: str = "predicted"
 ) -> dict[str, tuple[Grid, int]]:
     """Return by case what `check_headers` does; all cases that do not fit are told at once.
 
@@ -264,7 +265,9 @@ def check_all_headers(
     cases, spatial_dims
         As for `check_headers`.
     given
-        Where the cases were found: the first folder is named, which can be checked.
+        Where the cases were found: the first folder or CSV is named, which can be checked.
+    done
+        What would be done with the cases.
 
     Raises
     ------
@@ -281,11 +284,11 @@ def check_all_headers(
         raise wrong[0]
     if wrong:
         first, left = wrong[0], len(wrong) - MOST_TOLD
-        told = f"{len(wrong)} of {len(cases)} cases cannot be predicted, so nothing was:"
+        told = f"{len(wrong)} of {len(cases)} cases cannot be {done}, so nothing was:"
         told += "".join(f"\n  {error}" for error in wrong[:MOST_TOLD]) + (f"\n  and {left} more" if left > 0 else "")
-        folder = next((path for path in given if Path(path).is_dir()), None)
-        if folder is not None:
-            told += f"\n  striate check {shlex.quote(str(folder))} shows every problem of files."
+        place = next((path for path in given if Path(path).is_dir() or Path(path).suffix.lower() in ENDINGS), None)
+        if place is not None:
+            told += f"\n  striate check {shlex.quote(str(place))} shows every problem of files."
         kind = DataError if isinstance(first, DataError) else ModelError
         raise kind(told, case=first.case, path=first.path) from first
     return found

@@ -15,7 +15,7 @@ from striate.core.errors import DataError, StriateError, expected
 from striate.core.files import read_json
 from striate.core.progress import Progress
 from striate.data.cohort import Cohort
-from striate.inference.inputs import check_headers, match
+from striate.inference.inputs import check_all_headers, match
 from striate.model.model import Model
 from striate.workflows.unseen import hashes_of, subjects_with
 
@@ -64,11 +64,11 @@ class Sides:
         ModelError
             When the channels are others than the model's.
         DataError
-            When no case has a mask, or images have another number of axes.
+            When no case has a mask, or images cannot be read or have another number of axes; all such cases are named.
         """
         cases = [match(case, model.channels) for case in cohort.cases]
-        for case in cases:
-            check_headers(case, len(model.plan.preparation.spacing_mm))
+        places = () if cohort.root is None else (cohort.root,)
+        check_all_headers(cases, len(model.plan.preparation.spacing_mm), places, done="audited")
         if not any(c.label for c in cases):
             raise DataError(
                 expected(f"cohort {cohort.name}", f"{len(cases)} cases, none with a mask",

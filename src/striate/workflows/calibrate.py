@@ -113,7 +113,7 @@ def calibrate(
     known = _known(model, sha, progress)
     check_labels(model, opened, progress)
     cases, read = unseen(model, opened, progress, others)
-    check_cases(model, cases, crf=crf)
+    check_cases(model, cases, [cohort], crf=crf)
     with filling(out) as folder:
         (folder / "validation").mkdir()
         found = HeldOut.predict(

@@ -16,7 +16,7 @@ from striate.core.progress import Progress, each
 from striate.core.record import Record, Stopwatch
 from striate.data.cohort import Cohort
 from striate.data.samples import prepare_samples
-from striate.inference.inputs import check_headers, match
+from striate.inference.inputs import check_all_headers, match
 from striate.inference.whole import WholePrediction, form_of, predict_whole
 from striate.measure.classification import ClassEvaluation
 from striate.model.model import Model
@@ -47,10 +47,10 @@ def calibrate_classes(
     ClassTrust.fit((), plan.task.classes, coverage=coverage)  # refuses a coverage before hours of work
     opened = Cohort.open(cohort)
     cases, read = unseen(model, opened, progress)
-    for case in cases:
-        check_headers(case, len(plan.preparation.spacing_mm))
+    shown = _with_history(model, opened, cases)
+    check_all_headers(shown, len(plan.preparation.spacing_mm), [cohort], done="measured")
     looking, found, facts = Looking(plan.task.channels), list[WholePrediction](), dict[str, Any]()
-    wanted, shown = {case.name for case in cases}, _with_history(model, opened, cases)
+    wanted = {case.name for case in cases}
     with filling(out) as folder:
         (folder / "validation").mkdir()
         told = predict_whole(plan, model.network(), shown, look=looking, listen=True)

@@ -21,7 +21,7 @@ from striate.explaining.activating_patches import activating_patches, unit_of
 from striate.explaining.effort import LADDER, STANDARD, Effort, Pace, affordable
 from striate.explaining.explanation import explanations
 from striate.explaining.feature_maps import feature_maps
-from striate.inference.inputs import check_headers, gather
+from striate.inference.inputs import check_all_headers, gather
 from striate.model.model import Model
 from striate.planning.cost import seen_patch
 from striate.planning.plan import Plan
@@ -97,8 +97,7 @@ def explain(
         method_named(name)
     wanted = None if unit is None else unit_of(unit)
     given = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
-    cases = _cases(plan, given)
-    patched = cases if cohort is None else _cases(plan, [cohort])
+    cases, patched = _cases(plan, given, cohort)
     opened = Opened.of(model, progress.note)
     if model.previous is not None:
         progress.note("a cascade: its second stage is explained; the mask of the first is one of its inputs")
@@ -137,11 +136,14 @@ def _refuse(plan: Plan, ask: Ask) -> None:
         raise UsageError(f"--slice {ask.plane}: the model does not look at single slices; leave it away.")
 
 
-def _cases(plan: Plan, given: Sequence[Path | str]) -> list[Case]:
+def _cases(plan: Plan, given: Sequence[Path | str], cohort: Path | str | None) -> tuple[list[Case], list[Case]]:
+    """Return the cases to explain and those in which patches are searched; all fit the model."""
     cases = gather([Path(p) for p in given], plan.task.channels)
-    for case in cases:
-        check_headers(case, len(plan.preparation.spacing_mm))
-    return cases
+    searched = cases if cohort is None else gather([Path(cohort)], plan.task.channels)
+    every = [*cases, *(case for case in searched if case not in cases)]
+    places = given if cohort is None else ()  # of two places it is not known which is to be checked
+    check_all_headers(every, len(plan.preparation.spacing_mm), places, done="explained")
+    return cases, searched
 
 
 def _patches(

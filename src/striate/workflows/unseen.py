@@ -14,7 +14,7 @@ from striate.core.image import LabelMap
 from striate.core.progress import Progress, each
 from striate.data.cohort import Cohort
 from striate.inference.engines.foresee import may_spare
-from striate.inference.inputs import check_headers, match
+from striate.inference.inputs import check_all_headers, match
 from striate.inference.memory import GPU, check_memory
 from striate.io.read import read_header, read_label
 from striate.model.model import PLAN, Model
@@ -46,8 +46,8 @@ def check_labels(model: Model, cohort: Cohort, progress: Progress) -> None:
             )
 
 
-def check_cases(model: Model, cases: Sequence[Case], *, crf: bool) -> None:
-    """Check all headers, all masks and the memory before anything is computed.
+def check_cases(model: Model, cases: Sequence[Case], given: Sequence[Path | str] = (), *, crf: bool) -> None:
+    """Check all headers, all masks and the memory before anything is computed; `given` is where the cases were found.
 
     Raises
     ------
@@ -57,8 +57,9 @@ def check_cases(model: Model, cases: Sequence[Case], *, crf: bool) -> None:
         When a case would not fit into the free memory.
     """
     plan, engine = model.plan, GPU if may_spare() else "torch"
+    headers = check_all_headers(cases, len(plan.preparation.spacing_mm), given, done="measured")
     for case in cases:
-        grid, channels = check_headers(case, len(plan.preparation.spacing_mm))
+        grid, channels = headers[case.name]
         where = f"case {case.name}", model.folder / PLAN
         check_memory(plan, grid, channels, model.facts, *where, engine=engine, crf=crf, truth=True)
         path = Path(str(case.label))
