@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from striate.inference.engines.race import LONGEST_S, MOST, NOISY_S, race
+from striate.inference.engines.race import LONGEST_S, MOST, NOISY_S, race, together
 
 TILE = np.zeros((1, 1, 2, 2, 2), np.float32)
 
@@ -96,3 +96,13 @@ def test_time_is_bounded():
     track = Track()
     found = track.race(openvino=[LONGEST_S, LONGEST_S * 1.2], torch=[LONGEST_S])
     assert found["windows"] == 2
+
+
+def test_two_races_are_as_one_of_all_their_rounds():
+    seconds = {"openvino": [0.5, 0.25, 2.0, 0.5], "torch": [1.0, 4.0, 1.0, 0.75]}
+    parts = [{name: taken[part] for name, taken in seconds.items()} for part in (slice(2), slice(2, 4))]
+    first, then = (Track().race(**part) for part in parts)
+    found = together(first, then)
+    assert found["windows"] == first["windows"] + then["windows"]
+    assert found["seconds"] == {"openvino": 0.25, "torch": 0.75} and found["ratios"] == {"openvino": 3.0, "torch": 1.0}
+    assert found["spread"] == {"openvino": [0.5, 16.0], "torch": [1.0, 1.0]}

@@ -28,7 +28,8 @@ from striate.core.unfinished import Unfinished, unfinished
 from striate.data.prepare import Prepared
 from striate.inference.cascade import open_first, prepare_stage, shares_of_first
 from striate.inference.engines import Engine, on_gpu
-from striate.inference.engines.choose import AUTO, Chosen, choose, macs_of
+from striate.inference.engines.choose import AUTO, choose, macs_of
+from striate.inference.engines.chosen import Chosen
 from striate.inference.engines.foresee import may_spare
 from striate.inference.engines.uncertainty import check_way, made_by, open_uncertain
 from striate.inference.inputs import check_all_headers

@@ -4,7 +4,8 @@ Where a GPU computes the network (`place`), that is PyTorch, and nothing is conv
 
 What OpenVINO needs is made once per model and processor and lies in the model's folder, ``openvino/``: the converted
 network, what was compiled of it, and ``parity.json``: how fast it is, and how far its probabilities and PyTorch's lie from
-those in single precision; ``parity-8.json`` where that was measured again on 8 cores. Likewise for ONNX Runtime, where it is
+those in single precision; ``parity-8.json`` where that was measured again on 8 cores. A verdict that its rounds leave open
+is asked again, a few times (`striate.inference.engines.verdict`). Likewise for ONNX Runtime, where it is
 asked for or OpenVINO is not installed, in ``onnx/``. Making it takes as long as some predictions, so that small work does not
 begin it.
 """
@@ -20,7 +21,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,7 @@ from striate.core.machine import cores, may_have_gpu, native_precision, processo
 from striate.core.names import lookup
 from striate.data.resample import new_shape
 from striate.inference.engines import ENGINES, Engine, child, open_engine
+from striate.inference.engines.chosen import Chosen
 from striate.inference.engines.folder import folder_of
 from striate.inference.engines.int8 import FOLDER as INT8
 from striate.inference.engines.int8 import Int8, int8_of
@@ -49,7 +51,7 @@ from striate.inference.engines.onnx import OnnxEngine
 from striate.inference.engines.openvino import COMPILED, MADE, NETWORK, PARITY, OpenVINOEngine, precision_here
 from striate.inference.engines.race import BASE, FASTER
 from striate.inference.engines.unchanged import refuse_changed
-from striate.inference.engines.verdict import outdated, stale, verdicts
+from striate.inference.engines.verdict import AGAIN, outdated, stale, verdicts, with_failure
 from striate.inference.tiling import Tiling
 from striate.model.model import EXPORTED, ONNX, Model
 from striate.planning.cost import window_cost
@@ -74,35 +76,6 @@ FITTED = "limits_engine"
 """Where the facts of a model say which engine, in which precision, its limits were fitted with."""
 SECONDS = 900
 """Time that converting and comparing may take."""
-
-
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """An engine, and why it is this one.
-
-    Attributes
-    ----------
-    engine
-        Ready.
-    reason
-        One sentence.
-    parity
-        What was measured of the converted network; empty where nothing was.
-    caution
-        A sentence where its probabilities lie far from those that the model's limits were fitted to.
-    """
-
-    engine: Engine
-    reason: str
-    parity: dict[str, Any]
-    caution: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it for a record."""
-        engine = {"name": self.engine.name, "precision": self.engine.precision, "reason": self.reason}
-        return {
-            **engine, **({"caution": self.caution} if self.caution else {}), **({"parity": self.parity} if self.parity else {}),
-        }  # fmt: skip
 
 
 def choose(
@@ -173,13 +146,15 @@ def _converted(
                 f"preparing {TITLES[form]} for this model, once: converting the network and comparing it with PyTorch{kept}"
             )
             folder, parity = _make(model, case, folder, form, tell)
-        elif name == AUTO and _elsewhere(parity, folder) and macs() >= WORTH_MACS:
-            tell(f"comparing {TITLES[form]} with PyTorch again: before, it was on {parity['cores']} cores")
+        elif name == AUTO and (before := _due(parity, folder)) and macs() >= WORTH_MACS:
+            tell(f"comparing {TITLES[form]} with PyTorch again: before, {before}")
             parity = _again(model, case, folder, form, parity)
         found, problem = _fastest(parity, name)
+        yet = _provisional(parity, folder, name)
+        problem += yet
         if found:
             engine = _opened_or_removed(model, found, folder, parity["precision"])
-            reason = f"{_measured(parity, found)}{_lacks(found, engine.precision)}; {_told(model, parity, found)}"
+            reason = f"{_measured(parity, found)}{_lacks(found, engine.precision)}{yet}; {_told(model, parity, found)}"
             return Chosen(engine, reason, parity, _caution(model, engine, found, parity)), "", parity
     except Interrupted:
         raise
@@ -201,10 +176,35 @@ def _version(package: str) -> str:
         return ""
 
 
-def _elsewhere(parity: dict[str, Any], folder: Path) -> bool:
-    """Tell whether engines were compared on another number of cores alone, and a new verdict can be kept."""
+def _due(parity: dict[str, Any], folder: Path) -> str:
+    """Return why engines are to be compared again, where a new verdict can be kept; empty where the one that is there stands."""
+    if not os.access(folder, os.W_OK):
+        return ""
+    if parity.get("cores") in (None, cores()):
+        return "it was not clear which is the faster" if _unclear(parity) else ""
     due = not (folder / _here()).is_file() or stale(parity.get("again", {}))
-    return parity.get("cores") not in (None, cores()) and due and os.access(folder, os.W_OK)
+    return f"it was on {parity['cores']} cores" if due else ""
+
+
+def _unclear(parity: dict[str, Any]) -> bool:
+    """Tell whether rounds of the last race speak against the verdict, which `AGAIN` more have not settled; see `joined`.
+
+    Verdicts of versions before tell of no races, and stand.
+    """
+    races = parity.get("races", [])
+    spreads = [race["spread"] for race in races if "spread" in race]
+    if not spreads or len(races) > AGAIN:
+        return False
+    if found := _fastest(parity, AUTO)[0]:
+        return bool(spreads[-1][found][0] < FASTER)
+    return any(high >= FASTER for one, (_, high) in spreads[-1].items() if one != BASE and not doubt_of(parity, one))
+
+
+def _provisional(parity: dict[str, Any], folder: Path, name: str) -> str:
+    """Say that the verdict is not clear and will be asked again, where that is so."""
+    if name != AUTO or parity.get("cores") != cores() or not _due(parity, folder):
+        return ""
+    return "; this is provisional: not all windows agree on it, and the next call with enough work compares again"
 
 
 def _here() -> str:
@@ -213,16 +213,13 @@ def _here() -> str:
 
 
 def _again(model: Model, case: Case, folder: Path, form: str, parity: dict[str, Any]) -> dict[str, Any]:
-    """Compare on this number of cores. Where that fails, what was found on another one serves; see `stale`."""
+    """Compare on this number of cores. Where that fails, what was found before serves; see `with_failure`."""
+    verdict = PARITY if parity["cores"] == cores() and not (folder / _here()).is_file() else _here()
     try:
-        convert(model, folder, case.channels, form, _here())
-        found = read_json(folder / _here())
-        if "failed" in found:
-            found = {**parity, "again": {name: found[name] for name in ("cores", "failed", "tried")}}
-            write_json(folder / _here(), found)
+        convert(model, folder, case.channels, form, verdict)
+        return read_json(folder / verdict)
     except (DataError, ResourceError):  # of this case or disk; another time it may go well
         return parity
-    return found
 
 
 def _times(parity: dict[str, Any]) -> dict[str, float]:
@@ -423,7 +420,7 @@ def _make(
 
 
 def convert(model: Model, into: Path, channels: Mapping[str, Path], form: str, verdict: str = PARITY) -> None:
-    """Fill the folder `into` by a process of its own; that it failed is written there too.
+    """Fill the folder `into` by a process of its own; that it failed is written there too, beside a verdict that is there.
 
     Parameters
     ----------
@@ -436,7 +433,7 @@ def convert(model: Model, into: Path, channels: Mapping[str, Path], form: str, v
     form
         One of `PACKAGES`.
     verdict
-        Name of the file for what was measured.
+        Name of the file for what was measured. Where it tells of races on this number of cores, one more is added to them.
 
     Raises
     ------
@@ -448,9 +445,10 @@ def convert(model: Model, into: Path, channels: Mapping[str, Path], form: str, v
         "channels": {name: str(path.absolute()) for name, path in channels.items()},
     }  # fmt: skip
     if failed := child.run("convert", asked, SECONDS):
-        where = {"made": MADE, "processor": processor(), "cores": cores()}
-        when = datetime.now(UTC).isoformat(timespec="seconds")
-        write_json(into / verdict, {"failed": failed, "form": form, "tried": when, **where})
+        failure = {"cores": cores(), "failed": failed, "tried": datetime.now(UTC).isoformat(timespec="seconds")}
+        known = {"form": form, "made": MADE, "processor": processor()}
+        before = _read(into)
+        write_json(into / verdict, with_failure(before, failure) if before else {**failure, **known})
 
 
 def doubt_of(parity: dict[str, Any], name: str) -> str:

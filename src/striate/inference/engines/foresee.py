@@ -70,18 +70,22 @@ def foresee(model: Model, name: str, macs: Callable[[], float]) -> Foreseen:
         problem = problem or f"{choosing.TITLES.get(name, choosing.TITLES['openvino'])} is not installed"
     if problem:
         return _else_torch(name, problem)
-    title, parity = choosing.TITLES[form], choosing._read(choosing.place_of(model, form))
+    title, folder = choosing.TITLES[form], choosing.place_of(model, form)
+    parity = choosing._read(folder)
     if not parity and name != choosing.AUTO:
         return Foreseen(name, f"{title} would be prepared for this model first")
     if not parity and macs() < choosing.WORTH_MACS:
         return by_torch("the work is too small for preparing another engine")
     if not parity:
         return Foreseen("", f"{title} would be prepared for this model first, and the faster of it and PyTorch taken")
+    if name == choosing.AUTO and choosing._due(parity, folder) and macs() >= choosing.WORTH_MACS:
+        return Foreseen("", f"{title} and PyTorch would be compared again first, and the faster of them taken")
     found, problem = choosing._fastest(parity, name)
+    yet = choosing._provisional(parity, folder, name)
     if not found:
-        return _else_torch(name, problem, parity.get("seconds", {}).get(BASE))
+        return _else_torch(name, problem + yet, parity.get("seconds", {}).get(BASE))
     precision = "int8" if found == "int8" else parity["precision"]
-    return Foreseen(found, choosing._measured(parity, found), precision, parity["seconds"][found])
+    return Foreseen(found, choosing._measured(parity, found) + yet, precision, parity["seconds"][found])
 
 
 def compared() -> str:

@@ -69,6 +69,18 @@ def race(
     }
 
 
+def together(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what two races of the same engines found (`race`), as if all their rounds were of one."""
+    least = {name: min(seconds, before["seconds"][name]) for name, seconds in now["seconds"].items()}
+    both = {name: [*before["spread"][name], *spread] for name, spread in now["spread"].items()}
+    return {
+        "windows": before["windows"] + now["windows"],
+        "seconds": least,
+        "ratios": {name: round(least[BASE] / seconds, 3) for name, seconds in least.items()},
+        "spread": {name: [min(ratios), max(ratios)] for name, ratios in both.items()},
+    }
+
+
 def _enough(rounds: Sequence[Mapping[str, float]], gone_s: float) -> bool:
     """Tell whether it is clear who leads, `BASE` ahead by `FASTER`, or whether time is up."""
     if len(rounds) < AT_ONCE:
