@@ -23,7 +23,7 @@ demo: install   ## The whole path on a phantom cohort; ends by printing where th
 	$(BIN)/striate demo --out $(OUT)
 
 test: install   ## Run every test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --durations=15
 
 check: install  ## Lint, types and the layers of the house
 	$(BIN)/ruff check src tests tools benchmarks

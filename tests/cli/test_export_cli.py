@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -25,8 +28,8 @@ NOT_THERE = ("torch", "monai", "safetensors", "PIL", "tifffile", "jinja2", "matp
 WITHOUT_TORCH = f"import sys; sys.modules.update(dict.fromkeys({NOT_THERE})); from striate.cli.main import main; main()"
 
 
-@pytest.fixture
-def model(tmp_path):
+def model_in(folder):
+    """Save a model of fixed weights."""
     options = {"features": [4, 8]}
     plan = Plan(
         task=Task(channels=("flair",), label_names={0: "background", 1: "core", 2: "oedema"}),
@@ -37,21 +40,57 @@ def model(tmp_path):
     )
     torch.manual_seed(0)
     network = networks.create("small_unet", spatial_dims=3, in_channels=1, out_channels=3, **options)
-    return Model.save(tmp_path / "model", plan, network.state_dict(), {})
+    return Model.save(folder / "model", plan, network.state_dict(), {})
+
+
+def scan_in(folder):
+    array = np.zeros((1, 24, 20, 18), dtype=np.float32)
+    array[:, 2:-2, 2:-2, 2:-2] = np.random.default_rng(0).normal(100, 20, (1, 20, 16, 14))
+    write_image(folder / "scan.nii.gz", Image(array, np.eye(4)))
+    return folder / "scan.nii.gz"
+
+
+@pytest.fixture
+def model(tmp_path):
+    return model_in(tmp_path)
 
 
 @pytest.fixture
 def scan(tmp_path):
-    array = np.zeros((1, 24, 20, 18), dtype=np.float32)
-    array[:, 2:-2, 2:-2, 2:-2] = np.random.default_rng(0).normal(100, 20, (1, 20, 16, 14))
-    write_image(tmp_path / "scan.nii.gz", Image(array, np.eye(4)))
-    return tmp_path / "scan.nii.gz"
+    return scan_in(tmp_path)
 
 
-def test_what_was_exported_predicts_without_torch(model, scan, tmp_path, capsys):
-    out = tmp_path / "exported"
-    assert run(["export", str(model.folder), "--out", str(out), "--image", str(scan)]) == 0
-    assert "torch is not needed there" in capsys.readouterr().err
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Export the model once in each form; returns the folder and what was told of it."""
+    done = {}
+
+    def make(form):
+        if form not in done:
+            folder, text = tmp_path_factory.mktemp(form), io.StringIO()
+            given = ["export", str(model_in(folder).folder), "--image", str(scan_in(folder)), "--format", form]
+            with contextlib.redirect_stderr(text):
+                assert run([*given, "--out", str(folder / "exported")]) == 0
+            done[form] = folder / "exported", text.getvalue()
+        return done[form]
+
+    return make
+
+
+@pytest.fixture
+def exported(made, tmp_path):
+    """Copy what was exported, to be used and damaged; returns the folder and what was told when it was made."""
+
+    def copied(form="openvino"):
+        folder, told = made(form)
+        return shutil.copytree(folder, tmp_path / "exported"), told
+
+    return copied
+
+
+def test_what_was_exported_predicts_without_torch(model, scan, exported, tmp_path):
+    out, told = exported()
+    assert "torch is not needed there" in told
     assert not list(out.rglob("*.safetensors")) and (out / EXPORTED / "network.xml").is_file()
     assert run(["predict", str(model.folder), str(scan), "--out", str(tmp_path / "first"), "--engine", "torch"]) == 0
     for options in ((), ("--tta", "--save-probabilities", "--save-uncertainty")):
@@ -79,10 +118,8 @@ def test_an_exported_model_says_what_it_cannot_do(model, scan, tmp_path, capsys)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["exported", "model", "scan.nii.gz"]
 
 
-def test_what_only_the_model_itself_can_do_names_that_model(model, scan, tmp_path, capsys):
-    out, never = tmp_path / "exported", tmp_path / "never"
-    assert run(["export", str(model.folder), "--out", str(out), "--image", str(scan)]) == 0
-    capsys.readouterr()
+def test_what_only_the_model_itself_can_do_names_that_model(scan, exported, tmp_path, capsys):
+    out, never = exported()[0], tmp_path / "never"
     assert run(["predict", str(out), str(scan), "--out", str(tmp_path / "masks")]) == 0
     assert "calibrate MODEL COHORT --out NEW, MODEL being what this was exported from" in capsys.readouterr().err
     command = [sys.executable, "-c", WITHOUT_TORCH, "predict", str(out), str(scan), "--out", str(never), "--exact"]
@@ -94,9 +131,8 @@ def test_what_only_the_model_itself_can_do_names_that_model(model, scan, tmp_pat
 
 
 @pytest.mark.parametrize(("form", "file"), [("openvino", f"{EXPORTED}/network.xml"), ("onnx", "network.onnx")])
-def test_a_truncated_export_is_not_to_be_removed(model, scan, tmp_path, capsys, form, file):
-    out = tmp_path / "exported"
-    assert run(["export", str(model.folder), "--out", str(out), "--format", form]) == 0
+def test_a_truncated_export_is_not_to_be_removed(scan, exported, tmp_path, capsys, form, file):
+    out, _ = exported(form)
     (out / file).write_bytes((out / file).read_bytes()[:1000])
     assert run(["predict", str(out), str(scan), "--out", str(tmp_path / "masks")]) == 4
     told = capsys.readouterr().err
@@ -113,9 +149,8 @@ def test_a_truncated_export_is_not_to_be_removed(model, scan, tmp_path, capsys, 
         ("../../plan.yaml", "changed"),
     ],
 )
-def test_an_export_that_is_not_as_it_was_written_is_refused(model, scan, tmp_path, capsys, file, damage):
-    out = tmp_path / "exported"
-    assert run(["export", str(model.folder), "--out", str(out)]) == 0
+def test_an_export_that_is_not_as_it_was_written_is_refused(scan, exported, tmp_path, capsys, file, damage):
+    out, _ = exported()
     path = out / EXPORTED / file
     if damage == "missing":
         path.unlink()
@@ -130,9 +165,8 @@ def test_an_export_that_is_not_as_it_was_written_is_refused(model, scan, tmp_pat
     assert not (tmp_path / "masks").exists()
 
 
-def test_an_old_export_that_would_crash_is_refused(model, scan, tmp_path, capsys, monkeypatch):
-    out = tmp_path / "exported"
-    assert run(["export", str(model.folder), "--out", str(out)]) == 0
+def test_an_old_export_that_would_crash_is_refused(scan, exported, tmp_path, capsys, monkeypatch):
+    out, _ = exported()
     network = out / EXPORTED / "network.xml"
     network.write_text(network.read_text().replace('type="MVN"', 'type="GroupNormalization"'))
     facts = json.loads((out / "model.json").read_text())
@@ -165,10 +199,9 @@ def test_onnx_gives_the_probabilities_of_the_network(model, tmp_path, capsys):
     np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
-def test_onnx_predicts_without_torch(model, scan, tmp_path, capsys):
-    out = tmp_path / "onnx"
-    assert run(["export", str(model.folder), "--out", str(out), "--format", "onnx", "--image", str(scan)]) == 0
-    assert "network.onnx differs from PyTorch by at most" in capsys.readouterr().err
+def test_onnx_predicts_without_torch(model, scan, exported, tmp_path, capsys):
+    out, told = exported("onnx")
+    assert "network.onnx differs from PyTorch by at most" in told
     assert run(["predict", str(model.folder), str(scan), "--out", str(tmp_path / "first"), "--engine", "torch"]) == 0
     place = tmp_path / "second"
     command = [sys.executable, "-c", WITHOUT_TORCH, "predict", str(out), str(scan), "--out", str(place)]

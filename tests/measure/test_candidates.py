@@ -45,12 +45,15 @@ def test_a_faint_hill_that_swallows_lesions_leaves_them():
 
 
 def by_definition(mask, levels):
-    """Flood from each voxel what has half of its height; it is a peak where nothing in that is higher or of the mask."""
+    """Flood from each voxel what has half of its height; it is a peak where nothing in that is higher or of the mask.
+
+    A voxel as high as one whose flood has reached it has the same flood: it is not carried out again.
+    """
     heights = np.where(mask, 255, levels).astype(int)
-    hills, shape = mask.copy(), mask.shape
+    hills, shape, known = mask.copy(), mask.shape, set()
     for start in np.argwhere(levels >= level_of(np.array([FAINT]))[0]):
         top = heights[tuple(start)]
-        if top == 255:
+        if top == 255 or tuple(start) in known:
             continue
         seen, todo = {tuple(start)}, [tuple(start)]
         while todo:
@@ -61,6 +64,7 @@ def by_definition(mask, levels):
                 if inside and there not in seen and heights[there] >= top - STEPS:
                     seen.add(there)
                     todo.append(there)
+        known.update(place for place in seen if heights[place] == top)
         if max(heights[place] for place in seen) == top:
             hills[tuple(np.array(sorted(seen)).T)] = True
     return hills

@@ -9,6 +9,7 @@ import io
 import json
 import math
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from striate import networks
 from striate.core.errors import UsageError
+from striate.core.machine import computes_in_bf16
 from striate.training.step import to_device
 
 TOLERANCE = 5e-4
@@ -98,6 +100,11 @@ def test_every_parameter_gets_a_gradient(form: Form, built: Any) -> None:
 def test_training_reads_no_memory_that_was_never_written(form: Form, built: Any, half: bool) -> None:
     """Such memory is filled with NaN here, which the loop saves itself."""
     network, _ = built(form)
+    if (
+        half and form.key == "unet_3d" and not computes_in_bf16()
+    ):  # where bf16 is emulated, its whole width takes minutes
+        form = replace(form, options={"features": [2, 4, 8, 16, 20, 20]})
+        network = form.built()
     torch.use_deterministic_algorithms(True, warn_only=True)
     before, torch.utils.deterministic.fill_uninitialized_memory = (
         torch.utils.deterministic.fill_uninitialized_memory,

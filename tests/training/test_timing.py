@@ -49,3 +49,11 @@ def test_others_are_timed_whole(stepped):
     assert type(stepped[0][0]).__name__ == "MLP" and stepped[0][1:] == ((4, 1, 20, 20), (4,))
     timed("conv_lstm", {}, (32, 32), "sequence", length=3)
     assert stepped[-1][1:] == ((4, 3, 1, 32, 32), (4, 3))
+
+
+def test_the_speed_of_a_product_is_measured_once_in_each_precision(monkeypatch):
+    asked = []
+    monkeypatch.setattr(timing, "_peak_flops", lambda precision: asked.append(precision) or 1e9 * len(asked))
+    timer = timing.MachineTimer()
+    assert [timer.peak_flops(p) for p in ("bf16", "fp32", "bf16", "fp32")] == [1e9, 2e9, 1e9, 2e9]
+    assert asked == ["bf16", "fp32"]
