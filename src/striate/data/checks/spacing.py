@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from striate.core.image import to_ras
+from striate.core.image import Grid, to_ras
 from striate.data.checks.facts import CaseFacts, CohortFacts
 from striate.data.checks.problem import Problem
 
@@ -20,8 +20,10 @@ LEAST_CASES = 3
 def find(cohort: CohortFacts) -> Iterator[Problem]:
     """Report impossible voxel sizes, and cases whose voxels are twice or half the cohort's median along an axis."""
     known = [(case, _spacing_ras(case)) for case in cohort.cases if case.grid is not None]
-    for case, spacing in known:
-        yield from _impossible(case, spacing)
+    for case, _ in known:
+        wrong = impossible(case.grid) if case.grid is not None else None
+        if wrong is not None:
+            yield Problem("spacing_impossible", case.case, "error", *wrong)
     dims = {len(s) for _, s in known}
     if len(known) < LEAST_CASES or len(dims) != 1:
         if len(dims) > 1:
@@ -45,23 +47,28 @@ def find(cohort: CohortFacts) -> Iterator[Problem]:
         )  # fmt: skip
 
 
-def _impossible(case: CaseFacts, spacing: np.ndarray) -> Iterator[Problem]:
-    grid = case.grid
-    if grid is None or len(grid.shape) == 2:
-        return
+def impossible(grid: Grid) -> tuple[str, str, str] | None:
+    """Tell that the voxels of a volume cannot be those of a body scan: what came, what is needed, what to do.
+
+    None where they can, and of pictures, whose files rarely know mm.
+    """
+    if len(grid.shape) == 2:
+        return None
+    spacing = np.array(to_ras(grid)[1].spacing_mm)
     extent = float(np.max(np.array(grid.shape) * np.array(grid.spacing_mm)))
-    if spacing.min() < SMALLEST_MM or spacing.max() > LARGEST_MM or extent > LARGEST_EXTENT_MM:
-        yield Problem(
-            "spacing_impossible", case.case, "error", f"voxels of {_mm(spacing)} mm over {extent:.0f} mm",
-            f"{SMALLEST_MM} to {LARGEST_MM:g} mm and at most {LARGEST_EXTENT_MM:.0f} mm are possible in a body scan",
-            "The header's unit is probably not mm: set the affine in mm.",
-        )  # fmt: skip
+    if spacing.min() >= SMALLEST_MM and spacing.max() <= LARGEST_MM and extent <= LARGEST_EXTENT_MM:
+        return None
+    over = f"{extent:.0f}" if extent >= 10 else f"{extent:.2g}"
+    return (
+        f"voxels of {_mm(spacing)} mm over {over} mm",
+        f"{SMALLEST_MM} to {LARGEST_MM:g} mm and at most {LARGEST_EXTENT_MM:.0f} mm are possible in a body scan",
+        "The header's unit is probably not mm: set the affine in mm.",
+    )
 
 
 def _spacing_ras(case: CaseFacts) -> np.ndarray:
-    grid = case.grid
-    return np.array(to_ras(grid)[1].spacing_mm if grid is not None else ())
+    return np.array(to_ras(case.grid)[1].spacing_mm if case.grid is not None else ())
 
 
 def _mm(values: np.ndarray) -> str:
-    return " × ".join(f"{v:.3g}" for v in values)
+    return " × ".join(f"{v:.3g}" if v < 999.5 else f"{v:.0f}" for v in values)
