@@ -76,7 +76,7 @@ def test_cohort_as_truth(tmp_path):
     truth = cohort(tmp_path / "with space", ["P1", "P2"], ["P3"])
     pairs = pair_masks(folder(tmp_path / "p", ["P1", "P2", "P3"]), truth)
     assert [(p.case, p.subject) for p in pairs.pairs] == [("P1", "P1"), ("P2", "P2")]
-    assert pairs.notes == ("1 predicted mask belongs to cases without truth, not evaluated: P3.",)
+    assert pairs.notes == ("1 predicted mask belongs to a case without truth, not evaluated: P3.",)
 
 
 def test_one_file_of_a_cohort(tmp_path):
@@ -137,7 +137,7 @@ def test_nothing_there(tmp_path):
 
 
 def test_a_cohort_without_truth(tmp_path):
-    with pytest.raises(DataError, match="no label map in any of 1 cases; true masks are needed"):
+    with pytest.raises(DataError, match="no label map in any of 1 case; true masks are needed"):
         pair_masks(folder(tmp_path / "p", ["P1"]), cohort(tmp_path, [], ["P1"]))
 
 

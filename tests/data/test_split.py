@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from striate.core.case import Case
+from striate.core.counted import counted
 from striate.core.errors import DataError, FormatError, UsageError
 from striate.data.cohort import Cohort
 from striate.data.split import Split, fold, from_column, hold_out, usual
@@ -39,7 +40,7 @@ def test_hold_out_takes_whole_subjects():
 def test_folds_part_the_subjects(subjects, n, seed):
     made = cohort(subjects)
     if len(set(subjects)) < n:
-        with pytest.raises(UsageError, match="labelled subjects in cohort test"):
+        with pytest.raises(UsageError, match=f"of {counted(len(set(subjects)), 'labelled subject')} in cohort test"):
             fold(made, 0, n, seed)
         return
     folds = [fold(made, k, n, seed) for k in range(n)]
@@ -62,7 +63,7 @@ def test_folds_depend_on_the_seed_and_have_bounds():
 def test_test_cases_and_unlabelled_ones_are_left_out():
     made = cohort(["A", "B", "C", "C"], [None, None, "test", None])
     assert hold_out(made, ["A"]) == Split(("c1",), ("c0",))
-    with pytest.raises(DataError, match=r"cohort test: 1 cases, none with a label map"):
+    with pytest.raises(DataError, match=r"cohort test: 1 case, none with a label map"):
         hold_out(cohort("A", labelled=False), ["A"])
     with pytest.raises(DataError, match=r"classes of whole images \(column class\) teach\. See docs"):
         hold_out(cohort("A", labelled=False), ["A"], truth="label")
@@ -205,5 +206,5 @@ def test_what_counts_as_truth():
     with pytest.raises(UsageError, match="cannot hold out 'b'"):
         hold_out(made, ["b"])
     assert hold_out(made, ["b"], truth="class") == Split(("d",), ("b",))
-    with pytest.raises(DataError, match=r"cohort test: 1 cases, none with a class outside split 'test'"):
+    with pytest.raises(DataError, match=r"cohort test: 1 case, none with a class outside split 'test'"):
         usual(made.only(("e",)), 0, truth="class")

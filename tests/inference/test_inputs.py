@@ -111,10 +111,10 @@ def test_channels_of_a_case():
 @pytest.mark.parametrize(
     ("files", "error", "match"),
     [
-        (["a_0000.nii.gz"], ModelError, r"case a: 1 channels (_0000); the model needs 2: _0000 (flair), _0001 (t1c)"),
+        (["a_0000.nii.gz"], ModelError, r"case a: 1 channel (_0000); the model needs 2: _0000 (flair), _0001 (t1c)"),
         (["a_0000.nii.gz", "a_0002.nii.gz"], ModelError, "case a: 2 channels (_0000, _0002)"),
         (["a_flair.nii.gz"], ModelError, "case a: channels flair; the model needs flair, t1c too"),
-        (["x.nii.gz"], ModelError, "1 files that do not say which channel they are; the model needs 2 channels"),
+        (["x.nii.gz"], ModelError, "1 file that does not say which channel it is; the model needs 2 channels"),
         (["x.nii.gz", "y.nii.gz", "z.nii.gz"], ModelError, "3 files that do not say which channel they are"),
     ],
 )

@@ -96,7 +96,7 @@ def test_a_plan_alone_is_not_enough(plan_of, case):
 
 
 def test_wrong_number_of_channels(model_of, case):
-    with pytest.raises(ModelError, match="case P1: 1 channels; the plan needs 2"):
+    with pytest.raises(ModelError, match="case P1: 1 channel; the plan needs 2"):
         predict_case(model_of(), Case("P1", "P1", {"flair": case.channels["flair"]}))
 
 

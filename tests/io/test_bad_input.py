@@ -50,7 +50,7 @@ def broken(name):
         "zero-size axis": ("a.nii", header(dim=[3, 4, 0, 6, 1, 1, 1, 1]) + VOXELS, FormatError, r"without voxels \(4 × 0 × 6\)"),
         "negative axis": ("a.nii", header(dim=[3, 4, -5, 6, 1, 1, 1, 1]) + VOXELS, FormatError, r"without voxels \(4 × -5 × 6\)"),
         "no axes": ("a.nii", header(dim=[0, 4, 5, 6, 1, 1, 1, 1]) + VOXELS, FormatError, "0 axes in its header"),
-        "one axis": ("a.nii", header(dim=[1, 120, 1, 1, 1, 1, 1, 1]) + VOXELS, FormatError, r"1 axes \(120\)"),
+        "one axis": ("a.nii", header(dim=[1, 120, 1, 1, 1, 1, 1, 1]) + VOXELS, FormatError, r"1 axis \(120\)"),
         "NaN affine": ("a.nii", nan + VOXELS, GeometryError, "affine holds NaN or infinity"),
         "flat affine": ("a.nii", header(srow_z=[0, 0, 0, 0]) + VOXELS, GeometryError, "affine is singular"),
         "10^12 voxels": ("a.nii", header((10000, 10000, 10000)) + VOXELS, FormatError, r"10000 × 10000 × 10000 voxels \(4000\.0 GB\)"),
@@ -204,7 +204,7 @@ def test_an_empty_folder_and_a_missing_one(tmp_path):
 def test_channels_of_a_case_that_are_not_there(tmp_path):
     path = tmp_path / "a.nii"
     path.write_bytes(header() + VOXELS)
-    with pytest.raises(DataError, match=r"case P1: a\.nii holds 1 channels; 2 are needed \(flair, t1\)"):
+    with pytest.raises(DataError, match=r"case P1: a\.nii holds 1 channel; 2 are needed \(flair, t1\)"):
         read_channels(Case("P1", "P1", {"flair": path, "t1": path}))
 
 

@@ -33,7 +33,7 @@ IMAGES = packed(np.zeros((2, 3, 4), np.uint8))
     [
         (b"", r"it holds an empty file \(0 bytes\); IDX with unsigned bytes and 3 axes is needed"),
         (b"\x89PNG\r\n", r"it holds a PNG picture"),
-        (packed(np.zeros(5, np.uint8)), r"IDX of type 8 with 1 axes; IDX with unsigned bytes and 3 axes"),
+        (packed(np.zeros(5, np.uint8)), r"IDX of type 8 with 1 axis; IDX with unsigned bytes and 3 axes"),
         (b"\0\0\x0d\x03" + IMAGES[4:], r"IDX of type 13 with 3 axes"),
         (IMAGES[:9], r"a header of 9 bytes; 16 are needed"),
         (IMAGES[:-1], r"its header announces 2 × 3 × 4 voxels"),

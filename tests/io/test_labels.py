@@ -59,8 +59,8 @@ def test_many_labels_with_an_ignore_value_of_255_are_left_alone():
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ([0, 1, np.nan], r"mask.nii.gz: 1 voxels of the mask are NaN or infinite; whole numbers.*Replace them by 0"),
-        ([0, 1, np.inf], r"1 voxels of the mask are NaN or infinite"),
+        ([0, 1, np.nan], r"mask.nii.gz: 1 voxel of the mask is NaN or infinite; whole numbers.*Replace them by 0"),
+        ([0, 1, np.inf], r"1 voxel of the mask is NaN or infinite"),
         ([0, -1, -1], r"2 voxels below zero \(smallest -1\); labels start at 0"),
         ([0, 1.37, 3], r"1 voxel between labels, such as 1.37 \(largest 3\).*nearest neighbour"),
     ],

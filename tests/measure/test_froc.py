@@ -82,7 +82,7 @@ def test_subjects_are_drawn() -> None:
         (([1.0], ["x"], [0], {"a": 1}), "case 'x'"),
         (([1.0], ["a"], [1], {"a": 1}), "lesion 1; a number from 0 below 1"),
         (([np.nan], ["a"], [0], {"a": 1}), "score nan"),
-        (([1.0], ["a"], [], {"a": 1}), "1 scores, 1 cases, 0 hits"),
+        (([1.0], ["a"], [], {"a": 1}), "1 score, 1 case, 0 hits"),
         (([], [], [], {}), "0 searched cases"),
     ],
 )

@@ -27,5 +27,5 @@ def test_nobody_and_one_subject():
 
 
 def test_lengths():
-    with pytest.raises(DataError, match=r"2 and 1 values, 2 subjects"):
+    with pytest.raises(DataError, match=r"2 and 1 value, 2 subjects"):
         compare_means([1, 2], [1], ["a", "b"])

@@ -66,7 +66,7 @@ def test_units() -> None:
 def test_what_cannot_be_measured_is_refused() -> None:
     with pytest.raises(GeometryError, match=r"\(2, 2\) and \(2, 3\)"):
         reconstruction_measures(np.zeros((2, 2)), np.zeros((2, 3)))
-    with pytest.raises(DataError, match="1 values that are not finite"):
+    with pytest.raises(DataError, match="1 value that is not finite"):
         reconstruction_measures(np.zeros((2, 2)), np.array([[0, np.nan], [0, 0]]))
     constant = reconstruction_measures(np.zeros((12, 12)), np.ones((12, 12)))
     assert (constant["psnr_db"], constant["ssim"]) == (None, None)

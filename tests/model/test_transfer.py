@@ -109,7 +109,7 @@ def test_weights_that_fit_nowhere_are_refused() -> None:
 
 def test_counters_alone_are_no_features() -> None:
     network = nn.BatchNorm2d(3)
-    with pytest.raises(ModelError, match="none of 1 tensors fits"):
+    with pytest.raises(ModelError, match="none of 1 tensor fits"):
         transfer(network, {"num_batches_tracked": torch.tensor(5)})
     assert int(network.num_batches_tracked) == 0
 

@@ -63,7 +63,7 @@ def test_norms_do_what_their_name_says(norm: str) -> None:
     [
         ({"norm_eps": 1e-5}, "key 'norm_eps' is 1e-05"),
         ({"strides": (2, 2, 2, 2)}, "strides has 4 entries, 3 are needed for 4 features"),
-        ({"kernels": (3,)}, "kernels has 1 entries, 4 are needed"),
+        ({"kernels": (3,)}, "kernels has 1 entry, 4 are needed"),
         ({"stem": (2, 2)}, r"option stem: \(2, 2\); one number of at least 1, or one for each of 3 axes"),
         ({"norm": "layer"}, "key 'norm' is 'layer'"),
     ],

@@ -72,7 +72,7 @@ def test_any_label_and_reason_survives(tiny_plan, names, reason):
         ("steps: 30", "steps: null", r"exactly one of steps and budget_s"),
         ("budget_s: null", "budget_s: 60", r"exactly one of steps and budget_s"),
         ("normalisation: [zscore]", "normalisation: [z-score]", r"normalisation 'z-score' is not known"),
-        ("normalisation: [zscore]", "normalisation: [zscore, zscore]", r"intensities has 1 entries for 2 channels"),
+        ("normalisation: [zscore]", "normalisation: [zscore, zscore]", r"intensities has 1 entry for 2 channels"),
         ("normalisation: [zscore]", "normalisation: [ct]", r"'ct' needs mean, std, p005 and p995"),
         ("patch: [16, 16, 16]", "patch: [16, 16]", r"training\.patch \(16, 16\) has 2 axes, the images have 3"),
         ("spatial_dims: 3", "spatial_dims: 2", r"needs exactly one axis of 1 for a 2D network"),

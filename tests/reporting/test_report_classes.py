@@ -172,7 +172,7 @@ class TestSamples:
 
     def test_what_is_no_picture_is_refused(self, tmp_path: Path) -> None:
         table = class_table(2)
-        with pytest.raises(DataError, match="1 images for 2 rows"):
+        with pytest.raises(DataError, match="1 image for 2 rows"):
             write_samples(tmp_path, [np.ones((3, 3))], table)
         with pytest.raises(DataError, match=r"one of shape \(3, 3, 3\)"):
             write_samples(tmp_path, [np.ones((3, 3, 3))] * 2, table)

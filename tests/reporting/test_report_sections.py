@@ -420,6 +420,17 @@ def test_few_subjects_get_no_band(tmp_path: Path) -> None:
     assert "No band: 4 subjects are too few" in text and "One false positive in 4 scans is 1/4 per scan" in text
 
 
+def test_one_of_each_is_told_in_the_singular(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    path = folder / "validation" / "evaluation.json"
+    document = json.loads(path.read_text())
+    document["detection"]["oedema"] |= {"cases": 1, "lesions": 1, "candidates": 1, "most_found": 1}
+    path.write_text(json.dumps(document))
+    text = page(Folder(folder), [detection.make(Folder(folder))])
+    assert "oedema, 1 lesion in 1 scan<" in text and "oedema: 1 candidate, with those" in text
+    assert re.search(r"it finds 1 of 1 lesion with \d+\.\d\d false positives", text)
+
+
 def test_a_prediction_that_was_not_measured_says_so_once(tmp_path: Path) -> None:
     folder = make_prediction(tmp_path / "prediction")
     assert 'id="detection"' in render(folder)

@@ -244,7 +244,7 @@ def test_what_cannot_be_attacked_is_refused(plan, network, tmp_path):
         attack_curve(model, cases, epsilons=(0.0,))
     from dataclasses import replace
 
-    with pytest.raises(DataError, match="1 cases: none has a true mask"):
+    with pytest.raises(DataError, match="1 case: none has a true mask"):
         attack_curve(model, [replace(cases[0], label=None)])
 
 

@@ -81,7 +81,7 @@ def test_what_cannot_be_measured_is_refused(model, cases):
         corruption_curve(model, cases, artefacts=("moton",))
     with pytest.raises(UsageError, match="above 0, at most 1"):
         corruption_curve(model, cases, strengths=(0.0,))
-    with pytest.raises(DataError, match="1 cases: none has a true mask"):
+    with pytest.raises(DataError, match="1 case: none has a true mask"):
         corruption_curve(model, [replace(cases[0], label=None)])
 
 

@@ -50,10 +50,10 @@ def test_what_is_left_out_is_said():
     labelled = Labelled(cases("a", None, "b", "c"), None)
     assert gone_through(labelled, empty={"c2"}) == 2 and (labelled.done, labelled.empty) == (2, 1)
     assert labelled.notes() == (
-        "1 of 4 cases have no true mask; they were left out.",
-        "1 cases have a true mask without a label; they were left out.",
+        "1 of 4 cases has no true mask; it was left out.",
+        "1 case has a true mask without a label; it was left out.",
     )
-    with pytest.raises(DataError, match="1 cases: none has a true mask that holds a label"):
+    with pytest.raises(DataError, match="1 case: none has a true mask that holds a label"):
         list(Labelled(cases(None), None))
 
 

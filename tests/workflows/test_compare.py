@@ -75,7 +75,7 @@ def compared(pictures, tmp_path_factory):
 
 def test_it_goes_on_where_it_stopped(compared):
     done, listener = compared
-    assert listener.notes.count("1 of 4 runs are finished already.") == 1
+    assert listener.notes.count("1 of 4 runs is finished already.") == 1
     assert [t.name for t in done.runs] == [
         "mlp_data1_seed0", "lenet5_modern_data1_seed0", "mlp_data0.5_seed0", "lenet5_modern_data0.5_seed0",
     ]  # fmt: skip

@@ -341,7 +341,7 @@ def test_channels_of_one_name_are_told_apart(tmp_path: Path) -> None:
     ("changes", "wanted"),
     [
         ({"labels": {"background": 0, "edema": 1}}, "its weights are not those of plans.json and dataset.json"),
-        ({"channel_names": {"0": "CT"}}, "has 2 entries for 1 channels"),
+        ({"channel_names": {"0": "CT"}}, "has 2 entries for 1 channel"),
     ],
 )
 def test_files_of_two_trainings(changes: dict, wanted: str, tmp_path: Path) -> None:
@@ -356,7 +356,7 @@ def test_files_of_two_trainings(changes: dict, wanted: str, tmp_path: Path) -> N
     ("changes", "wanted"),
     [
         ({"patch_size": [4, 8, 0]}, "key 'patch.0' is 0; input should be greater than 0"),
-        ({"use_mask_for_norm": [True]}, "2 normalization_schemes, 1 values of use_mask_for_norm"),
+        ({"use_mask_for_norm": [True]}, "2 normalization_schemes, 1 value of use_mask_for_norm"),
     ],
 )
 def test_values_that_cannot_be(changes: dict, wanted: str, tmp_path: Path) -> None:

@@ -263,7 +263,7 @@ def test_the_whole_cohort_learned_is_refused(trained, tiny_cohort, tmp_path):
 def test_a_cohort_without_masks_is_refused(trained, tiny_cohort, tmp_path):
     path = tiny_cohort / "unlabelled.csv"
     path.write_text("subject,flair\ns1,s1_flair.nii.gz\n")
-    with pytest.raises(DataError, match="1 cases without a mask"):
+    with pytest.raises(DataError, match="1 case without a mask"):
         calibrate(trained, path, tmp_path / "out")
     path.unlink()
 

@@ -90,7 +90,7 @@ def test_the_files_are_those_of_one_after_the_other(model, scans, tmp_path, monk
     assert [p.case.name for p in together] == [p.case.name for p in alone] == [f"case{i}" for i in range(CASES)]
     assert told[0].warnings == told[1].warnings
     (line,) = [text for text in told[0].warnings if "not finite" in text]
-    assert line.startswith("4 cases: for instance case0: 1 voxels") and "(case0, case1, case2, case3)" in line
+    assert line.startswith("4 cases: for instance case0: 1 voxel of") and "(case0, case1, case2, case3)" in line
     kept = read_json(tmp_path / "a" / "record.json")["warnings"]
     assert [text.split(":")[0] for text in kept if "not finite" in text] == [f"case case{i}" for i in range(CASES)]
     assert together[1].path == tmp_path / "a" / "case1.nii.gz" and together[1].path.exists()

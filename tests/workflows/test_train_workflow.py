@@ -171,7 +171,7 @@ def test_a_plan_that_cannot_be_is_refused_before_anything(tiny_cohort, planned, 
 def test_a_giant_patch_is_refused_before_it_is_tried(tiny_cohort, planned, tmp_path):
     path = planned("patch: [16, 16, 16]", "patch: [2048, 2048, 2048]", batch=1)
     with pytest.raises(
-        MemoryLimitError, match=r"make training\.patch and inference\.patch smaller \(now 1 patches of 2048"
+        MemoryLimitError, match=r"make training\.patch and inference\.patch smaller \(now 1 patch of 2048"
     ):
         train(tiny_cohort, out=tmp_path / "run", plan=path)
     assert not (tmp_path / "run").exists()

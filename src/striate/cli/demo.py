@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from striate.cli.options import AsJson
+from striate.core.counted import counted
 
 
 def command(
@@ -27,6 +28,6 @@ def command(
         show_json({"run": done.run, "predictions": done.predictions, "report": done.report, "summary": summary})
         return
     for label, measures in summary.items():
-        say(f"Dice {label} on {measures['dice']['n']} phantoms never seen: {measures['dice']['mean']:.3f}")
+        say(f"Dice {label} on {counted(measures['dice']['n'], 'phantom')} never seen: {measures['dice']['mean']:.3f}")
     say(f"Report of the training:    {done.report.resolve()}")
     say(f"Report of the predictions: {done.prediction_report.resolve()}")

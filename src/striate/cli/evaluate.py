@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from striate.cli.options import AsJson
-from striate.core.counted import counted
+from striate.core.counted import counted, is_or_are
 
 if TYPE_CHECKING:
     from striate.measure.classification import ClassEvaluation
@@ -88,7 +88,7 @@ def _show_anomaly(found: ReconstructionEvaluation) -> None:
     of_all = [found.anomaly_summary[m] for m in heads]
     table(
         [["mean", *(_cell(s.mean) for s in of_all)], ["95 %", *(_interval(s.low, s.high) for s in of_all)]],
-        [f"{len(rows)} maps", *heads.values()],
+        [counted(len(rows), "map"), *heads.values()],
     )
     say(
         "best Dice: at the threshold that is best for each case, an upper bound; share: of voxels in the mask, the average"
@@ -161,9 +161,11 @@ def _told(detection: Detection) -> str:
     by = largest if detection.ranked_by == LARGEST else own
     if detection.candidates is None:
         return f" Ranked by {by}; the curve ends there (striate predict --save-probabilities goes beyond)."
+    count, rate = detection.candidates, detection.most_false_positives_per_scan
     return (
-        f" {detection.candidates} candidates, with those that the masks leave out, are ranked by {by}: they hold"
-        f" {detection.most_found} of the lesions, with {detection.most_false_positives_per_scan:.3g} false positives per scan."
+        f" {counted(count, 'candidate')}, with those that the masks leave out, {is_or_are(count)} ranked by {by}:"
+        f" {'it holds' if count == 1 else 'they hold'} {detection.most_found} of the lesions, with {rate:.3g} false positives"
+        " per scan."
     )
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from striate.cli.options import AsJson, Inputs, ModelFolder
+from striate.core.counted import counted
 
 
 def command(
@@ -80,8 +81,10 @@ def _show(found: dict[str, Any], out: Path) -> None:
     table(rows, ["case", "label", "method", "time", "random weights", "faithfulness", "inside"])
     failed = sum(not one["passed"] for one in found["explanations"])
     if failed:
-        say(f"{failed} of {len(rows)} maps failed a check and should not be trusted. The report says why.")
+        say(f"{failed} of {counted(len(rows), 'map')} failed a check and should not be trusted. The report says why.")
     for one in found["features"]:
-        say(f"{one['case']}: {len(one['files'])} of {one['total']} maps of layer {one['layer']} in {out / 'features'}")
+        say(
+            f"{one['case']}: {len(one['files'])} of {counted(one['total'], 'map')} of layer {one['layer']} in {out / 'features'}"
+        )
     say(f"maps on the grid of the images, explanations.json and record.json in {out}")
     say(f"Look at it: {out / 'report.html'}")

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from striate.cli.screen import Screen, say, show_json
+from striate.core.counted import counted
 
 
 def command(
@@ -41,5 +42,5 @@ def command(
     if json:
         show_json({"cohort": table, "subjects": subjects, "visits": visits, "seed": seed, "spacing_mm": spacing})
     else:
-        say(f"{subjects} phantoms: {table}")
+        say(f"{counted(subjects, 'phantom')}: {table}")
         say(f"Next: striate check {quote(str(table.parent))}")

@@ -67,7 +67,8 @@ def show_plan(facts: Fingerprint, made: Plan) -> None:
         else f"about {counted(told.steps or 0, 'step')} in {show_seconds(training.budget_s or 0)}"
     )
     say(
-        f"{facts.cohort}: {len(facts.cases)} training cases of {subjects(facts)} subjects, channels {', '.join(facts.channels)}"
+        f"{facts.cohort}: {counted(len(facts.cases), 'training case')} of {counted(subjects(facts), 'subject')},"
+        f" channels {', '.join(facts.channels)}"
     )
     say(f"learns       {', '.join(task.outputs.names)}")
     for title, value, key in (
@@ -75,7 +76,7 @@ def show_plan(facts: Fingerprint, made: Plan) -> None:
         ("intensities", ", ".join(made.preparation.normalisation), "preparation.normalisation"),
         ("network", f"{made.network.name} {made.network.spatial_dims}D", "network.name"),
         ("patch" if task.kind == "segmentation" else "image", f"{_times(training.patch)} voxels", "training.patch"),
-        ("batch", f"{training.batch} {task.samples}", "training.batch"),
+        ("batch", counted(training.batch, task.sample, task.samples), "training.batch"),
         ("mirroring", f"axes {list(mirrored)}" if mirrored else "none", "training.augmentation.mirror_axes"),
         ("precision", training.precision, "training.precision"),
         *(

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from striate.cli.options import AsJson, Ensemble, Inputs, ModelFolder, Uncertainty
+from striate.core.counted import counted
 
 ROWS_SHOWN = 40
 REVIEWS_SHOWN = 10
@@ -82,7 +83,6 @@ def command(
 def _show_foreseen(document: dict[str, Any]) -> None:
     """Print the cases, the engine, the time where it is known, and where everything would be written."""
     from striate.cli.screen import say, table
-    from striate.core.counted import counted
     from striate.core.machine import show_seconds
 
     rows = []
@@ -91,7 +91,7 @@ def _show_foreseen(document: dict[str, Any]) -> None:
         rows.append([case["case"], ", ".join(case["channels"]), *grid, str(case.get("windows", ""))])
     table(rows[:ROWS_SHOWN], ["case", "channels", "voxels", "mm", "windows, at most" if document["windows"] else ""])
     if len(rows) > ROWS_SHOWN:
-        say(f"  and {len(rows) - ROWS_SHOWN} more cases: see --json")
+        say(f"  and {counted(len(rows) - ROWS_SHOWN, 'more case')}: see --json")
     engine = document["engine"]
     say(f"{' '.join(filter(None, (engine['name'], engine['precision']))) or 'engine'}: {engine['reason']}")
     if document["network_s"] is not None:
@@ -188,4 +188,5 @@ def _reviews(findings: dict[str, Any], limits: list[str]) -> list[str]:
     needed.sort(key=lambda pair: 1.0 if pair[1]["expected_dice"] is None else pair[1]["expected_dice"])
     lines = [f"do not use without review: {name}: {own_reason(review['reason'], limits)}" for name, review in needed]
     more = len(lines) - REVIEWS_SHOWN
-    return lines if more <= 0 else [*lines[:REVIEWS_SHOWN], f"and {more} more cases: see findings.csv, or the report"]
+    told = f"and {counted(more, 'more case')}: see findings.csv, or the report"
+    return lines if more <= 0 else [*lines[:REVIEWS_SHOWN], told]

@@ -128,8 +128,7 @@ def show_samples(document: dict[str, Any]) -> None:
     from striate.cli.screen import say
 
     if document:
-        subjects = document["subjects"]
-        say(f"{document['samples']} samples of {subjects} subject{'' if subjects == 1 else 's'}")
+        say(f"{counted(document['samples'], 'sample')} of {counted(document['subjects'], 'subject')}")
     for note in document.get("notes", []):
         say(note)
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 
 from striate.comparing.trial import Trial
+from striate.core.counted import counted
 from striate.core.errors import TimeLimitError, expected
 from striate.core.machine import seconds_of, show_seconds
 from striate.planning.make import LEAST_BUDGET_S
@@ -33,7 +34,7 @@ def share(budget: str, runs: int) -> float:
             f" or fewer networks, fractions, seeds or folds (at most {most} run{'s' * (most > 1)} fit)" if most else ""
         )
         raise TimeLimitError(
-            expected("budget", f"{show_seconds(whole)} for {runs} runs is {show_seconds(each)} each",
+            expected("budget", f"{show_seconds(whole)} for {counted(runs, 'run')} is {show_seconds(each)} each",
                      f"at least {show_seconds(LEAST_RUN_S)} each are needed to learn anything",
                      f"Give a budget of at least {enough}{fewer}.")
         )  # fmt: skip

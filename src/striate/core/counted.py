@@ -1,18 +1,23 @@
-"""Numbers and names in sentences: `counted`, a number with its noun; `has_or_have`, its verb; `some`, the first of many names."""
+"""Numbers and names in sentences: `counted`, a number with its noun; `has_or_have`, `is_or_are`, its verb; `some`, many names."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 
-def counted(number: int, noun: str) -> str:
-    """Return ``1 case``, ``2 cases``, ``0 cases``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Return ``1 case``, ``2 cases``, ``0 cases``; `plural` where an s is not enough (``axes``)."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
 def has_or_have(number: int) -> str:
     """Return ``has`` for one, ``have`` for any other number: 1 of 13 cases has no mask, 2 of 13 have none."""
     return "has" if number == 1 else "have"
+
+
+def is_or_are(number: int) -> str:
+    """Return ``is`` for one, ``are`` for any other number."""
+    return "is" if number == 1 else "are"
 
 
 def some(names: Sequence[str], most: int = 3) -> str:

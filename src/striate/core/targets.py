@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from striate.core.counted import counted
 from striate.core.errors import LabelError, UsageError, expected
 from striate.core.names import did_you_mean
 
@@ -53,7 +54,8 @@ class Targets:
                 raise UsageError(f"region '{name}' = {values}: label values of 1 or more are needed (0 is background).")
         if self.region_values is not None and (self.exclusive or len(self.region_values) != len(sets)):
             raise UsageError(
-                f"region_values {list(self.region_values)} for {len(sets)} targets: one value for each region is needed."
+                f"region_values {list(self.region_values)} for {counted(len(sets), 'target')}: one value for each region is"
+                " needed."
             )
         object.__setattr__(self, "sets", MappingProxyType(sets))
 

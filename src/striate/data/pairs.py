@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from striate.core.counted import counted
 from striate.core.errors import DataError, LayoutError, expected
 from striate.core.files import read_json
 from striate.core.names import nearest
@@ -110,10 +111,12 @@ def _notes(matched: Mapping[str, str], ours: _Masks, theirs: _Masks) -> tuple[st
     total, notes = len(theirs.files), []
     if missing:
         notes.append(
-            f"no predicted mask for {len(missing)} of {total} cases with truth, not evaluated: {_names(missing)}."
+            f"no predicted mask for {len(missing)} of {counted(total, 'case')} with truth, not evaluated: {_names(missing)}."
         )
     if blind:
-        notes.append(f"{_masks_of(blind)} to cases without truth, not evaluated: {_names(blind)}.")
+        notes.append(
+            f"{_masks_of(blind)} to {'a case' if len(blind) == 1 else 'cases'} without truth, not evaluated: {_names(blind)}."
+        )
     if extra:
         close = nearest(extra[0], missing)
         hint = f" Is '{extra[0]}' the case '{close}'?" if close else ""
@@ -163,7 +166,9 @@ def _masks(path: Path, side: str) -> _Masks:
     if loose:
         return _Masks(_one_each(path, loose), subjects, cohort.label_names)
     raise DataError(
-        expected(path, f"no label map in any of {len(cohort.cases)} cases", f"{side} masks are needed to compare"),
+        expected(
+            path, f"no label map in any of {counted(len(cohort.cases), 'case')}", f"{side} masks are needed to compare"
+        ),
         path=path,
     )
 

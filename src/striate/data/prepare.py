@@ -14,6 +14,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from striate.core.case import Case
 from striate.core.config import Config
+from striate.core.counted import counted, is_or_are
 from striate.core.errors import GeometryError, ModelError, expected
 from striate.core.image import Grid, Image, LabelMap, Reorientation, to_ras
 from striate.core.names import did_you_mean
@@ -81,7 +82,8 @@ class Preparation(Config):
     def _fits_together(self) -> Preparation:
         if len(self.intensities) != len(self.normalisation):
             raise ValueError(
-                f"intensities has {len(self.intensities)} entries for {len(self.normalisation)} channels of normalisation"
+                f"intensities has {counted(len(self.intensities), 'entry', 'entries')} for"
+                f" {counted(len(self.normalisation), 'channel')} of normalisation"
             )
         for name, intensities in zip(self.normalisation, self.intensities, strict=True):
             if name not in NORMALISATIONS:
@@ -201,7 +203,8 @@ def prepare_images(
         finite, count = finite_of(channel)
         channels.append(reorientation.apply(finite))
         if count:
-            notes.append(f"case {case_name}: {count} voxels of channel {index} are not finite; they are taken as 0.")
+            told = f"{counted(count, 'voxel')} of channel {index} {is_or_are(count)} not finite"
+            notes.append(f"case {case_name}: {told}; {'it is' if count == 1 else 'they are'} taken as 0.")
     backgrounds = [background_value(channel) for channel in channels]
     box = tuple(slice(0, n) for n in turned.shape)
     if preparation.crop:
@@ -224,7 +227,7 @@ def _schemes(images: Sequence[Image], preparation: Preparation, name: str) -> li
     pairs = list(zip(preparation.normalisation, preparation.intensities, strict=True))
     count = sum(image.channels for image in images)
     if len(pairs) != count:
-        raise ModelError(expected(f"case {name}", f"{count} channels", f"the plan needs {len(pairs)}"), case=name)
+        raise ModelError(expected(f"case {name}", counted(count, "channel"), f"the plan needs {len(pairs)}"), case=name)
     return pairs
 
 

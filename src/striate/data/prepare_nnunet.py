@@ -18,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from striate.core.counted import counted, is_or_are
 from striate.core.errors import ModelError, expected
 from striate.core.image import Image, LabelMap, Reorientation, to_ras
 from striate.core.targets import Targets
@@ -90,7 +91,10 @@ def prepare_as_nnunet(
     if label is not None and targets is not None:
         classes = targets.classes(np.ascontiguousarray(reorientation.apply(label.array)[box]))
         classes = resample_classes(classes, grid.shape, coarse)
-    notes = (f"case {case_name}: {wrong} voxels are not finite; they are taken as 0.",) if wrong else ()
+    told = (
+        f"{counted(wrong, 'voxel')} {is_or_are(wrong)} not finite; {'it is' if wrong == 1 else 'they are'} taken as 0."
+    )
+    notes = (f"case {case_name}: {told}",) if wrong else ()
     return Prepared(array, classes, grid, source, cropped, reorientation, box, case_name, notes)
 
 

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from striate.core.case import NO_CLASS, Case
+from striate.core.counted import counted, is_or_are
 from striate.core.errors import DataError, FormatError, UsageError, expected
 from striate.core.files import read_json, write_json
 from striate.core.names import did_you_mean, natural_order
@@ -46,7 +47,7 @@ class Split:
             )
         if not self.train:
             raise UsageError(
-                f"split: {len(self.validation)} cases for validation and none for training; hold out fewer."
+                f"split: {counted(len(self.validation), 'case')} for validation and none for training; hold out fewer."
             )
 
     def write(self, path: Path) -> None:
@@ -123,7 +124,8 @@ def fold(cohort: Cohort, k: int, n: int, seed: int, *, truth: Truth | None = Non
         raise UsageError(f"fold {k} of {n}: a fold from 0 to {max(n, 2) - 1} of at least 2 is needed.")
     if len(subjects) < n:
         raise UsageError(
-            f"{n} folds of {len(subjects)} labelled subjects in cohort {cohort.name}: at most {len(subjects)} are possible."
+            f"{n} folds of {counted(len(subjects), 'labelled subject')} in cohort {cohort.name}: at most {len(subjects)}"
+            f" {is_or_are(len(subjects))} possible."
         )
     order = [subjects[i] for i in np.random.default_rng(seed).permutation(len(subjects))]
     if (truth or truth_of(cohort)) == "class":
@@ -237,7 +239,7 @@ def _usable(cohort: Cohort, truth: Truth | None) -> list[Case]:
         known = cohort.labelled or cohort.classified
         hint = "" if known else "Masks (column label) or classes of whole images (column class) teach. "
         raise DataError(
-            expected(f"cohort {cohort.name}", f"{len(cohort.cases)} cases, none with a {what} outside split 'test'",
+            expected(f"cohort {cohort.name}", f"{counted(len(cohort.cases), 'case')}, none with a {what} outside split 'test'",
                      "truth is needed to learn from", f"{hint}See docs/how-to/bring-your-data.md."),
         )  # fmt: skip
     return usable

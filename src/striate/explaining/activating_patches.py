@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from striate.core.counted import counted
 from striate.core.errors import UsageError
 from striate.data.prepare import Prepared
 from striate.explaining.layers import layer_named, output_of
@@ -122,7 +123,8 @@ def _check_unit(network: nn.Module, module: nn.Module, layer: str, unit: int, ti
         network(tile)
     count = kept[0].shape[1]
     if unit >= count:
-        raise UsageError(f"unit '{layer}:{unit}': the layer has {count} units, 0 to {count - 1} are needed.")
+        units = "0 is" if count == 1 else f"0 to {count - 1} are"
+        raise UsageError(f"unit '{layer}:{unit}': the layer has {counted(count, 'unit')}, {units} needed.")
 
 
 def _strongest(

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from striate.core.counted import counted
 from striate.explaining.blocks import Blocks
 from striate.explaining.effort import Effort
 from striate.explaining.scene import BASELINE, Scene
@@ -115,8 +116,9 @@ def check(scene: Scene, attribution: NDArray[np.float32], orders: Orders) -> Ver
     p = (1 + int((others[0] <= areas[0]).sum())) / many, (1 + int((others[1] >= areas[1]).sum())) / many
     sentence = (
         f"Area under deletion {areas[0]:.3f} (random orders {others[0].mean():.3f}, p = {p[0]:.3g}), under insertion"
-        f" {areas[1]:.3f} (random {others[1].mean():.3f}, p = {p[1]:.3g}); {many - 1} random orders of"
-        f" {orders.blocks.count} blocks; p of at most {LIMIT:g} is needed for both."
+        f" {areas[1]:.3f} (random {others[1].mean():.3f}, p = {p[1]:.3g}); "
+        f"{counted(many - 1, 'random order')} of {counted(orders.blocks.count, 'block')};"
+        f" p of at most {LIMIT:g} is needed for both."
     )
     numbers = {
         "deletion_area": areas[0], "deletion_area_random": float(others[0].mean()), "deletion_p": p[0],

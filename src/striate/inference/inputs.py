@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from striate.core.case import Case
+from striate.core.counted import counted
 from striate.core.errors import DataError, GeometryError, LayoutError, ModelError, UsageError, expected
 from striate.core.image import Grid
 from striate.data.cohort import Cohort
@@ -145,7 +146,8 @@ def group(files: Sequence[Path], channels: tuple[str, ...]) -> list[Case]:
     if len(files) == len(channels):
         return [_case(_common(files), dict(zip(channels, files, strict=True)))]
     raise ModelError(
-        expected(", ".join(p.name for p in files[:4]), f"{len(files)} files that do not say which channel they are",
+        expected(", ".join(p.name for p in files[:4]), "1 file that does not say which channel it is" if len(files) == 1 else
+                 f"{len(files)} files that do not say which channel they are",
                  f"the model needs {len(channels)} channels per case ({', '.join(channels)})",
                  f"Give the files of one case in this order, or name them CASE_{channels[0]}, or CASE_0000, CASE_0001 …"),
         path=files[0],
@@ -157,7 +159,7 @@ def _numbered(case: str, given: dict[int, Path], channels: tuple[str, ...]) -> C
         numbers = ", ".join(f"_{n:04d}" for n in sorted(given))
         wanted = ", ".join(f"_{n:04d} ({name})" for n, name in enumerate(channels))
         raise ModelError(
-            expected(f"case {case}", f"{len(given)} channels ({numbers})",
+            expected(f"case {case}", f"{counted(len(given), 'channel')} ({numbers})",
                      f"the model needs {len(channels)}: {wanted}"), case=case,
         )  # fmt: skip
     return _case(case, {name: given[n] for n, name in enumerate(channels)})
@@ -239,7 +241,7 @@ def check_headers(case: Case, spatial_dims: int) -> tuple[Grid, int]:
             )  # fmt: skip
         if header.channels != len(names):
             raise ModelError(
-                expected(f"case {case.name}", f"{path.name} holds {header.channels} channels",
+                expected(f"case {case.name}", f"{path.name} holds {counted(header.channels, 'channel')}",
                          f"the model takes {len(names)} from it ({', '.join(names)})"), case=case.name, path=path,
             )  # fmt: skip
         grids.append((path, header.grid))

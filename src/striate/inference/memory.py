@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from striate.core.counted import counted
 from striate.core.errors import MemoryLimitError, expected
 from striate.core.image import Grid, to_ras
 from striate.core.machine import memory_available_bytes, native_precision, show_bytes
@@ -220,7 +221,7 @@ def check_memory(
             "crf": "Leave --crf away.",
         }.get(worst, "Cut the image to the part that matters, or close other programs.")
         raise MemoryLimitError(
-            expected(where, f"shape {grid.shape} with {channels} channels needs about {show_bytes(needed)}"
+            expected(where, f"shape {grid.shape} with {counted(channels, 'channel')} needs about {show_bytes(needed)}"
                      f" ({', '.join(f'{k} {show_bytes(v)}' for k, v in parts.items())})",
                      f"{show_bytes(free)} of memory are free", advice)
         )  # fmt: skip

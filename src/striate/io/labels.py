@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from striate.core.counted import counted
+from striate.core.counted import counted, is_or_are
 from striate.core.errors import LabelError, expected
 
 WHITE = (255, 65535)
@@ -64,8 +64,8 @@ def _whole(array: NDArray[Any], path: Path) -> tuple[NDArray[Any], list[str]]:
     if not np.isfinite(array).all():
         count = int(array.size - np.isfinite(array).sum())
         raise LabelError(
-            expected(path, f"{count} voxels of the mask are NaN or infinite", "whole numbers are needed, 0 for background",
-                     "Replace them by 0."), path=path,
+            expected(path, f"{counted(count, 'voxel')} of the mask {is_or_are(count)} NaN or infinite",
+                     "whole numbers are needed, 0 for background", "Replace them by 0."), path=path,
         )  # fmt: skip
     _refuse_negative(array, path)
     _refuse_huge(array, path)

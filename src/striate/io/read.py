@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from striate.core.case import Case
+from striate.core.counted import counted, is_or_are
 from striate.core.errors import DataError, FormatError, LabelError, expected
 from striate.core.image import Image, LabelMap
 from striate.io.formats import EXTENSIONS
@@ -162,8 +163,9 @@ def read_channels(case: Case) -> dict[str, Image]:
         image = read_image(path, stack=len(names) > 1)
         if image.channels != len(names):
             raise DataError(
-                expected(f"case {case.name}", f"{path.name} holds {image.channels} channels",
-                         f"{len(names)} are needed ({', '.join(names)})", "All cases of a cohort need the same channels."),
+                expected(f"case {case.name}", f"{path.name} holds {counted(image.channels, 'channel')}",
+                         f"{len(names)} {is_or_are(len(names))} needed ({', '.join(names)})",
+                         "All cases of a cohort need the same channels."),
                 case=case.name, path=path,
             )  # fmt: skip
         for index, name in enumerate(names):

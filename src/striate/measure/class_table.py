@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from striate.core.counted import counted, has_or_have, is_or_are
 from striate.core.errors import DataError, FormatError, expected
 from striate.core.files import write_text
 from striate.measure.class_rows import (
@@ -81,8 +82,9 @@ class ClassTable:
         count = len(self.cases)
         lengths = {len(self.subjects), len(self.slices), len(self.truth)}
         if lengths != {count} or said.shape != (count, len(self.classes)) or not self.classes:
-            got = f"{count} cases, {len(self.subjects)} subjects, {len(self.slices)} slices, {len(self.truth)} truths"
-            got = f"{got}, probabilities {said.shape}, {len(self.classes)} classes"
+            given = {"case": count, "subject": len(self.subjects), "slice": len(self.slices), "truth": len(self.truth)}
+            got = ", ".join(counted(number, noun) for noun, number in given.items())
+            got = f"{got}, probabilities {said.shape}, {counted(len(self.classes), 'class', 'classes')}"
             raise DataError(
                 expected("predictions", got, "one of each per row and one probability per class are needed")
             )
@@ -168,12 +170,14 @@ class ClassTable:
         """
         known = [n for n, truth in enumerate(self.truth) if truth is not None]
         if not known:
-            got = f"{len(self)} rows and the truth of none"
+            got = f"{counted(len(self), 'row')} and the truth of none"
             raise DataError(expected("predictions", got, "at least one row with a truth is needed to measure"))
         hot = np.array([[name in (self.truth[n] or ()) for name in self.classes] for n in known])
         notes = []
         if len(known) < len(self):
-            notes = [f"{len(self) - len(known)} of {len(self)} rows have no known truth and are left out."]
+            left = len(self) - len(known)
+            told = f"{left} of {len(self)} rows {has_or_have(left)} no known truth and {is_or_are(left)} left out."
+            notes = [told]
         return ClassEvaluation.of(
             self.classes,
             hot.argmax(axis=1) if self.exclusive else hot,
@@ -248,7 +252,7 @@ def _read(path: Path, reader: Any, exclusive: bool | None) -> ClassTable:
             lines.append(reader.line_num)
             body.append(row)
         elif row:
-            got, want = f"{len(row)} cells", f"{len(header)}, one per column, are needed"
+            got, want = counted(len(row), "cell"), f"{len(header)}, one per column, {is_or_are(len(header))} needed"
             raise DataError(expected(f"{path}, line {reader.line_num}", got, want), path=path)
 
     def where(row: int) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from striate.core.counted import counted
 from striate.core.errors import DataError, FormatError, UsageError, expected
 from striate.core.files import read_json, write_json
 from striate.measure import calibration
@@ -257,7 +258,8 @@ def _valid(
     rows, width = len(truth), len(names)
     fits = said.shape == (rows, width) and subjects == rows and truth.shape in ((rows,), (rows, width))
     if rows == 0 or width == 0 or not fits:
-        got = f"truth of shape {truth.shape}, probabilities {said.shape}, {subjects} subjects, {width} classes"
+        got = f"truth of shape {truth.shape}, probabilities {said.shape},"
+        got += f" {counted(subjects, 'subject')}, {counted(width, 'class', 'classes')}"
         raise DataError(
             expected("classes", got, "(N,) or (N, K), (N, K), N and K of them are needed, at least one of each")
         )

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from striate.core.counted import counted
 from striate.core.errors import DataError, expected
 from striate.measure.confusion import divided
 from striate.measure.resample import DRAWS, Estimate, Statistic, Weights, numbered, resample
@@ -196,7 +197,8 @@ def _best(alarms: NDArray[np.float64], share: NDArray[np.float64], most: Sequenc
 
 def _check(scores: NDArray[np.float64], cases: list[str], hits: NDArray[np.intp], lesions: Mapping[str, int]) -> None:
     if not lesions or not len(scores) == len(cases) == len(hits):
-        got = f"{len(scores)} scores, {len(cases)} cases, {len(hits)} hits, {len(lesions)} searched cases"
+        given = {"score": len(scores), "case": len(cases), "hit": len(hits), "searched case": len(lesions)}
+        got = ", ".join(counted(number, noun) for noun, number in given.items())
         raise DataError(
             expected("candidates", got, "one of each per candidate and at least one searched case are needed")
         )

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 
+from striate.core.counted import counted
 from striate.core.errors import DataError, UsageError, expected
 from striate.measure.class_scores import ClassScores, decisions
 from striate.measure.resample import DRAWS, Estimate, Weights, numbered, resample
@@ -141,7 +142,8 @@ def compare(
     names, truth = tuple(classes), np.asarray(truth)
     said = [np.asarray(p, dtype=np.float64) for p in (first, second)]
     if any(p.shape != (len(truth), len(names)) for p in said) or len(subjects) != len(truth) or not len(truth):
-        got = f"probabilities {said[0].shape} and {said[1].shape}, {len(truth)} truths, {len(subjects)} subjects"
+        got = f"probabilities {said[0].shape} and {said[1].shape}"
+        got += f", {counted(len(truth), 'truth')}, {counted(len(subjects), 'subject')}"
         raise DataError(expected("comparison", got, f"(N, {len(names)}) twice and N of both are needed"))
     exclusive = truth.ndim == 1
     hot = np.asarray(truth[:, None] == np.arange(len(names))) if exclusive else truth.astype(bool)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from striate.core.counted import counted
 from striate.core.errors import DataError, expected
 from striate.measure.paired import Difference
 from striate.measure.resample import DRAWS, Estimate, Weights, numbered, resample
@@ -39,7 +40,7 @@ def compare_means(
     """
     one, other = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if one.shape != other.shape or len(subjects) != len(one):
-        got = f"{len(one)} and {len(other)} values, {len(subjects)} subjects"
+        got = f"{len(one)} and {counted(len(other), 'value')}, {counted(len(subjects), 'subject')}"
         raise DataError(expected("comparison", got, "the same cases are needed"))
     known = np.isfinite(one) & np.isfinite(other)
     if not known.any():

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
+from striate.core.counted import counted
 from striate.core.errors import UsageError, expected
 from striate.measure.statistics import LEVEL
 
@@ -146,7 +147,7 @@ def _checked(n: Sequence[float], errors: NDArray[np.float64]) -> tuple[NDArray[n
     """Return log(n) and the errors (draws, points) with zeros lifted."""
     amounts = np.asarray(n, dtype=np.float64)
     if errors.shape[1:] != amounts.shape or len(set(amounts.tolist())) < 2:
-        got = f"{len(amounts)} amounts {sorted(set(amounts.tolist()))} and {errors.shape[-1]} errors"
+        got = f"{counted(len(amounts), 'amount')} {sorted(set(amounts.tolist()))} and {counted(errors.shape[-1], 'error')}"
         raise UsageError(expected("power law", got, "an error for each of at least two different amounts is needed"))
     if not (np.isfinite(amounts).all() and amounts.min() > 0 and np.isfinite(errors).all() and errors.min() >= 0):
         got = f"amounts from {amounts.min():g}, errors from {errors.min():g}"

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from striate.core.counted import counted, is_or_are
 from striate.core.errors import DataError, FormatError, GeometryError, expected
 from striate.core.files import read_json, write_json
 from striate.measure.anomaly import MEASURES as OF_MAPS
@@ -66,7 +67,13 @@ def reconstruction_measures(
         raise GeometryError(expected("reconstruction", got, "two images of one 2D or 3D shape are needed"))
     if not (np.isfinite(first).all() and np.isfinite(second).all()):
         count = int((~np.isfinite(first)).sum() + (~np.isfinite(second)).sum())
-        raise DataError(expected("reconstruction", f"{count} values that are not finite", "finite values are needed"))
+        raise DataError(
+            expected(
+                "reconstruction",
+                f"{counted(count, 'value')} that {is_or_are(count)} not finite",
+                "finite values are needed",
+            )
+        )
     span = float(np.ptp(first)) if intensity_range is None else float(intensity_range)
     mse = float(((first - second) ** 2).mean())
     return {

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from striate.core.counted import counted
 from striate.core.errors import GeometryError, expected
 from striate.measure.box import union_box
 from striate.measure.overlap import same_shape
@@ -68,7 +69,7 @@ def surface_distances_mm(
         raise GeometryError(
             expected(
                 "spacing",
-                f"{len(spacing_mm)} values {tuple(spacing_mm)} mm",
+                f"{counted(len(spacing_mm), 'value')} {tuple(spacing_mm)} mm",
                 f"one for each of {predicted.ndim} axes is needed",
             )
         )

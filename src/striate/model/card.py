@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from striate.core.counted import counted
 from striate.planning.plan import Plan
 
 UNKNOWN = "not recorded"
@@ -65,11 +66,12 @@ def _details(plan: Plan, facts: Mapping[str, Any]) -> list[str]:
     choice = plan.network
     parameters = facts.get("parameters") or plan.expected.parameters
     by = f"Striate {facts.get('striate_version', UNKNOWN)} on {facts.get('date', 'a date ' + UNKNOWN)}"
+    steps = counted(facts["steps"], "step") if "steps" in facts else f"steps {UNKNOWN}"
     lines = [
         f"Network: {choice.name}, {choice.spatial_dims}D"
         + (f", {parameters:,} parameters." if parameters else f", parameters {UNKNOWN}."),
         f"Trained by {facts['source']}; imported by {by}." if "source" in facts else
-        f"Trained by {by}, {facts.get('steps', UNKNOWN)} steps, seed {plan.training.seed}.",
+        f"Trained by {by}, {steps}, seed {plan.training.seed}.",
         f"Weights SHA-256: {facts.get('weights_sha256', UNKNOWN)}.",
     ]  # fmt: skip
     if plan.preparation.previous_labels:
@@ -120,7 +122,7 @@ def _held_out(facts: Mapping[str, Any]) -> str:
 
 
 def _subjects(n: int) -> str:
-    return f"{n} subject{'' if n == 1 else 's'}"
+    return counted(n, "subject")
 
 
 def _results(facts: Mapping[str, Any]) -> list[str]:
@@ -162,7 +164,7 @@ def _limits(facts: Mapping[str, Any]) -> list[str]:
     for label, found in (known.get("lesions") or {}).items():
         lines.append(
             f"Probability that a lesion of {label} is real: AUROC {_show(found['auroc'])}, Brier score"
-            f" {_show(found['brier'])}, {found['n_lesions']} lesions of {_subjects(found['n_subjects'])}."
+            f" {_show(found['brier'])}, {counted(found['n_lesions'], 'lesion')} of {_subjects(found['n_subjects'])}."
         )
     lines += _class_limits(known)
     gate = known.get("gate") or {}

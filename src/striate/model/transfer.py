@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from striate.core.counted import counted
 from striate.core.errors import ModelError, expected
 
 
@@ -71,7 +72,7 @@ def transfer(
     left = {name: reason for name, tensor in own.items() if (reason := _misfit(tensor, given.get(name)))}
     taken = tuple(name for name in own if name not in left)
     if all(own[name].ndim == 0 for name in taken):
-        came = f"none of {len(source)} tensors fits ({_example(source)})"
+        came = f"none of {counted(len(source), 'tensor')} fits ({_example(source)})"
         want = f"names and shapes of the network are needed ({_example(own)})"
         raise ModelError(expected("transfer", came, want, "Where only names differ, give `renamed`."))
     with torch.no_grad():

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from striate.core.counted import counted
 from striate.core.errors import ModelError, expected
 from striate.core.files import hash_file, writing
 from striate.core.machine import show_bytes
@@ -59,7 +60,7 @@ def check_weights(path: Path) -> None:
     if needed != size:
         raise ModelError(
             expected(
-                path, f"{size} bytes", f"its header announces {needed} bytes, so the weights are truncated", AGAIN
+                path, counted(size, "byte"), f"its header announces {needed} bytes, so the weights are truncated", AGAIN
             ),
             path=path,
         )

@@ -19,6 +19,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from torch import nn
 
 from striate.core import config
+from striate.core.counted import counted
 from striate.networks.layers.pooling import average_pool
 from striate.networks.layers.spatial import (
     PerAxis,
@@ -73,7 +74,9 @@ class Config(config.Config):
         for option in ("blocks", "strides", "kernels"):
             given = getattr(self, option)
             if given is not None and len(given) != len(self.features):
-                raise ValueError(f"{option} has {len(given)} entries, features has {len(self.features)}")
+                raise ValueError(
+                    f"{option} has {counted(len(given), 'entry', 'entries')}, features has {len(self.features)}"
+                )
         return self
 
 

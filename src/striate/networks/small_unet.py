@@ -19,6 +19,7 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import nn
 
 from striate.core import config
+from striate.core.counted import counted, is_or_are
 from striate.networks.layers.instance_norm import InstanceNorm
 from striate.networks.layers.spatial import (
     PerAxis,
@@ -75,7 +76,8 @@ class Config(config.Config):
             given = getattr(self, option)
             if given is not None and len(given) != needed:
                 raise ValueError(
-                    f"{option} has {len(given)} entries, {needed} are needed for {len(self.features)} features"
+                    f"{option} has {counted(len(given), 'entry', 'entries')}, {needed} {is_or_are(needed)} needed for"
+                    f" {counted(len(self.features), 'feature')}"
                 )
         return self
 

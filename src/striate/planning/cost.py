@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from striate import networks
+from striate.core.counted import counted
 from striate.planning.plan import NetworkChoice, Plan, Task
 
 if TYPE_CHECKING:
@@ -138,6 +139,6 @@ class SampleCount:
 def samples_sentence(per_parameter: float, subjects: int) -> str:
     """Return the figure of `SampleCount` with its caveat."""
     return (
-        f"{per_parameter:.3g} training voxels per parameter (rule of thumb: 10), {subjects} subjects;"
+        f"{per_parameter:.3g} training voxels per parameter (rule of thumb: 10), {counted(subjects, 'subject')};"
         " voxels of one scan are far from independent, so read it as an upper bound"
     )

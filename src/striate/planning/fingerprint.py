@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from striate.core.case import Case
 from striate.core.config import Config
+from striate.core.counted import counted
 from striate.core.errors import DataError, LabelError, expected
 from striate.core.files import read_json, write_json
 from striate.core.image import to_ras
@@ -120,7 +121,8 @@ class Fingerprint(Config):
         """
         if not cases:
             raise DataError(
-                expected(cohort.name, f"{len(cohort.cases)} cases, none with a label map", "ground truth is needed to learn from",
+                expected(cohort.name, f"{counted(len(cohort.cases), 'case')}, none with a label map",
+                         "ground truth is needed to learn from",
                          "Name the label files in a CSV with the columns subject, one per channel, label.")
             )  # fmt: skip
         names, measured = dict(cohort.label_names), []

@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from striate.core.config import sentences
+from striate.core.counted import counted
 from striate.core.errors import FormatError, PlanError, expected
 from striate.data.prepare import Intensities, Preparation
 from striate.io.nnunet_results import NnunetResults
@@ -182,7 +183,8 @@ def _targets(
         return dict(sorted(labels.items())), None, None
     order = tuple(int(v) for v in results.dataset["regions_class_order"])
     if len(order) != len(foreground):
-        raise ValueError(f"regions_class_order has {len(order)} entries for {len(foreground)} regions")
+        entries = counted(len(order), "entry", "entries")
+        raise ValueError(f"regions_class_order has {entries} for {counted(len(foreground), 'region')}")
     known, ignored = _foreground(results), results.dataset["labels"].get("ignore")
     if min(order) < 1 or ignored in order:
         raise ValueError(f"regions_class_order {list(order)} holds background or the label ignore")
@@ -223,7 +225,7 @@ def _normalisation(
     )
     named, inside = settings["normalization_schemes"], settings["use_mask_for_norm"]
     if len(named) != len(inside):
-        raise ValueError(f"{len(named)} normalization_schemes, {len(inside)} values of use_mask_for_norm")
+        raise ValueError(f"{len(named)} normalization_schemes, {counted(len(inside), 'value')} of use_mask_for_norm")
     for index, (name, masked) in enumerate(zip(named, inside, strict=True)):
         if name not in NORMALISATIONS:
             raise _refused(results, f"normalisation {name}", f"one of {', '.join(NORMALISATIONS)} is needed")

@@ -11,6 +11,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from striate import networks
 from striate.core.class_set import ClassSet
 from striate.core.config import Config
+from striate.core.counted import counted
 from striate.core.errors import FormatError, PlanError, UsageError, expected
 from striate.core.files import write_text
 from striate.core.targets import Targets
@@ -251,7 +252,7 @@ class Plan(Config):
         dims = len(self.preparation.spacing_mm)
         for name, patch in (("training.patch", self.training.patch), ("inference.patch", self.inference.patch)):
             if len(patch) != dims:
-                raise ValueError(f"{name} {patch} has {len(patch)} axes, the images have {dims}")
+                raise ValueError(f"{name} {patch} has {counted(len(patch), 'axis', 'axes')}, the images have {dims}")
             if len([n for n in patch if n > 1]) != self.network.spatial_dims and self.network.spatial_dims != dims:
                 raise ValueError(
                     f"{name} {patch} needs exactly one axis of 1 for a {self.network.spatial_dims}D network"
@@ -262,15 +263,16 @@ class Plan(Config):
             raise ValueError(f"training.loss '{self.training.loss}' compares classes, reconstruction needs 'squared'")
         if len(self.preparation.normalisation) != len(self.task.channels):
             raise ValueError(
-                f"preparation.normalisation has {len(self.preparation.normalisation)} entries for"
-                f" {len(self.task.channels)} channels {self.task.channels}"
+                f"preparation.normalisation has {counted(len(self.preparation.normalisation), 'entry', 'entries')} for"
+                f" {counted(len(self.task.channels), 'channel')} {self.task.channels}"
             )
         attack = self.training.adversarial
         if attack is not None and self.task.kind != "segmentation":
             raise ValueError(f"training.adversarial attacks patches with masks, the task is {self.task.kind}")
         if attack is not None and attack.contrast is not None and len(attack.contrast) != len(self.task.channels):
             raise ValueError(
-                f"training.adversarial.contrast has {len(attack.contrast)} entries for {len(self.task.channels)} channels"
+                f"training.adversarial.contrast has {counted(len(attack.contrast), 'entry', 'entries')} for"
+                f" {counted(len(self.task.channels), 'channel')}"
             )
         unknown = [n for n in self.preparation.normalisation if n not in NORMALISATIONS]
         if unknown:

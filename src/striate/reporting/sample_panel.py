@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from striate.core.counted import counted
 from striate.core.errors import DataError, expected
 from striate.measure.class_rows import joined
 from striate.measure.class_table import ClassTable
@@ -271,7 +272,9 @@ def _check(images: Sequence[NDArray[Any]] | NDArray[Any], wanted: int) -> None:
     shapes = [np.shape(image) for image in images]
     wrong = next((s for s in shapes if len(s) != 2 or 0 in s), None)
     if not shapes or len(shapes) != wanted or wrong is not None:
-        got = f"{len(shapes)} images for {wanted} rows" + (f", one of shape {wrong}" if wrong is not None else "")
+        got = f"{counted(len(shapes), 'image')} for {counted(wanted, 'row')}" + (
+            f", one of shape {wrong}" if wrong is not None else ""
+        )
         raise DataError(expected("pictures", got, "one image (H, W) for each row, and at least one, is needed"))
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils import deterministic
 
+from striate.core.counted import counted
 from striate.core.errors import MemoryLimitError, ModelError, expected
 from striate.core.machine import memory_available_bytes, show_bytes
 from striate.networks.network import Network
@@ -143,7 +144,7 @@ def train_step(
             raise
         patch = "×".join(str(n) for n in training.patch)
         raise MemoryLimitError(
-            expected("training", f"memory ran out in a step of {training.batch} samples of {patch} voxels"
+            expected("training", f"memory ran out in a step of {counted(training.batch, 'sample')} of {patch} voxels"
                      f" ({' '.join(str(error).split())[:200]})", f"{show_bytes(memory_free_bytes())} are free",
                      "In plan.yaml lower training.batch or make training.patch and inference.patch smaller, or plan with"
                      " less --memory.")

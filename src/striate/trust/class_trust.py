@@ -215,10 +215,11 @@ class ClassTrust:
                 " measured, since with one left out the others are too few."
             )
         if self.gate is None:
-            told.append(f"No input gate: {self.n_reference_subjects} training subjects; 3 are needed.")
+            told.append(f"No input gate: {counted(self.n_reference_subjects, 'training subject')}; 3 are needed.")
         if self.likeness is None or self.likeness.threshold is None:
             told.append(
-                f"No out-of-distribution threshold: {self.n_reference_subjects} training subjects; 19 are needed."
+                f"No out-of-distribution threshold: {counted(self.n_reference_subjects, 'training subject')};"
+                " 19 are needed."
             )
         return [text for text in told if text]
 
@@ -269,7 +270,7 @@ class ClassTrust:
         curve = found.calibration.curve
         numbers = np.asarray([*curve.scales, *curve.offsets])
         if not len(curve.scales) == len(curve.offsets) == len(found.classes) or not np.isfinite(numbers).all():
-            raise ValueError(f"a curve of {len(curve.scales)} scales for {len(found.classes)} classes")
+            raise ValueError(f"a curve of {counted(len(curve.scales), 'scale')} for {len(found.classes)} classes")
         return found
 
     def write(self, folder: Path) -> None:

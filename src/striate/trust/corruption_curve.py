@@ -340,7 +340,8 @@ def _notes(too_short_s: float | None, trust: Trust | None) -> list[str]:
     if trust is None:
         notes.append("The model has no calibration and no input gate: neither was measured.")
     elif trust.gate is None:
-        notes.append(f"The model has no input gate ({trust.n_reference_subjects} reference subjects; 3 are needed).")
+        subjects = counted(trust.n_reference_subjects, "reference subject")
+        notes.append(f"The model has no input gate ({subjects}; 3 are needed).")
     return notes
 
 

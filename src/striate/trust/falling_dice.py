@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from striate.core.case import Case
+from striate.core.counted import counted, has_or_have
 from striate.core.errors import DataError, UsageError, expected
 from striate.core.machine import show_seconds
 from striate.core.names import lookup
@@ -115,15 +116,19 @@ class Labelled:
             yield number, case
         if not self.done:
             want = "Dice against the truth is measured"
-            raise DataError(expected(f"{self.given} cases", "none has a true mask that holds a label", want))
+            raise DataError(expected(counted(self.given, "case"), "none has a true mask that holds a label", want))
 
     def notes(self) -> tuple[str, ...]:
         """Say which cases were left out, and why."""
         notes, count = [], len(self.cases)
         if self.given > count:
-            notes.append(f"{self.given - count} of {self.given} cases have no true mask; they were left out.")
+            left = self.given - count
+            verb, them = has_or_have(left), "it was" if left == 1 else "they were"
+            notes.append(f"{left} of {counted(self.given, 'case')} {verb} no true mask; {them} left out.")
         if self.empty:
-            notes.append(f"{self.empty} cases have a true mask without a label; they were left out.")
+            cases, verb = counted(self.empty, "case"), has_or_have(self.empty)
+            them = "it was" if self.empty == 1 else "they were"
+            notes.append(f"{cases} {verb} a true mask without a label; {them} left out.")
         if self.budget_s is not None and self.done < count - self.empty:
-            notes.append(f"{show_seconds(self.budget_s)} allowed {self.done} of {count} cases.")
+            notes.append(f"{show_seconds(self.budget_s)} allowed {self.done} of {counted(count, 'case')}.")
         return tuple(notes)

@@ -26,6 +26,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from striate.core.counted import counted
 from striate.core.errors import DataError, UsageError, expected
 from striate.trust.conformal import bound, subject_weights
 
@@ -100,7 +101,9 @@ class Likeness:
         if rows.ndim != 2 or len(rows) != len(names):
             raise UsageError(
                 expected(
-                    "likeness", f"features of shape {rows.shape} and {len(names)} subjects", "one row each is needed"
+                    "likeness",
+                    f"features of shape {rows.shape} and {counted(len(names), 'subject')}",
+                    "one row each is needed",
                 )
             )
         _finite(rows)

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from striate.core.counted import counted
 from striate.core.errors import FormatError, ModelError, UsageError, expected
 from striate.core.files import read_json, write_json
 from striate.trust.lesion_pairs import Side
@@ -160,7 +161,7 @@ class Noise:
         """Which of the two definitions is in force, in words."""
         if self.measured is None:
             return "estimated from the voxels at the edges of the lesions, not measured on scan and rescan"
-        return f"measured on scan and rescan of {self.measured.n_subjects} subjects"
+        return f"measured on scan and rescan of {counted(self.measured.n_subjects, 'subject')}"
 
     @property
     def least_ml(self) -> float:

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from striate.core.caution import Caution
+from striate.core.counted import counted
 from striate.core.errors import UsageError
 from striate.measure.finding import Ood, Review
 from striate.measure.roc import auc
@@ -217,11 +218,11 @@ class ReviewRule:
         if self.limit is not None:
             return (
                 f"At most {self.miss:.0%} of the {which} with a Dice below {self.bad:g} go unflagged "
-                f"(from {n} subjects with such cases among {self.n_subjects})."
+                f"(from {counted(n, 'subject')} with such cases among {self.n_subjects})."
             )
         return (
-            f"How many {which} with a Dice below {self.bad:g} go unflagged is not known: {n} of {self.n_subjects} subjects "
-            f"had one; {self.needed} are needed."
+            f"How many {which} with a Dice below {self.bad:g} go unflagged is not known: {n} of"
+            f" {counted(self.n_subjects, 'subject')} had one; {self.needed} are needed."
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from striate.core.counted import counted, is_or_are
 from striate.core.errors import DataError, expected
 from striate.core.files import write_text
 from striate.core.geometry import LPS, Affine
@@ -40,7 +41,7 @@ def read_transform(path: Path) -> Affine:
         matrix = _through_itk(Path(path))
     if matrix is None or not np.isfinite(matrix).all():
         raise DataError(
-            expected(path, f"{len(text.split())} words that are no transform",
+            expected(path, f"{counted(len(text.split()), 'word')} that {is_or_are(len(text.split()))} no transform",
                      "16 numbers, four rows of four (mm, RAS+), or a file of ITK with one matrix are needed"), path=path,
         )  # fmt: skip
     lengths = np.linalg.svd(matrix[:3, :3], compute_uv=False)

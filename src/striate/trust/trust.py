@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from striate.core.counted import counted
 from striate.core.errors import FormatError, ModelError, expected
 from striate.core.files import read_json, write_json
 from striate.inference.engines.uncertainty import made_by as way
@@ -144,16 +145,17 @@ class Trust:
         if not labels:
             told.append("No case was held out: no probability was calibrated, there are no intervals.")
         told += [
-            f"Probabilities of '{name}' are not calibrated: none of {found.n_subjects} subjects has it."
+            f"Probabilities of '{name}' are not calibrated: none of {counted(found.n_subjects, 'subject')} has it."
             for name, found in self.calibration.labels.items()
             if not found.n_present
         ]
         told += [self.intervals.reason(name) for name in labels] + [self.lesions.reason(name) for name in labels]
         if self.gate is None:
-            told.append(f"No input gate: {self.n_reference_subjects} training subjects; 3 are needed.")
+            told.append(f"No input gate: {counted(self.n_reference_subjects, 'training subject')}; 3 are needed.")
         if self.likeness is None or self.likeness.threshold is None:
             told.append(
-                f"No out-of-distribution threshold: {self.n_reference_subjects} training subjects; 19 are needed."
+                f"No out-of-distribution threshold: {counted(self.n_reference_subjects, 'training subject')};"
+                " 19 are needed."
             )
         return [*(text for text in told if text), self.review.guarantee]
 

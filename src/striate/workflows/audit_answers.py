@@ -74,13 +74,14 @@ def _quality(d: Document) -> Told:
     if not broken:
         return (
             "none breaks it",
-            f"None of {len(part['artefacts'])} artefacts breaks the model up to its full strength.",
+            f"None of {counted(len(part['artefacts']), 'artefact')} breaks the model up to its full strength.",
             n,
         )
     first = min(broken, key=lambda name: broken[name])
     late = [name for name in broken if part["artefacts"][name]["warned_before"] is False]
     told = f"{_words(first)} breaks it first, at strength {broken[first]:.2f} of 1"
-    told = f"{told[:1].upper()}{told[1:]}; {len(broken)} of {len(part['artefacts'])} artefacts break it"
+    told = f"{told[:1].upper()}{told[1:]}; {len(broken)} of {counted(len(part['artefacts']), 'artefact')}"
+    told += " breaks it" if len(broken) == 1 else " break it"
     if any(a["warned_before"] is not None for a in part["artefacts"].values()):
         told += f", {len(late) or 'none'} of them before the gate warns" + (
             f" ({', '.join(map(_words, late))})" if late else ""
@@ -98,7 +99,9 @@ def _annotation(d: Document) -> Told:
     if not of:
         told.append("masks were not judged")
     else:
-        told.append(f"{found} of {of} masks look wrong and should be looked at")
+        told.append(
+            f"{found} of {counted(of, 'mask')} {'looks' if found == 1 else 'look'} wrong and should be looked at"
+        )
     ways = [w for label in part["sensitivity"].values() for w in label["ways"] if w["way"] in ("thinner", "thicker")]
     values = [w["own"]["mean"] for w in ways if w["own"]["mean"] is not None]
     if values:
@@ -191,7 +194,8 @@ def _groups(d: Document) -> Told:
         c for c in columns if c["differs"] and c["name"] not in ("lesion load (mL)", "lesions", "lesion volume (mL)")
     ]
     size = [c for c in columns if c["differs"] and c not in worse]
-    told = f"{len(worse)} of {len([c for c in columns if c not in size])} columns differ by more than chance"
+    told = f"{len(worse)} of {counted(len([c for c in columns if c not in size]), 'column')}"
+    told += " differs by more than chance" if len(worse) == 1 else " differ by more than chance"
     if worse:
         c = worse[0]
         low = min(c["groups"], key=lambda g: g["mean"])

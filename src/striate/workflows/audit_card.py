@@ -106,7 +106,10 @@ def _factors(groups: Mapping[str, Any], few: Sequence[Mapping[str, Any]]) -> lis
         lines.append(
             f"{column['measure']} by {column['name']}: {told}; {verdict} (p = {column['p_corrected']:.2g}, corrected)."
         )
-    lines += [f"Under-represented: {f['column']} {f['group']}, {f['n_subjects']} of {f['of']} subjects." for f in few]
+    lines += [
+        f"Under-represented: {f['column']} {f['group']}, {f['n_subjects']} of {counted(f['of'], 'subject')}."
+        for f in few
+    ]
     lines += [
         f"No training subject of this cohort: {f['column']} {f['group']}." for f in groups.get("not_taught") or []
     ]

@@ -71,7 +71,7 @@ class Sides:
         check_all_headers(cases, len(model.plan.preparation.spacing_mm), places, done="audited")
         if not any(c.label for c in cases):
             raise DataError(
-                expected(f"cohort {cohort.name}", f"{len(cases)} cases, none with a mask",
+                expected(f"cohort {cohort.name}", f"{counted(len(cases), 'case')}, none with a mask",
                          "an audit sets predictions beside the truth, so masks are needed",
                          "A CSV names them: subject,flair,label"),
             )  # fmt: skip
@@ -125,8 +125,9 @@ class Sides:
         """Why nothing can be measured; empty where something can."""
         if self.unseen:
             return ""
+        cases = "the only case" if len(self.trained) == 1 else f"all {len(self.trained)} cases"
         return (
-            f"The model learned from all {len(self.trained)} cases with a mask, so nothing here can be measured on cases that"
+            f"The model learned from {cases} with a mask, so nothing here can be measured on cases that"
             " it has not seen. Give a cohort of other subjects."
         )
 

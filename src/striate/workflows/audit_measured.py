@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from striate.core.case import Case
+from striate.core.counted import counted
 from striate.core.energy import EnergyMeter
 from striate.core.errors import DataError
 from striate.core.grouped import grouped
@@ -64,7 +65,7 @@ def measure_cases(
     with progress.bar("Measure", len(cases)) as bar:
         for done, case in enumerate(cases):
             if rows and time.monotonic() - began > seconds:
-                notes.append(f"The budget allowed {done} of {len(cases)} cases.")
+                notes.append(f"The budget allowed {done} of {counted(len(cases), 'case')}.")
                 break
             try:
                 rows.append(_row(model, trust if calibrated else None, engine, case, fresh, tta=way == "tta"))

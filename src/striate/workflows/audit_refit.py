@@ -213,7 +213,9 @@ def suspects(
         )
         held = []
     if held and len(held) < LEAST_CASES:
-        notes.append(f"{len(held)} masks of unseen cases: too few to tell which stands out; {LEAST_CASES} are needed.")
+        notes.append(
+            f"{counted(len(held), 'mask')} of unseen cases: too few to tell which stands out; {LEAST_CASES} are needed."
+        )
         held = []
     ranked = [(s, "unseen") for s in rank(held)]
     status, crossed = "done", list[Doubt]()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from striate.core.case import Case
+from striate.core.counted import counted
 from striate.core.errors import DataError, UsageError, expected
 from striate.core.files import filling, hash_file, write_json, write_text
 from striate.core.grouped import grouped
@@ -270,7 +271,8 @@ def _measured(done: Sequence[PairDone], sha: str, folder: Path, progress: Progre
         progress.note(
             f"{name}: the edge of all lesions together moves by {label.total_mm:.3g} mm (SEM),"
             f" of one by {label.lesion_mm:.3g} mm;"
-            f" lesions count as new from {label.least_ml:.2g} mL; {label.n_subjects} subjects, {label.n_lesions} lesions"
+            f" lesions count as new from {label.least_ml:.2g} mL; {counted(label.n_subjects, 'subject')},"
+            f" {counted(label.n_lesions, 'lesion')}"
         )
     return found
 

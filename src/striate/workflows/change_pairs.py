@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from striate.core.case import Case
+from striate.core.counted import counted
 from striate.core.errors import DataError, LayoutError, UsageError, expected
 from striate.core.files import hash_file
 from striate.data.cohort import Cohort
@@ -110,7 +111,7 @@ def pairs_of(cohort: Given, channels: tuple[str, ...] | None = None) -> list[Pai
     pairs = [(found[-2], found[-1]) for found in ordered.values() if len(found) > 1]
     if not pairs:
         raise DataError(
-            expected(f"cohort {opened.name}", f"{len(opened.cases)} cases, no subject with two",
+            expected(f"cohort {opened.name}", f"{counted(len(opened.cases), 'case')}, no subject with two",
                      "subjects with two examinations or more are needed", "A CSV tells by the columns subject and time.")
         )  # fmt: skip
     return pairs

@@ -9,6 +9,7 @@ from striate.comparing.asked import STARTS, Asked
 from striate.comparing.fits import planned
 from striate.comparing.row import size_of
 from striate.comparing.trial import Trial, trials
+from striate.core.counted import counted
 from striate.core.progress import Progress
 from striate.data.cohort import Cohort
 from striate.data.split import Split, Truth
@@ -80,7 +81,7 @@ def refuse_unmeasured(cohort: Cohort, split: Split) -> None:
     if not split.validation:
         count = len({c.subject for c in cohort.cases})
         raise DataError(
-            expected(f"cohort {cohort.name}", f"{count} subject(s), none left to validate on",
+            expected(f"cohort {cohort.name}", f"{counted(count, 'subject')}, none left to validate on",
                      "at least two are needed to compare networks")
         )  # fmt: skip
 

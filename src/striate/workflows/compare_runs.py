@@ -12,6 +12,7 @@ from pathlib import Path
 from striate.comparing.asked import Asked
 from striate.comparing.row import COST, FINISHED, finished
 from striate.comparing.trial import Trial
+from striate.core.counted import counted, is_or_are
 from striate.core.energy import WATTS_PER_CORE, EnergyMeter
 from striate.core.errors import DiskFullError, Interrupted, StriateError
 from striate.core.files import read_json, write_json
@@ -40,7 +41,8 @@ def run_all(asked: Asked, runs: Sequence[Trial], run_s: float | None, out: Path,
     failed: dict[str, str] = {}
     left = [t for t in runs if not finished(t.folder(out))]
     if len(left) < len(runs):
-        progress.note(f"{len(runs) - len(left)} of {len(runs)} runs are finished already.")
+        done = len(runs) - len(left)
+        progress.note(f"{done} of {counted(len(runs), 'run')} {is_or_are(done)} finished already.")
     for number, trial in enumerate(left):
         time_left = "" if run_s is None else f" ({show_seconds(run_s * (len(left) - number))} left)"
         progress.note(f"Run {number + 1} of {len(left)}: {trial.told()}{time_left}")

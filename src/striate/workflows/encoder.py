@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from striate.core.case import Case
+from striate.core.counted import counted
 from striate.core.errors import DataError, ModelError, UsageError, expected
 from striate.core.files import hash_file
 from striate.core.progress import Progress
@@ -90,8 +91,9 @@ def refuse_taught(encoder: Path | str, validation: Iterable[Case], progress: Pro
     seen = sorted({c.subject for c in cases if any(hash_file(p) in taught for p in c.channels.values())})
     if seen:
         named = ", ".join(seen[:SHOWN]) + (" …" if len(seen) > SHOWN else "")
+        of = counted(len(subjects), "validation subject")
         raise DataError(
-            expected(f"encoder {encoder}", f"it learned from {len(seen)} of the {len(subjects)} validation subjects ({named})",
+            expected(f"encoder {encoder}", f"it learned from {len(seen)} of the {of} ({named})",
                      "validation on subjects that it has not seen is needed",
                      "Validate on others with --holdout, or with the --seed and --fold that the encoder was trained with.")
         )  # fmt: skip

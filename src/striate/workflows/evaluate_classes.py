@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from striate.core.case import Case
+from striate.core.counted import counted, is_or_are
 from striate.core.errors import DataError, GeometryError, expected
 from striate.core.files import read_json
 from striate.core.progress import Progress
@@ -48,7 +49,10 @@ def evaluate_classes(table_path: Path, truth: Path, seed: int, progress: Progres
         )  # fmt: skip
     missing = len(set(table.cases)) - len(shared)
     if missing:
-        progress.warn(f"{missing} predicted cases are not in {truth}; they are not evaluated.")
+        them = "it is" if missing == 1 else "they are"
+        progress.warn(
+            f"{counted(missing, 'predicted case')} {is_or_are(missing)} not in {truth}; {them} not evaluated."
+        )
     known = {name: _truth(cases[name], task) for name in shared}
     true = tuple(
         known.get(case, lambda plane: None)(plane) for case, plane in zip(table.cases, table.slices, strict=True)
@@ -96,7 +100,7 @@ def _truth(case: Case, task: Task | None) -> Any:
 
         def contained(plane: int) -> tuple[str, ...]:
             if plane >= len(there):
-                got = f"slice {plane} was predicted, {case.label} has {len(there)} slices"
+                got = f"slice {plane} was predicted, {case.label} has {counted(len(there), 'slice')}"
                 raise GeometryError(
                     expected(f"case {case.name}", got, "the scan that was predicted and its truth must lie on one grid"),
                     case=case.name, path=case.label,

@@ -198,7 +198,7 @@ def _effort(
     progress.note(
         f"{look.case.name}: {'; '.join(t.told for t in look.targets)}."
         f" {counted(len(look.targets), 'target')}, {counted(len(names), 'method')} with checks:"
-        f" {passes:.0f} passes through the network, about {show_seconds(_seconds(paces, effort, names))}"
+        f" {counted(round(passes), 'pass', 'passes')} through the network, about {show_seconds(_seconds(paces, effort, names))}"
         + (f" (and {counted(left - 1, 'more case')})" if left > 1 else "")
     )
     return effort, paces

@@ -94,7 +94,7 @@ def finish(
 
     page = report(run.folder)
     progress.note(
-        f"{learned.steps} steps; the network waited for data {100 * learned.waiting_share:.1f} % of the time"
+        f"{counted(learned.steps, 'step')}; the network waited for data {100 * learned.waiting_share:.1f} % of the time"
         f" ({counted(learned.workers, 'data worker')}); peak memory {show_bytes(peak_rss_bytes())}"
     )
     return Finished(run.folder, model, evaluation, page, learned.waiting_share, learned.steps, seconds)

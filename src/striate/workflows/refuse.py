@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from striate.core.counted import counted
 from striate.core.errors import DataError, MemoryLimitError, PlanError, UsageError, expected
 from striate.core.machine import bytes_of, seconds_of, show_bytes
 from striate.data.cohort import Cohort
@@ -99,7 +100,8 @@ def refuse_large(plan: Plan, path: Path, memory: str | None) -> None:
     if needed > there:
         patch = "×".join(str(n) for n in training.patch)
         smaller = "lower training.batch" if training.batch > 1 else "make training.patch and inference.patch smaller"
+        now = counted(training.batch, plan.task.sample, plan.task.samples)
         raise MemoryLimitError(
             expected(path, f"training needs about {show_bytes(needed)}", f"{show_bytes(there)} may be used",
-                     f"In {path.name} {smaller} (now {training.batch} {plan.task.samples} of {patch} voxels)."), path=path,
+                     f"In {path.name} {smaller} (now {now} of {patch} voxels)."), path=path,
         )  # fmt: skip

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
+from striate.core.counted import counted
 from striate.core.errors import DataError, Interrupted, StriateError, UsageError, expected
 from striate.core.kinds import kinds
 from striate.core.machine import seconds_of, show_seconds
@@ -249,10 +250,11 @@ def _refuse_missing(run: Run, split: Split, cohort: Cohort) -> None:
     known = {case.name for case in cohort.cases}
     lost = [name for name in (*split.train, *split.validation) if name not in known]
     if lost:
+        count = counted(len(split.train) + len(split.validation), "case")
         more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
         raise DataError(
             expected(f"cohort {cohort.name}", f"case {lost[0]}{more} is not in it any more",
-                     f"the run {run.folder} began with {len(split.train) + len(split.validation)} cases and needs all of them",
+                     f"the run {run.folder} began with {count} and needs all of them",
                      "Bring back what is missing, or begin another run.")
         )  # fmt: skip
 

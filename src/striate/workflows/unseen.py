@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from striate.core.case import Case
+from striate.core.counted import counted, has_or_have, is_or_are
 from striate.core.errors import DataError, expected
 from striate.core.files import hash_file
 from striate.core.image import LabelMap
@@ -120,12 +121,13 @@ def unseen(
     ]
     if not labelled:
         raise DataError(
-            expected(f"cohort {cohort.name}", f"{len(cohort.cases)} cases without a {truth}",
+            expected(f"cohort {cohort.name}", f"{counted(len(cohort.cases), 'case')} without a {truth}",
                      f"cases with {truths} are needed, to compare the model's with")
         )  # fmt: skip
     without = len(cohort.cases) - len(labelled)
     if without:
-        progress.warn(f"cohort {cohort.name}: {without} of {len(cohort.cases)} cases have no {truth} and are left out.")
+        told = f"{without} of {len(cohort.cases)} cases {has_or_have(without)} no {truth} and {is_or_are(without)} left out"
+        progress.warn(f"cohort {cohort.name}: {told}.")
     taught = set[str]()
     for one in (model, *others):
         learned = one.facts.get("training_images")
@@ -145,8 +147,10 @@ def unseen(
     if len(kept) < len(labelled):
         left = f"{len(labelled) - len(kept)} of {len(labelled)} cases"
         if not kept:
+            count = len(labelled)
+            whose = "the subject of the only case" if count == 1 else f"the subjects of all {count} cases"
             raise DataError(
-                expected(f"cohort {cohort.name}", f"the model learned from the subjects of all {len(labelled)} cases",
+                expected(f"cohort {cohort.name}", f"the model learned from {whose}",
                          "subjects that it never saw are needed", "Its own held-out cases were measured when it was trained.")
             )  # fmt: skip
         progress.warn(f"cohort {cohort.name}: the model learned from the subjects of {left}; they are left out.")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from striate.core.counted import counted
 from striate.core.errors import FormatError, MemoryLimitError, StriateError, expected
 from striate.core.machine import memory_available_bytes, show_bytes
 from striate.core.names import nearest
@@ -111,7 +112,8 @@ def _beside(path: Path) -> str:
     except OSError:
         return f"Its folder {path.parent} does not exist either."
     best = nearest(path.name, names)
-    return f"Did you mean '{best}'?" if best else f"Its folder {path.parent} holds {len(names)} other entries."
+    others = counted(len(names), "other entry", "other entries")
+    return f"Did you mean '{best}'?" if best else f"Its folder {path.parent} holds {others}."
 
 
 def refuse_impossible(path: Path, shape: tuple[int, ...], needed_bytes: int, *, packed: bool, offset: int = 0) -> int:
@@ -171,4 +173,4 @@ def refuse_axes(path: Path, shape: tuple[int, ...], why: str = "") -> FormatErro
     )
     hint = "Split it into one file per volume, or, if its last axis holds channels, name it in a CSV once for each"
     hint += " (in Python: stack=True)."
-    return FormatError(expected(path, f"{len(shape)} axes ({text})", want, hint), path=path)
+    return FormatError(expected(path, f"{counted(len(shape), 'axis', 'axes')} ({text})", want, hint), path=path)

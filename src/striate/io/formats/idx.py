@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from striate.core.counted import counted
 from striate.core.errors import FormatError, expected
 from striate.io.formats.content import head_of, kind_of, opening, refuse_impossible
 from striate.io.formats.gzip_stream import Bytes
@@ -36,9 +37,8 @@ def read_idx(path: Path, axes: int) -> NDArray[np.uint8]:
         source = Bytes(stream, path)
         head = source.take(4)
         if head != bytes((0, 0, BYTE, axes)):
-            raise FormatError(
-                expected(path, _got(head, path), f"IDX with unsigned bytes and {axes} axes is needed"), path=path
-            )
+            want = f"IDX with unsigned bytes and {counted(axes, 'axis', 'axes')} is needed"
+            raise FormatError(expected(path, _got(head, path), want), path=path)
         sizes = source.take(4 * axes)
         if len(sizes) < 4 * axes:
             raise FormatError(
@@ -50,7 +50,7 @@ def read_idx(path: Path, axes: int) -> NDArray[np.uint8]:
         done = source.fill(array.reshape(-1).data) if array.size else 0
         if done < array.size or source.take(1):
             got = (
-                f"{done} of {array.size} bytes after its header"
+                f"{done} of {counted(array.size, 'byte')} after its header"
                 if done < array.size
                 else "more bytes than its header says"
             )
@@ -60,5 +60,5 @@ def read_idx(path: Path, axes: int) -> NDArray[np.uint8]:
 
 def _got(head: bytes, path: Path) -> str:
     if len(head) == 4 and head[:2] == b"\0\0":
-        return f"IDX of type {head[2]} with {head[3]} axes"
+        return f"IDX of type {head[2]} with {counted(head[3], 'axis', 'axes')}"
     return f"it holds {kind_of(head_of(path))}"

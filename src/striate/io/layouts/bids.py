@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from striate.core.case import Case
-from striate.core.counted import has_or_have
+from striate.core.counted import counted, has_or_have
 from striate.core.errors import LayoutError, expected
 from striate.io.layouts.layout import Layout
 from striate.io.layouts.listing import entries, folders_in, images_in, listed, modality_of
@@ -47,7 +47,7 @@ def sniff(path: Path) -> str | None:
         return None
     subjects = [p for p in folders_in(path) if p.name.startswith("sub-")]
     scanned = [s for s in subjects if any(True for _ in _images(s))]
-    return f"BIDS: {len(scanned)} subjects with scans" if scanned else None
+    return f"BIDS: {counted(len(scanned), 'subject')} with scans" if scanned else None
 
 
 def read(path: Path) -> Layout:
@@ -77,7 +77,7 @@ def read(path: Path) -> Layout:
         cases.append(Case(name, f"sub-{subject}", channels, label, raters, metadata=metadata))
     bare = [c.name for c in cases if c.label is None]
     if bare:
-        notes.append(f"{len(bare)} of {len(cases)} cases {has_or_have(len(bare))} no mask: {listed(bare)}")
+        notes.append(f"{len(bare)} of {counted(len(cases), 'case')} {has_or_have(len(bare))} no mask: {listed(bare)}")
     return Layout("bids", cases, names, modality_of(shared), notes, columns)
 
 

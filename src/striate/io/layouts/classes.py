@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from striate.core.case import Case, valid_classes
+from striate.core.counted import counted
 from striate.core.errors import DataError, LayoutError, expected
 from striate.core.names import natural_order
 from striate.io.layouts import label_table
@@ -86,7 +87,7 @@ def sniff(path: Path) -> str | None:
         return f"one folder with {counts[0]} images" if counts[0] > MOST_CHANNELS else None
     if sections[0].split is None and all(n.casefold() in SPLIT_WORDS for n in names):
         return None
-    return f"{len(names)} folders of images, one per class"
+    return f"{counted(len(names), 'folder')} of images, one per class"
 
 
 def read(path: Path) -> Layout:
@@ -268,11 +269,14 @@ def _cases(images: list[_Image], notes: list[str]) -> list[Case]:
     named = [i.name for i, t in zip(images, told, strict=True) if t]
     alone = [i.name for i, t in zip(images, told, strict=True) if not t]
     if named:
-        notes.append(f"the subjects of {len(named)} images were read from their names ({listed(named, 1)})")
+        read = "subject of 1 image was read from its name" if len(named) == 1 else ""
+        read = read or f"subjects of {len(named)} images were read from their names"
+        notes.append(f"the {read} ({listed(named, 1)})")
     if alone:
+        names_of, each = ("name", "it") if len(alone) == 1 else ("names", "each")
         notes.append(
-            f"no subject (sub-01, patient7) in the names of {len(alone)} images ({listed(alone, 1)}): each was taken as a subject"
-            " of its own; where subjects have several images, a CSV with subject,image,class is needed"
+            f"no subject (sub-01, patient7) in the {names_of} of {counted(len(alone), 'image')} ({listed(alone, 1)}): {each} was"
+            " taken as a subject of its own; where subjects have several images, a CSV with subject,image,class is needed"
         )
     cases = [
         Case(name, told_of.group(1) if told_of else name, {"image": i.file}, i.mask, split=i.split, classes=(i.group,))

@@ -17,7 +17,7 @@ from io import StringIO
 from pathlib import Path
 
 from striate.core.case import NO_CLASS, SEPARATOR, Case, valid_classes
-from striate.core.counted import has_or_have
+from striate.core.counted import counted, has_or_have, is_or_are
 from striate.core.errors import DataError, LayoutError, expected
 from striate.core.names import nearest
 from striate.io.layouts import label_table
@@ -116,7 +116,8 @@ def _rows(file: Path) -> tuple[list[str], list[_Row], list[str]]:
             continue
         if len(cells) > len(header) and any(c.strip() for c in cells[len(header) :]):
             raise LayoutError(
-                expected(f"{file} row {line}", f"{len(cells)} cells", f"{len(header)} are needed, as in the header",
+                expected(f"{file} row {line}", counted(len(cells), "cell"),
+                         f"{len(header)} {is_or_are(len(header))} needed, as in the header",
                          "Put names with commas into quotes."), path=file,
             )  # fmt: skip
         padded = [*cells, *[""] * len(header)]

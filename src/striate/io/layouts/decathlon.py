@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from striate.core.case import Case
+from striate.core.counted import counted
 from striate.core.errors import LayoutError, expected
 from striate.core.files import read_json
 from striate.io.layouts.layout import Layout
@@ -25,7 +26,7 @@ def sniff(path: Path) -> str | None:
         return None
     pairs = read_json(file).get("training")
     if isinstance(pairs, list) and pairs and all(isinstance(p, dict) and "image" in p for p in pairs):
-        return f"Medical Segmentation Decathlon: dataset.json with {len(pairs)} training pairs"
+        return f"Medical Segmentation Decathlon: dataset.json with {counted(len(pairs), 'training pair')}"
     return None
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from striate.core.case import Case
+from striate.core.counted import counted
 from striate.core.errors import LayoutError, expected
 from striate.core.files import read_json
 from striate.io.layouts.layout import Layout
@@ -35,7 +36,7 @@ def sniff(path: Path) -> str | None:
     if folder is None:
         return None
     numbered = [p for p in images_in(folder) if _NUMBERED.fullmatch(stem(p))]
-    return f"nnU-Net raw data: imagesTr with {len(numbered)} numbered files" if numbered else None
+    return f"nnU-Net raw data: imagesTr with {counted(len(numbered), 'numbered file')}" if numbered else None
 
 
 def read(path: Path) -> Layout:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from striate.core.case import Case
-from striate.core.counted import has_or_have
+from striate.core.counted import counted, has_or_have
 from striate.core.errors import LayoutError, StriateError, expected
 from striate.core.image import Grid
 from striate.io.layouts import label_table
@@ -49,9 +49,9 @@ def sniff(path: Path) -> str | None:
         masks = folder_named(path, MASK_FOLDERS)
         return "plain folders: images" + (f" and {masks.name}" if masks else "")
     if files := images_in(path):
-        return f"a plain folder of {len(files)} images"
+        return f"a plain folder of {counted(len(files), 'image')}"
     filled = [p for p in folders_in(path) if images_in(p)]
-    return f"{len(filled)} plain folders, one per case" if filled else None
+    return f"{counted(len(filled), 'plain folder')}, one per case" if filled else None
 
 
 def read(path: Path) -> Layout:
@@ -71,7 +71,7 @@ def read(path: Path) -> Layout:
     _refuse_other_grids(cases, path)
     bare = [c.name for c in cases if c.label is None]
     if bare:
-        notes.append(f"{len(bare)} of {len(cases)} cases {has_or_have(len(bare))} no mask: {listed(bare)}")
+        notes.append(f"{len(bare)} of {counted(len(cases), 'case')} {has_or_have(len(bare))} no mask: {listed(bare)}")
     return Layout("plain", cases, label_table.beside(path), modality_of(cases[0].channels), notes)
 
 
@@ -118,7 +118,7 @@ def _one_folder(files: list[Path], folder: Path) -> dict[str, _Found]:
     images = {n: f for n, f in named.items() if n not in owners}
     if not images:
         raise LayoutError(
-            expected(folder, f"{len(masks)} masks ({listed([p.name for p in masks.values()])}) and no images",
+            expected(folder, f"{counted(len(masks), 'mask')} ({listed([p.name for p in masks.values()])}) and no images",
                      "images are needed beside their masks", "A CSV settles it: subject,flair,label"), path=folder,
         )  # fmt: skip
     return _grouped(images, masks)

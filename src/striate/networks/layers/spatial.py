@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from striate.core.counted import counted, is_or_are
 from striate.core.errors import UsageError, expected
 from striate.networks.layers.conv3d import Conv3d
 from striate.networks.layers.instance_norm import InstanceNorm2d, InstanceNorm3d
@@ -69,7 +70,9 @@ def per_stage(values: Sequence[PerAxis], stages: int, spatial_dims: int, option:
     if len(values) != stages:
         raise UsageError(
             expected(
-                f"option {option}", f"{len(values)} entries {tuple(values)}", f"{stages} are needed, one per stage"
+                f"option {option}",
+                f"{counted(len(values), 'entry', 'entries')} {tuple(values)}",
+                f"{stages} {is_or_are(stages)} needed, one per stage",
             )
         )
     return [per_axis(value, spatial_dims, option) for value in values]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from striate import networks
+from striate.core.counted import counted
 from striate.planning.fingerprint import Fingerprint, coarser
 from striate.planning.plan import NetworkChoice
 from striate.planning.rules import Decision
@@ -163,7 +164,7 @@ def loss_of_dice(found: Candidate, passes: float) -> float:
 def choose(offered: list[Candidate], passes: list[float]) -> Decision[Candidate]:
     """Return the full U-Net where it sees enough, else the candidate that is expected to lose the least Dice."""
     told = [
-        f"{c.title} ({n:.0f} passes, keeps Dice {c.ceiling:.3f}, expected loss {loss_of_dice(c, n):.3f})"
+        f"{c.title} ({counted(round(n), 'pass', 'passes')}, keeps Dice {c.ceiling:.3f}, expected loss {loss_of_dice(c, n):.3f})"
         for c, n in zip(offered, passes, strict=True)
     ]
     best = min(range(len(offered)), key=lambda k: loss_of_dice(offered[k], passes[k]))

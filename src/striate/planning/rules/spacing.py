@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from striate.core.counted import counted
 from striate.planning.fingerprint import Fingerprint
 from striate.planning.rules import Decision
 
@@ -17,7 +18,7 @@ def target_spacing(facts: Fingerprint) -> Decision[tuple[float, ...]]:
     chosen = np.median(all_mm, axis=0)
     worst = int(np.argmax(chosen))
     others = [a for a in range(len(chosen)) if a != worst]
-    reason = f"median of {len(all_mm)} cases"
+    reason = f"median of {counted(len(all_mm), 'case')}"
     if chosen[worst] > ANISOTROPY * max(chosen[others]) and sizes[worst] * ANISOTROPY < min(sizes[others]):
         fine = float(np.percentile(all_mm[:, worst], 10))
         chosen[worst] = max(fine, max(chosen[others]) + 1e-5)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from striate.core.counted import counted
 from striate.reporting.figures.axes import WIDTH, Axes, picture
 
 LARGEST = 84.0
@@ -51,7 +52,8 @@ def confusion_matrix(classes: Sequence[str], counts: Sequence[Sequence[int]]) ->
             told = f"{classes[n]} called {classes[m]}: {count} of {total}"
             parts.append(_cell(left + size * m, top + size * n, size, count, total, told))
     right = sum(row[n] for n, row in enumerate(counts))
-    told = f"Confusion matrix of {len(classes)} classes: {right} of {sum(map(sum, counts))} samples on the diagonal."
+    samples = counted(sum(map(sum, counts)), "sample")
+    told = f"Confusion matrix of {len(classes)} classes: {right} of {samples} on the diagonal."
     return picture(axes, Markup("").join(parts), told)
 
 

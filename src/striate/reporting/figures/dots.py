@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from striate.core.counted import counted
 from striate.reporting.figures.axes import Axes, around, picture
 from striate.reporting.figures.rows import room, row_name
 
@@ -60,7 +61,9 @@ def dot_plot(rows: list[Row], title: str, *, x_range: tuple[float, float] | None
         )
         if row.mean is not None:
             parts.append(Markup('<path class="mean" d="M{} {}v20"/>').format(axes.at_x(row.mean), y - 10))
-    told = "; ".join(f"{r.name} mean {r.mean:.3g} over {len(r.values)} cases" for r in rows if r.mean is not None)
+    told = "; ".join(
+        f"{r.name} mean {r.mean:.3g} over {counted(len(r.values), 'case')}" for r in rows if r.mean is not None
+    )
     return picture(axes, Markup("").join(parts), f"{title} of each case. {told}.")
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from striate.core.counted import counted
 from striate.reporting.figures.axes import Axes, around, picture
 from striate.reporting.figures.rows import Rows
 from striate.reporting.numbers import interval
@@ -59,7 +60,9 @@ def interval_plot(rows: list[Interval], title: str) -> Markup:
     parts = [place.frame(title)]
     parts += [_row(place.axes, row, place.middle(n), place.height) for n, row in enumerate(rows)]
     known = [r for r in rows if r.low is not None]
-    return picture(place.axes, Markup("").join(parts), f"{title} of {len(rows)} cases, {len(known)} with an interval.")
+    return picture(
+        place.axes, Markup("").join(parts), f"{title} of {counted(len(rows), 'case')}, {len(known)} with an interval."
+    )
 
 
 def _row(axes: Axes, row: Interval, y: float, height: float) -> Markup:

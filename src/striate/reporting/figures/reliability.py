@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from striate.core.counted import counted
 from striate.reporting.figures.axes import picture
 from striate.reporting.figures.roc import SQUARE
 
@@ -75,5 +76,7 @@ def reliability_diagram(
             Markup('<circle class="dot c7" cx="{}" cy="{}" r="4"><title>{}</title></circle>').format(x, y, told)
         )
     return picture(
-        SQUARE, Markup("").join(parts), f"{y_title} over {x_title}, {len(bins)} bins; the diagonal is perfect."
+        SQUARE,
+        Markup("").join(parts),
+        f"{y_title} over {x_title}, {counted(len(bins), 'bin')}; the diagonal is perfect.",
     )

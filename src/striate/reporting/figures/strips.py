@@ -8,6 +8,7 @@ from itertools import groupby
 
 from markupsafe import Markup
 
+from striate.core.counted import counted
 from striate.reporting.figures.axes import WIDTH, Axes, picture
 
 ROW, BAR = 34, 11
@@ -72,4 +73,4 @@ def _bar(
 
 def _agree(strip: Strip) -> str:
     known = [(t, p) for t, p in zip(strip.truth, strip.predicted, strict=True) if t is not None]
-    return f"{sum(t == p for t, p in known)} of {len(known)} slices right"
+    return f"{sum(t == p for t, p in known)} of {counted(len(known), 'slice')} right"

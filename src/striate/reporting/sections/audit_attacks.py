@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from striate.core.counted import counted
 from striate.reporting.audit import Audit
 from striate.reporting.figures.strength import Mark, Response, strength_plot
 from striate.reporting.numbers import fixed
@@ -40,8 +41,8 @@ def make(folder: Audit) -> Section:
     data: dict[str, Any] = {
         "lead": lead, "plot": plot, "keys": keys, "hardened": bool(hard), "rows": rows,
         "epsilons": [f"{p['epsilon']:g}" for p in first_curve], "masking": part["masking"], "n": part["n_subjects"],
-        "effort": f"{effort['steps']} steps, {effort['restarts']} restart{'s' * (effort['restarts'] != 1)},"
-        f" {effort['queries']} queries of the square attack",
+        "effort": f"{counted(effort['steps'], 'step')}, {counted(effort['restarts'], 'restart')},"
+        f" {counted(effort['queries'], 'query', 'queries')} of the square attack",
         "notes": [note for note in part["notes"] if note not in lead],
     }  # fmt: skip
     return Section("audit_attacks", TITLE, data)

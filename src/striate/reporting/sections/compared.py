@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from striate.core.counted import counted, is_or_are
 from striate.core.machine import show_bytes, show_seconds
 from striate.reporting.comparison import Comparison
 from striate.reporting.numbers import (
@@ -104,15 +105,16 @@ def _run(row: dict[str, Any], main: str) -> list[str]:
 
 def _lead(folder: Comparison) -> str:
     asked, rows = folder.asked, folder.networks
-    length = f"{asked['steps']} updates each" if asked.get("steps") else ""
+    length = f"{counted(asked['steps'], 'update')} each" if asked.get("steps") else ""
     each = number(folder.document.get("run_s"))
     if each is not None:
         length = f"{show_seconds(each)} each, reading the data and validating included"
     subjects = fixed(rows[0].get("training_subjects"), 0)
+    subjects += " subject" if subjects == "1" else " subjects"
     names = joined([r["label"] for r in rows])
     many, judges = rows[0]["repetitions"], rows[0]["validation_subjects"]
     return (
-        f"{names} {'was' if len(rows) == 1 else 'were'} trained on the same {subjects} subjects, {length}, and measured on"
+        f"{names} {'was' if len(rows) == 1 else 'were'} trained on the same {subjects}, {length}, and measured on"
         f" others, the same for all: {judges} subject{'s' * (judges > 1)} in {many} run{'s' * (many > 1)} of each network."
     )
 
@@ -133,5 +135,6 @@ def _notes(folder: Comparison) -> list[str]:
     notes += [f"{name} has no result: {why}" for name, why in failed.items()]
     missing = [n for n in folder.document.get("missing") or [] if n not in failed]
     if missing:
-        notes.append(f"{len(missing)} runs are not finished: {joined(missing[:4])}{' …' if len(missing) > 4 else ''}.")
+        unfinished = f"{counted(len(missing), 'run')} {is_or_are(len(missing))}"
+        notes.append(f"{unfinished} not finished: {joined(missing[:4])}{' …' if len(missing) > 4 else ''}.")
     return notes

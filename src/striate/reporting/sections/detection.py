@@ -65,10 +65,11 @@ def _end(name: str, one: dict[str, Any]) -> str:
             f"{name}: the lesions of the masks, ranked by {by}. The curve ends at the masks: fainter candidates were not looked"
             " at, as no probabilities of voxels lie beside them (striate predict --save-probabilities)."
         )
+    candidates, lesions = fixed(one.get("candidates"), 0), fixed(one.get("lesions"), 0)
     return (
-        f"{name}: {fixed(one.get('candidates'), 0)} candidates, with those that the masks leave out, ranked by {by}; all of"
-        f" them find {fixed(one.get('most_found'), 0)} of {fixed(one.get('lesions'), 0)} lesions with {fixed(end, 2)} false"
-        " positives per scan."
+        f"{name}: {candidates} candidate{'' if candidates == '1' else 's'}, with those that the masks leave out, ranked by {by};"
+        f" {'it finds' if candidates == '1' else 'all of them find'} {fixed(one.get('most_found'), 0)} of {lesions}"
+        f" lesion{'' if lesions == '1' else 's'} with {fixed(end, 2)} false positives per scan."
     )
 
 

@@ -150,7 +150,7 @@ def _curves(check: dict[str, Any]) -> Markup | None:
 
 def _features(folder: Folder, one: dict[str, Any]) -> dict[str, Any]:
     shown, why = _tiles(folder, str(one["panel"]), [f"map {unit}" for unit in one["units"]])
-    told = f"{len(one['units'])} of {one['total']} maps, those that vary most"
+    told = f"{len(one['units'])} of {counted(one['total'], 'map')}, those that vary most"
     place = f", {one['place']}" if one.get("place") else ""
     return {
         "title": f"Maps of layer {one['layer']}, {one['case']}",

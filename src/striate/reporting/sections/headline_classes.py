@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from striate.core.counted import counted
 from striate.measure.classification import KIND, OVERALL
 from striate.measure.statistics import FEW_SUBJECTS
 from striate.reporting.folder import Folder
@@ -67,7 +68,7 @@ def classes_note(folder: Folder) -> str:
     if document.get("kind") != KIND:
         return "What the images were called; nothing is known here of how often that is right."
     subjects, samples = int(document["subjects"]), int(document["samples"])
-    told = f"{samples} samples of {subjects} subject{'s' if subjects != 1 else ''}"
+    told = f"{counted(samples, 'sample')} of {counted(subjects, 'subject')}"
     unseen = ", never seen in training" if folder.kind == "run" else ""
     if subjects < 2:
         return f"{told}{unseen}: a single subject gives no interval and says little about the next one."
