@@ -17,7 +17,8 @@ def scan(subject, seed, artefacts, spacing_mm):
     return next(visits(seed, subject, spacing_mm=spacing_mm, artefacts=artefacts)).flair
 
 
-def facts(subject, seed=0, artefacts="none", spacing_mm=(3.0, 3.0, 3.0), change=lambda array: array):
+def facts(subject, seed=0, artefacts="none", spacing_mm=(3.0, 3.0, 3.0), change=lambda array: array, rules="striate"):
     made = scan(subject, seed, artefacts, spacing_mm)
     image = Image(np.ascontiguousarray(change(made.array)), made.affine)
-    return image_facts(prepare_images([image], PREPARATION, "P"), ["flair"])
+    preparation = PREPARATION.model_copy(update={"rules": rules})
+    return image_facts(prepare_images([image], preparation, "P"), ["flair"])

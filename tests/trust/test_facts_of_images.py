@@ -52,3 +52,13 @@ def test_stripped_scans_have_no_air_and_constant_ones_nothing():
     stripped = facts(0, change=lambda array: np.where(array > 150, array, 0))["flair"]
     assert stripped["stripped"] == 1 and stripped["ghost"] is None and stripped["streaks"] is None
     assert measure(np.ones((50, 50, 50), np.float32), (1.0, 1.0, 1.0)) == {}
+
+
+@pytest.mark.parametrize("rules", ["striate", "nnunet"])
+def test_what_fills_the_background_is_told_in_the_unit_of_the_file(rules):
+    found = [
+        facts(0, change=lambda array, v=v: np.where(array > 150, array, 0) + v, rules=rules)["flair"]
+        for v in (-1000, 0)
+    ]
+    assert [case["stripped"] for case in found] == [1, 1]
+    assert found[0]["filling"] == -1000 and "filling" not in found[1]

@@ -55,7 +55,7 @@ def test_messages_say_what_came_and_what_training_had(gate):
 
 
 def test_the_range_is_the_prediction_interval():
-    rule = MEASURES["blur"]
+    rule = MEASURES["rim"]  # no value of it is impossible
     values = np.array([0.2, 0.3, 0.4, 0.5, 0.9])
     found = Range.of(values, rule, 5)
     wanted = stats.t.ppf(0.999, 4) * values.std(ddof=1) * np.sqrt(1.2)
@@ -122,3 +122,76 @@ def test_a_bias_field_is_not_motion(gate):
     assert told(streaks=2 * ranges["streaks"].high) == {"motion"}
     assert told(streaks=2 * ranges["streaks"].high, bias=strong) == {"bias-field"}
     assert "motion" in told(blur=2 * ranges["blur"].high, ghost=ghosts, bias=strong)
+
+
+def test_no_range_holds_what_its_measure_cannot_be():
+    """The interval of a normal variable knows no 0: of a number of faces it reached below."""
+    touched = Range.of(np.zeros(6), MEASURES["faces"], 6)
+    assert (touched.low, touched.high) == (0, 0.9)
+    few = Range.of(np.array([40.0, 150, 160]), MEASURES["extent_z"], 3)
+    assert few.low == 0 and few.beyond(0, MEASURES["extent_z"]) == 0
+    assert Range.of(np.array([0.2, 0.4, 0.6]), MEASURES["blur"], 3).high == 1
+    assert Range.of(np.array([-3.0, -1, -2]), MEASURES["dark"], 3).high == 0
+    assert Range.of(np.array([-0.1, 0.1, 0.2]), MEASURES["rim"], 3).low < 0  # a difference
+
+
+def test_what_is_expected_of_a_number_is_a_number(gate):
+    (caution,) = gate.cautions("P", {"flair": {"faces": 3.0}})
+    assert caution.code == "cropped"
+    assert "object touches 3; the 12 training subjects had 0, at most 0 is expected." in caution.message
+
+
+def test_limits_of_an_earlier_version_mean_what_they_meant(gate):
+    document = json.loads(json.dumps(gate.to_dict()))
+    before = document["channels"]["flair"]
+    for key in ("filled", "half_widths"):
+        del before[key]
+    before["ranges"]["faces"] = [0.0, 0.0, -0.9, 0.9]
+    old, rule = Gate.from_dict(document), MEASURES["faces"]
+    assert old.channels["flair"].ranges["faces"].low == 0
+    assert old.channels["flair"].ranges["faces"].beyond(2.7, rule) == pytest.approx(2)  # half of -0.9 to 0.9 is 0.9
+    assert "at most 0 is expected" in str(old.cautions("P", {"flair": {"faces": 3.0}})[0])
+    assert Gate.from_dict(old.to_dict()).to_dict() == old.to_dict()
+
+
+FOV = {"fov_x": 168, "fov_y": 207, "fov_z": 177}
+SIZES = [{"extent_x": 140.0, "extent_y": 180.0, "extent_z": z, **FOV} for z in (120, 150, 180)]
+
+
+def test_an_absurd_size_is_named_however_wide_the_range():
+    gate = Gate.fit([{"flair": size} for size in SIZES])
+    assert gate.channels["flair"].ranges["extent_z"].low == 0  # three subjects: anything goes
+    (caution,) = gate.cautions("P", {"flair": {**SIZES[0], "extent_z": 7.0}})
+    assert caution.code == "other-size"
+    assert "flair is 7 mm along z; the 3 training subjects were 120 to 180 mm" in caution.message
+    (caution,) = gate.cautions("P", {"flair": {**SIZES[0], "extent_x": 1400.0}})
+    assert caution.code == "other-size" and "flair is 1400 mm along x" in caution.message
+    assert gate.cautions("P", {"flair": {**SIZES[0], "extent_z": 61.0}}) == []
+
+
+def test_what_is_smaller_than_a_voxel_has_another_size_and_pictures_have_none():
+    gate = Gate.fit([{"flair": size} for size in SIZES])
+    lost = {"fov_x": 0.17, "fov_y": 0.21, "fov_z": 0.18}  # no object is found in a voxel
+    (caution,) = [c for c in gate.cautions("P", {"flair": lost}) if c.code == "other-size"]
+    assert "is 0.21 mm along y; the 3 training subjects were 180 mm" in caution.message
+    wide = gate.cautions("P", {"flair": {"fov_x": 900, "fov_y": 900, "fov_z": 900}})
+    assert [c.code for c in wide] == ["other-field-of-view"]  # which says nothing of an object
+    pictures = [{"image": {"extent_x": 140.0 + i, "fov_x": 168}} for i in range(3)]
+    assert Gate.fit(pictures).cautions("P", {"image": {"extent_x": 20.0, "fov_x": 168}})[0].code == "cropped"
+
+
+@pytest.mark.parametrize("value", [-1000, 100])
+def test_air_of_one_value_other_than_0_is_not_called_stripped(gate, value):
+    (caution,) = gate.cautions("P", facts(0, seed=3, change=lambda array: np.where(array > 150, array, 0) + value))
+    assert caution.code == "other-background" and "strip" not in caution.message
+    assert f"holds nothing but {value} around the object; none of the 12 training subjects" in caution.message
+
+
+def test_scans_whose_training_had_air_of_one_value_are_not_told_to_be_stripped():
+    filled = [facts(i, change=lambda array: np.where(array > 150, array, 0) - 1000) for i in range(4)]
+    gate = Gate.from_dict(Gate.fit(filled).to_dict())
+    assert gate.channels["flair"].filled
+    (caution,) = [c for c in gate.cautions("P", facts(0)) if "around the object" in c.message]
+    assert caution.code == "other-background" and "strip" not in caution.message
+    stripped = Gate.fit([facts(i, change=lambda array: np.where(array > 150, array, 0)) for i in range(4)])
+    assert "not-stripped" in [c.code for c in stripped.cautions("P", facts(0))]

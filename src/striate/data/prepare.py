@@ -129,6 +129,9 @@ class Prepared:
         Name of the case.
     notes
         What was done that the user should know, as sentences.
+    backgrounds
+        Of each channel of the files, the value other than 0 that fills its background, in the file's unit; 0 where there is
+        none (`striate.data.background`).
     """
 
     array: NDArray[np.float32]
@@ -140,6 +143,7 @@ class Prepared:
     crop: tuple[slice, ...]
     case: str
     notes: tuple[str, ...] = ()
+    backgrounds: tuple[float, ...] = ()
 
     @property
     def turned_shape(self) -> tuple[int, ...]:
@@ -220,7 +224,9 @@ def prepare_images(
         classes = targets.classes(np.ascontiguousarray(reorientation.apply(label.array)[box]))
         classes = resample_classes(classes, grid.shape, coarse)
     array = resample(array, grid.shape, "cubic", coarse)
-    return Prepared(array, classes, grid, source, cropped, reorientation, box, case_name, tuple(notes))
+    return Prepared(
+        array, classes, grid, source, cropped, reorientation, box, case_name, tuple(notes), tuple(backgrounds)
+    )
 
 
 def _schemes(images: Sequence[Image], preparation: Preparation, name: str) -> list[tuple[str, Intensities | None]]:

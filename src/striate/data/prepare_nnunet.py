@@ -22,7 +22,7 @@ from striate.core.counted import counted, is_or_are
 from striate.core.errors import ModelError, expected
 from striate.core.image import Image, LabelMap, Reorientation, to_ras
 from striate.core.targets import Targets
-from striate.data.background import bounding_box
+from striate.data.background import background_value, bounding_box
 from striate.data.prepare import Intensities, Preparation, Prepared, cut, finite_of, normalise, scaled
 from striate.data.resample import resample_classes
 
@@ -95,7 +95,8 @@ def prepare_as_nnunet(
         f"{counted(wrong, 'voxel')} {is_or_are(wrong)} not finite; {'it is' if wrong == 1 else 'they are'} taken as 0."
     )
     notes = (f"case {case_name}: {told}",) if wrong else ()
-    return Prepared(array, classes, grid, source, cropped, reorientation, box, case_name, notes)
+    backgrounds = tuple(background_value(channel) for channel in channels)
+    return Prepared(array, classes, grid, source, cropped, reorientation, box, case_name, notes, backgrounds)
 
 
 def wanted_shape(shape: Sequence[int], spacing_mm: Sequence[float], wanted_mm: Sequence[float]) -> tuple[int, ...]:

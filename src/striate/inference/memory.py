@@ -10,6 +10,7 @@ from striate.core.counted import counted
 from striate.core.errors import MemoryLimitError, expected
 from striate.core.image import Grid, to_ras
 from striate.core.machine import memory_available_bytes, native_precision, show_bytes
+from striate.data.checks.spacing import impossible
 from striate.data.resample import new_shape
 from striate.inference.restore import ROWS_BYTES
 from striate.inference.sliding_window import HALF_ABOVE_BYTES
@@ -220,6 +221,9 @@ def check_memory(
             "rows": f"Make inference.patch {list(plan.inference.patch)} in {plan_file} smaller along its longest axis.",
             "crf": "Leave --crf away.",
         }.get(worst, "Cut the image to the part that matters, or close other programs.")
+        wrong = impossible(grid)
+        if wrong is not None:
+            advice = f"It has {wrong[0]}; {wrong[1]}. {wrong[2]}"
         raise MemoryLimitError(
             expected(where, f"shape {grid.shape} with {counted(channels, 'channel')} needs about {show_bytes(needed)}"
                      f" ({', '.join(f'{k} {show_bytes(v)}' for k, v in parts.items())})",

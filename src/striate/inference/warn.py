@@ -6,17 +6,26 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from striate.core.caution import Caution
+from striate.core.errors import expected
 from striate.core.image import LabelMap
+from striate.data.checks.spacing import SMALLEST_MM, impossible
 from striate.data.prepare import Prepared
 from striate.planning.plan import Plan
 
 COARSER = 2.5
 """How many times coarser than the plan's voxels the image may be before it is said."""
+IMPOSSIBLE = "impossible-size"
+"""Code of a volume with voxels that no body scan has."""
 
 
 def reasons_for_doubt(plan: Plan, facts: Mapping[str, Any], prepared: Prepared, label: LabelMap) -> Iterator[Caution]:
     """Yield cautions; none where nothing was noticed."""
     where = f"case {prepared.case}"
+    then = "what the mask shows means nothing" if label.array.any() else "the mask is empty"
+    blind = nothing_to_see(plan, prepared, where, then)
+    if blind is not None and blind.code == IMPOSSIBLE:
+        yield blind
+        return
     given = prepared.cropped.spacing_mm
     for axis, (found, planned) in enumerate(zip(given, plan.preparation.spacing_mm, strict=True)):
         if found > COARSER * planned:
@@ -25,13 +34,32 @@ def reasons_for_doubt(plan: Plan, facts: Mapping[str, Any], prepared: Prepared, 
                 f"{where}: voxels of {found:.3g} mm along axis {'xyz'[axis]}, the model works at {planned:.3g} mm;"
                 " what is finer than a voxel cannot be seen, so small objects may be missed.",
             )
-    if is_constant(prepared):
-        then = "what the mask shows means nothing" if label.array.any() else "the mask is empty"
-        yield Caution("constant-image", f"{where}: the image is constant, so there is nothing to see and {then}.")
+    if blind is not None:
+        yield blind
     elif not label.array.any():
         yield Caution("nothing-found", f"{where}: nothing was found; that is right only if nothing is there.")
 
 
-def is_constant(prepared: Prepared) -> bool:
-    """Tell whether every channel has one value throughout."""
-    return not prepared.array.any() or all(float(c.min()) == float(c.max()) for c in prepared.array)
+def nothing_to_see(plan: Plan, prepared: Prepared, where: str, then: str) -> Caution | None:
+    """Return why the images show nothing; None where they may show something.
+
+    A volume whose voxels no body scan has is said to be one, and not to be constant, though resampling often leaves a single
+    voxel of it; not by models whose own voxels are that small.
+
+    Parameters
+    ----------
+    plan
+        Of the model.
+    prepared
+        The images.
+    where
+        The case, for instance ``case P012``.
+    then
+        What follows from a constant image, for instance ``the mask is empty``.
+    """
+    wrong = impossible(prepared.source) if min(plan.preparation.spacing_mm) >= SMALLEST_MM else None
+    if wrong is not None:
+        return Caution(IMPOSSIBLE, expected(where, *wrong))
+    if not prepared.array.any() or all(float(c.min()) == float(c.max()) for c in prepared.array):
+        return Caution("constant-image", f"{where}: the image is constant, so there is nothing to see and {then}.")
+    return None

@@ -4,8 +4,11 @@ Rule. Of each measure the training subjects give a mean m, a standard deviation 
 lies in m ± t · s · √(1 + 1/n) with a probability of 99.8 %, t being Student's quantile with n − 1 degrees of freedom (the
 prediction interval of a normal variable). Few subjects make it wide: t is 22 for n = 3, 4.3 for 10, 3.2 for 60. Measures that
 vary by factors are compared by their logarithms. The range is widened to what training really held, and by a floor below
-which a difference does not matter. Since measures are not normal, the share of false alarms is measured, not computed: every
-subject is left out once (`Gate.false_alarms`).
+which a difference does not matter, and ends where the measure does: no extent, number or ratio lies below 0. Since measures are
+not normal, the share of false alarms is measured, not computed: every subject is left out once (`Gate.false_alarms`).
+
+Few or unlike subjects make ranges so wide that they hold every size. What is `OTHER_SIZE` times smaller or larger than any that
+training held is said whatever the range.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ LEAST_SUBJECTS = 3
 MOST_CAUTIONS = 5
 PICTURES_ALIKE = 0.15
 """A mirrored picture must correlate by this much more than the scan as it is."""
+OTHER_SIZE = 3.0
+"""An object that is this many times smaller or larger than any of training is another part, or its header is wrong."""
 ARTEFACTS = frozenset({"noise", "blur", "ghosting", "streaks", "spikes", "bias-field"})
 """Codes of what spoils a scan; it moves the brightness of rim and depth too."""
 Facts = Mapping[str, Any]
@@ -32,7 +37,10 @@ Facts = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """How one measure is compared and what is said; `low` and `high` are codes, empty where that side is no fault."""
+    """How one measure is compared and what is said; `low` and `high` are codes, empty where that side is no fault.
+
+    No value lies below `least` or above `most`; `whole`: it is a number of things.
+    """
 
     words: str
     low: str
@@ -40,6 +48,9 @@ class Measure:
     floor: float
     unit: str = ""
     by_factor: bool = False
+    least: float = 0.0
+    most: float = math.inf
+    whole: bool = False
 
 
 MEASURES: dict[str, Measure] = {
@@ -49,12 +60,12 @@ MEASURES: dict[str, Measure] = {
         f"fov_{a}": Measure(f"field of view along {a}", "other-field-of-view", "other-field-of-view", 10.0, " mm")
         for a in "xyz"
     },
-    "faces": Measure("faces of the volume that the object touches", "", "cropped", 0.9),
-    "rim": Measure("brightness of the rim against the depth", "other-contrast", "other-contrast", 0.05),
+    "faces": Measure("faces of the volume that the object touches", "", "cropped", 0.9, most=6.0, whole=True),
+    "rim": Measure("brightness of the rim against the depth", "other-contrast", "other-contrast", 0.05, least=-math.inf),
     "tail": Measure("bright tail of the histogram", "other-contrast", "other-contrast", 0.1),
-    "dark": Measure("dark tail of the histogram", "other-contrast", "other-contrast", 0.1),
+    "dark": Measure("dark tail of the histogram", "other-contrast", "other-contrast", 0.1, least=-math.inf, most=0.0),
     "noise": Measure("noise over contrast", "", "noise", 0.2, by_factor=True),
-    "blur": Measure("blur", "", "blur", 0.02),
+    "blur": Measure("blur", "", "blur", 0.02, most=1.0),
     "edge": Measure("edge strength", "blur", "", 0.15, " per mm", True),
     "ghost": Measure("ghost-to-signal ratio", "", "ghosting", 0.005),
     "streaks": Measure("streaks in the air over contrast", "", "streaks", 0.2, by_factor=True),
@@ -63,6 +74,7 @@ MEASURES: dict[str, Measure] = {
 }  # fmt: skip
 ADVICE = {
     "other-spacing": "The model has not seen such voxels.", "cropped": "Give the whole image.",
+    "other-size": "Look whether its header is in mm, and whether it is the whole of the same part of the body.",
     "other-field-of-view": "Look whether it is the same part of the body.",
     "other-contrast": "Look whether it is the same kind of scan.", "noise": "Lesions that are faint may be missed.",
     "blur": "Small lesions may be missed.", "ghosting": "Look at the scan for ghosts.",
@@ -74,12 +86,16 @@ ADVICE = {
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """What training had of one measure: smallest and largest value, and the limits for a new scan."""
+    """What training had of one measure: smallest and largest value, and the limits for a new scan.
+
+    `half` is half the width of the range where its limits were not cut to what the measure can be.
+    """
 
     least: float
     most: float
     low: float
     high: float
+    half: float | None = None
 
     @classmethod
     def of(cls, values: NDArray[np.float64], rule: Measure, n: int) -> Range:
@@ -94,14 +110,21 @@ class Range:
         high = max(middle + margin, float(x.max()) + rule.floor)
         if rule.by_factor:
             low, high = math.exp(max(low, -50.0)), math.exp(min(high, 50.0))
-        return cls(least, most, low, high)
+        return cls(least, most, low, high).cut(rule)
+
+    def cut(self, rule: Measure) -> Range:
+        """Return the range without the values that the measure cannot have; how far others lie outside stays the same."""
+        low, high = max(self.low, min(rule.least, self.least)), min(self.high, max(rule.most, self.most))
+        if (low, high) == (self.low, self.high):
+            return self
+        return Range(self.least, self.most, low, high, (self.high - self.low) / 2)
 
     def beyond(self, value: float, rule: Measure) -> float:
         """Return how far `value` lies outside, in half widths of the range: negative below, positive above, 0 inside."""
         low, high, x = self.low, self.high, value
         if rule.by_factor:
             low, high, x = (math.log(max(v, 1e-6)) for v in (low, high, value))
-        half = max((high - low) / 2, 1e-9)
+        half = max((high - low) / 2 if self.half is None else self.half, 1e-9)
         return min(x - low, 0.0) / half + max(x - high, 0.0) / half
 
 
@@ -114,13 +137,15 @@ class Channel:
     ranges
         Measure → range.
     stripped
-        Share of the training scans that were stripped.
+        Share of the training scans that held one value around the object.
     quantiles
         (25,) mean quantiles of the histogram; empty where unknown.
     picture
         (1728,) mean picture; empty where unknown.
     alike
         Smallest correlation of a training scan's picture with the mean of the others.
+    filled
+        Whether that value was other than 0 in the files of all of them, as the air of a CT is.
     """
 
     ranges: Mapping[str, Range]
@@ -128,6 +153,7 @@ class Channel:
     quantiles: NDArray[np.float64]
     picture: NDArray[np.float64]
     alike: float | None
+    filled: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -207,13 +233,13 @@ class Gate:
             code = rule.high if beyond > 0 else rule.low
             if beyond and code:
                 text = (
-                    f"{where} has {rule.words} {value:.3g}{rule.unit}; the {self.n_subjects} training subjects had"
-                    f" {limits.least:.3g} to {limits.most:.3g}{rule.unit}, {limits.low:.3g} to {limits.high:.3g} is expected."
-                    f" {ADVICE[code]}"
+                    f"{where} has {rule.words} {_number(value)}{rule.unit}; the {self.n_subjects} training subjects had"
+                    f" {_span(limits.least, limits.most)}{rule.unit}, {_expected(limits, rule)} is expected. {ADVICE[code]}"
                 )
                 found.append((abs(beyond), Caution(code, text)))
         spoilt = max((severity for severity, caution in found if caution.code in ARTEFACTS), default=0.0)
         found += self._t1(where, name, known, facts, spoilt)
+        found += self._size(where, known, facts)
         found += self._stripped(where, known, facts)
         found += self._picture(where, name, known, facts)
         return found
@@ -238,15 +264,46 @@ class Gate:
         )
         return [(8.0, Caution("wrong-channel", text))]
 
+    def _size(self, where: str, known: Channel, facts: Facts) -> list[tuple[float, Caution]]:
+        """Tell the axis along which a volume is another size than any of training; of pictures nobody knows the mm.
+
+        Where no object was found, as in a scan that resampling left a voxel of, the field of view must be able to hold it.
+        """
+        if facts.get("fov_z") is None:
+            return []
+        worst, told = OTHER_SIZE, ""
+        for axis in "xyz":
+            limits, extent = known.ranges.get(f"extent_{axis}"), facts.get(f"extent_{axis}")
+            if limits is None:
+                continue
+            size = facts[f"fov_{axis}"] if extent is None else extent
+            smaller, larger = limits.least / max(size, 1e-3), 0.0 if extent is None else extent / max(limits.most, 1e-3)
+            if max(smaller, larger) > worst:
+                worst = max(smaller, larger)
+                told = f"{_number(size)} mm along {axis}; the {self.n_subjects} training subjects were"
+                told += f" {_span(limits.least, limits.most)} mm. {ADVICE['other-size']}"
+        return [(12.0, Caution("other-size", f"{where} is {told}"))] if told else []
+
     def _stripped(self, where: str, known: Channel, facts: Facts) -> list[tuple[float, Caution]]:
-        value = facts.get("stripped")
+        value, n = facts.get("stripped"), self.n_subjects
         if value is None or known.stripped not in (0.0, 1.0) or float(value) == known.stripped:
             return []
+        if value and facts.get("filling"):
+            text = (
+                f"{where} holds nothing but {facts['filling']:.6g} around the object; none of the {n} training subjects held one"
+                " value there. Give the scan as it was, if something was cut away."
+            )
+            return [(5.0, Caution("other-background", text))]
         if value:
-            text = f"{where} is skull-stripped; none of the {self.n_subjects} training subjects was. Give the scan as it was."
+            text = (
+                f"{where} holds one value around the object, as a skull-stripped scan does; none of the {n} training subjects"
+                " did. Give the scan as it was."
+            )
             return [(10.0, Caution("stripped", text))]
-        text = f"{where} is not skull-stripped; all {self.n_subjects} training subjects were. Strip it in the same way."
-        return [(10.0, Caution("not-stripped", text))]
+        text = f"{where} does not hold one value around the object; all {n} training subjects did"
+        if known.filled:
+            return [(5.0, Caution("other-background", f"{text}. Fill its air in the same way."))]
+        return [(10.0, Caution("not-stripped", f"{text}, as skull-stripped scans do. Strip it in the same way."))]
 
     def _picture(self, where: str, name: str, known: Channel, facts: Facts) -> list[tuple[float, Caution]]:
         picture = np.asarray(facts.get("picture") or (), dtype=np.float64)
@@ -296,8 +353,10 @@ class Gate:
         """Return the JSON form."""
         channels = {
             name: {
-                "ranges": {m: [r.least, r.most, r.low, r.high] for m, r in c.ranges.items()}, "stripped": c.stripped,
+                "ranges": {m: [r.least, r.most, r.low, r.high] for m, r in c.ranges.items()},
+                "half_widths": {m: r.half for m, r in c.ranges.items() if r.half is not None}, "stripped": c.stripped,
                 "quantiles": c.quantiles.tolist(), "picture": np.round(c.picture, 3).tolist(), "alike": c.alike,
+                "filled": c.filled,
             }
             for name, c in self.channels.items()
         }  # fmt: skip
@@ -308,8 +367,9 @@ class Gate:
         """Read the JSON form."""
         channels = {
             name: Channel(
-                {m: Range(*map(float, r)) for m, r in c["ranges"].items()}, c["stripped"],
+                {m: _range(m, r, c.get("half_widths", {}).get(m)) for m, r in c["ranges"].items()}, c["stripped"],
                 np.asarray(c["quantiles"], dtype=np.float64), np.asarray(c["picture"], dtype=np.float64), c["alike"],
+                bool(c.get("filled")),
             )
             for name, c in document["channels"].items()
         }  # fmt: skip
@@ -323,6 +383,9 @@ def _name_together(found: dict[str, tuple[float, Caution]]) -> None:
     """
     if "wrong-channel" in found:
         found.pop("other-contrast", None)
+    if "other-size" in found:
+        found.pop("cropped", None)
+        found.pop("other-field-of-view", None)
     streaks = found.pop("streaks", None)
     ghosts = found.get("ghosting")
     if "blur" in found and (streaks or ghosts):
@@ -335,6 +398,31 @@ def _name_together(found: dict[str, tuple[float, Caution]]) -> None:
         )
     elif streaks and not ghosts and not {"noise", "spikes", "bias-field"} & set(found):
         found["motion"] = (streaks[0], Caution("motion", streaks[1].message))
+
+
+def _number(value: float) -> str:
+    """Write a number with three digits, and all of its whole ones."""
+    return f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
+
+
+def _span(low: float, high: float) -> str:
+    """Write a range; of one value where both are written alike."""
+    first, last = _number(low), _number(high)
+    return first if first == last else f"{first} to {last}"
+
+
+def _expected(limits: Range, rule: Measure) -> str:
+    """Write the limits whose crossing is a fault."""
+    high = math.floor(limits.high) if rule.whole else limits.high
+    if not rule.low:
+        return f"at most {_number(high)}"
+    return f"at least {_number(limits.low)}" if not rule.high else f"{_number(limits.low)} to {_number(high)}"
+
+
+def _range(measure: str, stored: Sequence[float], half: float | None) -> Range:
+    """Read a stored range; one of an earlier version may hold values that the measure cannot have."""
+    least, most, low, high = map(float, stored)
+    return Range(least, most, low, high, half).cut(MEASURES[measure])
 
 
 def correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
@@ -362,8 +450,9 @@ def _channel(facts: Sequence[Facts], n: int) -> Channel:
     if len(unit) >= LEAST_SUBJECTS:
         alike = min(correlation(row, unit.sum(axis=0) - row) for row in unit)
     return Channel(
-        ranges, float(np.mean(stripped)) if stripped else None, _mean(_stacked(facts, "quantiles")), _mean(unit), alike
-    )
+        ranges, float(np.mean(stripped)) if stripped else None, _mean(_stacked(facts, "quantiles")), _mean(unit), alike,
+        bool(stripped) and all(f.get("filling") for f in facts if f.get("stripped") is not None),
+    )  # fmt: skip
 
 
 def _stacked(facts: Sequence[Facts], key: str) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ fov_x … z           field of view of the file                                 
 extent_x … z        bounding box of the object                                              mm
 faces               faces of the volume that the object touches
 stripped            1 where nothing but a constant surrounds the object
+filling             that constant, where it is not 0 in the file                            the file's
 rim                 75th percentile of what lies 4 to 12 mm deep minus the 60th of what lies
                     deeper than 18 mm, over the contrast: cortex against white matter
 tail, dark          94th and 6th percentile minus the median, over the interquartile range
@@ -66,9 +67,12 @@ def image_facts(prepared: Prepared, channels: Sequence[str]) -> dict[str, Facts]
     shared = _geometry(prepared)
     spacing_mm = (*prepared.grid.spacing_mm, 1.0)[:3]
     found = {}
-    for name, channel in zip(channels, prepared.array[: len(channels)], strict=True):
+    for index, (name, channel) in enumerate(zip(channels, prepared.array[: len(channels)], strict=True)):
         volume = channel if channel.ndim == 3 else channel[..., None]
         found[name] = {**shared, **measure(volume, spacing_mm)}
+        filling = prepared.backgrounds[index] if prepared.backgrounds else 0.0
+        if found[name].get("stripped") and filling:
+            found[name]["filling"] = filling
     return found
 
 

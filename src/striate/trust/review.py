@@ -36,8 +36,10 @@ from striate.trust.expected_dice import DiceModel, see
 
 BAD = 0.6
 MISS = 0.1
-SEVERE = frozenset({"wrong-channel", "flipped-axis", "stripped", "not-stripped", "motion", "constant-image"})
-"""Codes of cautions of the input gate under which no number of a mask means anything."""
+SEVERE = frozenset({
+    "wrong-channel", "flipped-axis", "stripped", "not-stripped", "motion", "constant-image", "impossible-size", "other-size",
+})  # fmt: skip
+"""Codes of cautions of the images under which no number of a mask means anything."""
 EMPTY = -1.0
 """Score of a case whose masks are all empty: below any Dice, always flagged."""
 

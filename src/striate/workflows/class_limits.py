@@ -14,7 +14,7 @@ from striate.core.caution import Caution
 from striate.core.progress import Progress, each
 from striate.data.cohort import Cohort
 from striate.data.prepare import Prepared
-from striate.inference.warn import is_constant
+from striate.inference.warn import nothing_to_see
 from striate.inference.whole import WholePrediction, form_of, predict_whole
 from striate.measure.class_findings import ClassCase, ClassFindings
 from striate.measure.class_table import ClassTable
@@ -195,9 +195,9 @@ class ClassJudge:
     def look(self, name: str, prepared: Prepared) -> None:
         """Note what speaks against the images of a case, and measure them where that is needed."""
         doubts = [Caution("prepared", text) for text in prepared.notes]
-        if is_constant(prepared):
-            text = f"case {name}: the image is constant, so there is nothing to see and its class means nothing."
-            doubts.append(Caution("constant-image", text))
+        blind = nothing_to_see(self._plan, prepared, f"case {name}", "its class means nothing")
+        if blind is not None:
+            doubts.append(blind)
         self._doubts[name] = tuple(doubts)
         if self.listens:
             self._looking(name, prepared)
