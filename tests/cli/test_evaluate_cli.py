@@ -211,7 +211,7 @@ def test_froc_from_probabilities_of_lesions(tmp_path, capsys):
     assert as_json(capsys, predicted, truth)["detection"]["label_1"] == found
     assert run(["evaluate", str(predicted), str(truth)]) == 0
     shown = capsys.readouterr().err
-    assert "0.833" in shown and "LUNA16" in shown and "find 12 of 12 lesions with 1 false positives per scan" in shown
+    assert "0.833" in shown and "LUNA16" in shown and "find 12 of 12 lesions with 1 false positive per scan" in shown
 
 
 def test_one_operating_point_is_said(folders, capsys):

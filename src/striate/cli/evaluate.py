@@ -134,6 +134,7 @@ def _show(found: Evaluation) -> None:
 def _show_detection(found: Evaluation) -> None:
     """Print where the masks stand, and the free-response characteristic where lesions have probabilities."""
     from striate.cli.screen import say, table
+    from striate.cli.train import alarms_per_scan
 
     ranked = {label: d for label, d in found.detection.items() if d.mean_sensitivity is not None}
     if ranked:
@@ -148,24 +149,24 @@ def _show_detection(found: Evaluation) -> None:
     for label, d in found.detection.items():
         if d.lesions:
             say(
-                f"{label}: the masks find {d.found} of {counted(d.lesions, 'lesion')} with {d.false_positives_per_scan:.3g} false"
-                f" positives per scan.{f' One operating point only: {d.why}' if d.why else _told(d)}"
+                f"{label}: the masks find {d.found} of {counted(d.lesions, 'lesion')} with"
+                f" {alarms_per_scan(d.false_positives_per_scan)}.{f' One operating point only: {d.why}' if d.why else _told(d)}"
             )
 
 
 def _told(detection: Detection) -> str:
     """Say what is ranked, by what, and where the curve ends."""
+    from striate.cli.train import alarms_per_scan
     from striate.measure.detection import LARGEST
 
     own, largest = "their probability of being real", "the largest probability of their voxels"
     by = largest if detection.ranked_by == LARGEST else own
-    if detection.candidates is None:
-        return f" Ranked by {by}; the curve ends there (striate predict --save-probabilities goes beyond)."
     count, rate = detection.candidates, detection.most_false_positives_per_scan
+    if count is None or rate is None:
+        return f" Ranked by {by}; the curve ends there (striate predict --save-probabilities goes beyond)."
     return (
         f" {counted(count, 'candidate')}, with those that the masks leave out, {is_or_are(count)} ranked by {by}:"
-        f" {'it holds' if count == 1 else 'they hold'} {detection.most_found} of the lesions, with {rate:.3g} false positives"
-        " per scan."
+        f" {'it holds' if count == 1 else 'they hold'} {detection.most_found} of the lesions, with {alarms_per_scan(rate)}."
     )
 
 

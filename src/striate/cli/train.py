@@ -107,10 +107,14 @@ def show_detection(detection: Mapping[str, Detection]) -> None:
         if found.lesions:
             mean = found.mean_sensitivity
             ranked = "" if mean is None or mean.value is None else f"; mean sensitivity at 1/8 to 8: {mean.value:.3f}"
-            say(
-                f"Lesions {label}: {found.found} of {found.lesions} found with {found.false_positives_per_scan:.3g} false"
-                f" positives per scan{ranked}"
-            )
+            alarms = alarms_per_scan(found.false_positives_per_scan)
+            say(f"Lesions {label}: {found.found} of {found.lesions} found with {alarms}{ranked}")
+
+
+def alarms_per_scan(rate: float) -> str:
+    """Return ``1.5 false positives per scan``, ``1 false positive per scan``."""
+    told = f"{rate:.3g}"
+    return f"{told} false {'positive' if told == '1' else 'positives'} per scan"
 
 
 def show_overall(measures: dict[str, Any]) -> None:

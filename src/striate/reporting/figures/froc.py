@@ -59,7 +59,8 @@ def _mark(axes: Axes, mask: Rate) -> Markup:
     per_scan = f"{mask[0]:.3g}" if mask[0] < 100 else fixed(mask[0], 0)
     x, name = axes.at_x(math.log2(shown)), "the masks" if shown == mask[0] else f"the masks, at {per_scan} per scan"
     y, right = axes.at_y(mask[1]), axes.at_x(TO)
-    told = f"the masks: sensitivity {mask[1]:.3f} at {per_scan} false positives per scan"
+    alarms = "false positive" if per_scan == "1" else "false positives"
+    told = f"the masks: sensitivity {mask[1]:.3f} at {per_scan} {alarms} per scan"
     beside, anchor = (x + 7, "start") if x + 7 + 6 * len(name) < right else (right, "end")
     up = y + 15 > axes.floor
     return Markup(
