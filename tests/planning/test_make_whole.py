@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 
@@ -111,24 +112,27 @@ def test_small_pictures_are_shown_as_they_are():
     assert seen(facts_of((20, 30), (25, 18)), name="lenet5_modern").spacing_mm == (1, 1)
 
 
+TINY = facts_of((8, 8), (6, 8))
+
+
+@functools.cache
+def tiny_taken():
+    """Return network → whether nothing is told of images of 8 × 8 voxels, and whether it is planned to take them as they are."""
+    plans = {name: plan_for(TINY, network=name) for name in networks.names("classification")}
+    return {n: (small_images(TINY, p, fast=False) is None, p.training.patch == (8, 8)) for n, p in plans.items()}
+
+
 @pytest.mark.parametrize("name", ["alexnet", "lenet5", "googlenet"])
 def test_images_too_small_for_a_network_are_told_with_those_that_take_them(name):
-    facts = facts_of((8, 8), (6, 8))
-    made = plan_for(facts, network=name)
-    told = small_images(facts, made, fast=False)
+    made = plan_for(TINY, network=name)
+    told = small_images(TINY, made, fast=False)
     least = "×".join(map(str, made.training.patch))
     assert told is not None
     assert told.startswith(
         f"network {name}: images of 8×8 voxels; at least {least} are needed. They are set into {least}"
     )
     takers = told.split("For classification these take 8×8: ")[1].rstrip(".").split(", ")
-    for taker in networks.names("classification"):
-        fitting = plan_for(facts, network=taker)
-        assert (
-            (taker in takers)
-            == (small_images(facts, fitting, fast=False) is None)
-            == (fitting.training.patch == (8, 8))
-        )
+    assert tiny_taken() == {taker: (taker in takers,) * 2 for taker in networks.names("classification")}
 
 
 def test_nothing_is_told_of_images_that_are_large_enough():

@@ -300,12 +300,12 @@ def test_the_licence_of_a_cohort_is_that_of_the_training_data_only_for_images_th
 
 
 def test_a_learning_curve_has_points_of_refits(place, run, dozen, monkeypatch):
-    monkeypatch.setattr("striate.workflows.audit_refit.LEAST_REFIT_S", 2.0)
+    monkeypatch.setattr("striate.workflows.audit_refit.LEAST_REFIT_S", 0.5)
     monkeypatch.setattr("striate.workflows.audit_refit.PER_CASE_S", 0.1)
-    monkeypatch.setattr("striate.workflows.options.LEAST_BUDGET_S", 1.0)
+    monkeypatch.setattr("striate.workflows.options.LEAST_BUDGET_S", 0.5)
     model, cohort = Model.open(run), Cohort.open(dozen)
     sides = Sides.of(model, cohort, Silent())
-    found = curve(model, cohort, sides, 5.5, place / "curve", Silent())
+    found = curve(model, cohort, sides, 2.2, place / "curve", Silent())
     assert [p["subjects"] for p in found["points"]] == [1.0, 4.0] and found["n_subjects"] == 2
     assert all(0 <= p["error"] <= 1 for p in found["points"]) and "cannot be said" in found["sentence"]
     assert found["status"] == "partial" and not list((place / "curve").glob("subjects*/model"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterable
 
@@ -22,24 +23,23 @@ BF16_MUST_GAIN = 1.15
 
 
 class MachineTimer:
-    """Measures this machine with real steps; what is the same for every plan is measured once."""
+    """Measures this machine with real steps."""
 
     def __init__(self) -> None:
         self.fast = torch.cuda.is_available()
-        self._peak_flops: dict[str, float] = {}
 
     def step(self, task: Task, choice: NetworkChoice, training: Training) -> StepTime:
         """Time one training step of a network on a batch."""
         return time_step(task, choice, training)
 
     def peak_flops(self, precision: str) -> float:
-        """Return the FLOP/s of a 1536² matrix product, the best of five; measured once in each precision."""
-        if precision not in self._peak_flops:
-            self._peak_flops[precision] = _peak_flops(precision)
-        return self._peak_flops[precision]
+        """Return the FLOP/s of a 1536² matrix product, the best of five; measured once per process, for all of its plans."""
+        return _peak_flops(precision, torch.get_num_threads())
 
 
-def _peak_flops(precision: str) -> float:
+@functools.cache
+def _peak_flops(precision: str, threads: int) -> float:
+    """Measure `MachineTimer.peak_flops` with `threads` threads, which torch has."""
     kind = torch.bfloat16 if precision == "bf16" else torch.float32
     a = torch.ones((1536, 1536), dtype=kind, device=device())
     best = float("inf")
