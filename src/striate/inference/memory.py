@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from striate.core.body_scan import impossible
 from striate.core.counted import counted
 from striate.core.errors import MemoryLimitError, expected
 from striate.core.image import Grid, to_ras
 from striate.core.machine import memory_available_bytes, native_precision, show_bytes
-from striate.data.checks.spacing import impossible
 from striate.data.resample import new_shape
 from striate.inference.restore import ROWS_BYTES
 from striate.inference.sliding_window import HALF_ABOVE_BYTES

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from striate.core.body_scan import SMALLEST_MM, impossible
 from striate.core.caution import Caution
 from striate.core.errors import expected
 from striate.core.image import LabelMap
-from striate.data.checks.spacing import SMALLEST_MM, impossible
 from striate.data.prepare import Prepared
 from striate.planning.plan import Plan
 

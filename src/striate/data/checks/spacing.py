@@ -6,12 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from striate.core.image import Grid, to_ras
+from striate.core.body_scan import impossible, show_mm
+from striate.core.image import to_ras
 from striate.data.checks.facts import CaseFacts, CohortFacts
 from striate.data.checks.problem import Problem
 
-SMALLEST_MM, LARGEST_MM = 0.01, 25.0
-LARGEST_EXTENT_MM = 2500.0
 UNLIKE = 2.0
 RARE = 0.2
 LEAST_CASES = 3
@@ -41,34 +40,11 @@ def find(cohort: CohortFacts) -> Iterator[Problem]:
     for index in unlike:
         case, spacing = known[index]
         yield Problem(
-            "spacing", case.case, "warning", f"voxels of {_mm(spacing)} mm (RAS), {ratio[index]:.1f} times off the cohort's"
-            f" median {_mm(middle)} mm", "voxel sizes alike are needed, all cases are resampled to one spacing",
+            "spacing", case.case, "warning", f"voxels of {show_mm(spacing)} mm (RAS), {ratio[index]:.1f} times off the cohort's"
+            f" median {show_mm(middle)} mm", "voxel sizes alike are needed, all cases are resampled to one spacing",
             "Check the header against the protocol; if it is true, keep the case and look at its results apart.",
         )  # fmt: skip
 
 
-def impossible(grid: Grid) -> tuple[str, str, str] | None:
-    """Tell that the voxels of a volume cannot be those of a body scan: what came, what is needed, what to do.
-
-    None where they can, and of pictures, whose files rarely know mm.
-    """
-    if len(grid.shape) == 2:
-        return None
-    spacing = np.array(to_ras(grid)[1].spacing_mm)
-    extent = float(np.max(np.array(grid.shape) * np.array(grid.spacing_mm)))
-    if spacing.min() >= SMALLEST_MM and spacing.max() <= LARGEST_MM and extent <= LARGEST_EXTENT_MM:
-        return None
-    over = f"{extent:.0f}" if extent >= 10 else f"{extent:.2g}"
-    return (
-        f"voxels of {_mm(spacing)} mm over {over} mm",
-        f"{SMALLEST_MM} to {LARGEST_MM:g} mm and at most {LARGEST_EXTENT_MM:.0f} mm are possible in a body scan",
-        "The header's unit is probably not mm: set the affine in mm.",
-    )
-
-
 def _spacing_ras(case: CaseFacts) -> np.ndarray:
     return np.array(to_ras(case.grid)[1].spacing_mm if case.grid is not None else ())
-
-
-def _mm(values: np.ndarray) -> str:
-    return " × ".join(f"{v:.3g}" if v < 999.5 else f"{v:.0f}" for v in values)
