@@ -96,11 +96,12 @@ def test_a_transform_that_was_found_can_be_given(of_masks, visits, tmp_path):
 
 
 def test_masks_that_do_not_belong_are_told(visits, tmp_path):
-    thick = phantom(tmp_path / "thick", subjects=1, visits=2, spacing_mm=(5, 5, 6), seed=5).parent
-    masks = mask(visits, "P001", 1), mask(thick, "P001", 2)
+    for path in (scan(visits, "P001", 2), mask(visits, "P001", 2)):
+        nib.save(nib.load(path).slicer[:, :, :-2], tmp_path / path.name)  # another grid
+    masks = mask(visits, "P001", 1), tmp_path / mask(visits, "P001", 2).name
     with pytest.raises(GeometryError, match="the grid of its image is needed"):
         given(visits, tmp_path / "a", masks=masks)
-    one, two = scan(visits, "P001", 1), scan(thick, "P001", 2)
+    one, two = scan(visits, "P001", 1), tmp_path / scan(visits, "P001", 2).name
     with pytest.raises(GeometryError, match=r"lies on the grid of .*exchanged"):
         change(None, one, two, tmp_path / "b", masks=masks[::-1])
     still = tmp_path / "still.txt"
