@@ -116,4 +116,6 @@ def test_impossible_spacing_and_mixed_dimensions():
     assert "voxels of 0.001 × 0.001 × 0.001 mm" in only(spacing, of("a", (0.001, 0.001, 0.001)))[0]
     assert "0.003 mm over 0.06 mm;" in only(spacing, of("a", (0.003, 0.003, 0.003)))[0]
     assert only(spacing, of("a", (0.5, 0.5, 5))) == []
+    assert only(spacing, of("a", (1, 1, 999), (20, 20, 1))) == []  # pictures that were made volumes have such
+    assert "voxels of 0.001 × 0.001 × 5 mm over 0.02 mm" in only(spacing, of("a", (0.001, 0.001, 5), (20, 20, 1)))[0]
     assert "1 of 2 cases are pictures" in only(spacing, of("a", (1, 1, 1)), of("b", (1, 1, 1), (20, 20)))[0]

@@ -179,7 +179,7 @@ def test_settings_are_checked():
         _preparation("zscor")
     with pytest.raises(ValidationError, match="needs mean, std"):
         _preparation("ct")
-    with pytest.raises(ValidationError, match="0 entries for 1 channel"):
+    with pytest.raises(ValidationError, match="0 entries for 1 channel of normalisation"):
         Preparation(spacing_mm=(1, 1, 1), normalisation=("zscore",), intensities=())
     with pytest.raises(ModelError, match="'huh' is not known"):
         normalise(np.zeros((2, 2)), "huh")

@@ -42,6 +42,19 @@ def test_a_model_of_such_voxels_says_no_such_thing(plan_of):
     assert nothing_to_see(own, prepare_images([image], own.preparation, "a"), "case a", "") is None
     flat = prepare_images([Image(np.ones_like(image.array), image.affine)], own.preparation, "a")
     assert nothing_to_see(own, flat, "case a", "the mask is empty").code == "constant-image"
+    coarser = plan_of(channels=("flair",), spacing_mm=(0.009,) * 3)  # planned for less time than 0.003 mm takes
+    assert nothing_to_see(coarser, prepare_images([image], coarser.preparation, "a"), "case a", "") is None
+    usual = plan_of(channels=("flair",))
+    found = nothing_to_see(usual, prepare_images([image], usual.preparation, "a"), "case a", "")
+    assert found.code == "impossible-size"
+
+
+def test_a_slice_may_be_of_any_thickness(plan_of):
+    """Pictures that nnU-Net made volumes of have 999 mm."""
+    array = np.random.default_rng(0).normal(size=(1, 20, 20, 1)).astype(np.float32)
+    for plan in (plan_of(channels=("flair",)), plan_of(channels=("flair",), spacing_mm=(1.0, 1.0, 999.0))):
+        prepared = prepare_images([Image(array, np.diag([1.0, 1.0, 999.0, 1.0]))], plan.preparation, "a")
+        assert nothing_to_see(plan, prepared, "case a", "") is None
 
 
 def test_voxels_of_metres_are_told_where_they_need_the_memory(plan_of, monkeypatch):
@@ -49,3 +62,6 @@ def test_voxels_of_metres_are_told_where_they_need_the_memory(plan_of, monkeypat
     grid = Grid((56, 69, 59), np.diag([3000.0, 3000.0, 3000.0, 1.0]))
     with pytest.raises(MemoryLimitError, match=r"It has voxels of 3000 × 3000 × 3000 mm .*unit is probably not mm"):
         memory.check_memory(plan_of(channels=("flair",)), grid, 1, {}, "case a", "plan.yaml")
+    own = plan_of(channels=("flair",), spacing_mm=(0.003, 0.003, 0.003))
+    with pytest.raises(MemoryLimitError, match=r"Cut the image|inference\.patch"):
+        memory.check_memory(own, Grid((2000,) * 3, np.diag([0.003] * 3 + [1])), 1, {}, "case a", "plan.yaml")

@@ -70,7 +70,7 @@ def test_draws_that_do_not_exist_are_left_out_or_are_too_many():
     ("n", "errors", "message"),
     [
         ([10, 10], [0.1, 0.2], r"2 amounts \[10\.0\] and 2 errors; an error for each of at least two different"),
-        ([10, 20], [0.1], r"2 amounts .* and 1 error"),
+        ([10, 20], [0.1], r"2 amounts .* and 1 error;"),
         ([0, 20], [0.1, 0.2], r"amounts from 0"),
         ([10, 20], [-0.1, 0.2], r"errors from -0\.1"),
     ],

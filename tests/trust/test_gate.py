@@ -180,6 +180,17 @@ def test_what_is_smaller_than_a_voxel_has_another_size_and_pictures_have_none():
     assert Gate.fit(pictures).cautions("P", {"image": {"extent_x": 20.0, "fov_x": 168}})[0].code == "cropped"
 
 
+def test_slices_of_another_thickness_have_no_other_size():
+    slices = [{"extent_z": 1.0, "fov_x": 168, "fov_y": 207, "fov_z": 1.0, "spacing_z": 1.0} for _ in range(3)]
+    gate = Gate.fit([{"flair": one} for one in slices])
+    thick = {**slices[0], "extent_z": 5.0, "fov_z": 5.0, "spacing_z": 5.0}
+    assert "other-size" not in [c.code for c in gate.cautions("P", {"flair": thick})]
+    volume = {**thick, "extent_z": 150.0, "fov_z": 150.0}
+    assert "other-size" in [c.code for c in gate.cautions("P", {"flair": volume})]
+    volumes = Gate.fit([{"flair": {**volume, "extent_z": 100.0 + i}} for i in range(3)])
+    assert "other-size" in [c.code for c in volumes.cautions("P", {"flair": thick})]
+
+
 @pytest.mark.parametrize("value", [-1000, 100])
 def test_air_of_one_value_other_than_0_is_not_called_stripped(gate, value):
     (caution,) = gate.cautions("P", facts(0, seed=3, change=lambda array: np.where(array > 150, array, 0) + value))

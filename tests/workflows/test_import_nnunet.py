@@ -341,7 +341,7 @@ def test_channels_of_one_name_are_told_apart(tmp_path: Path) -> None:
     ("changes", "wanted"),
     [
         ({"labels": {"background": 0, "edema": 1}}, "its weights are not those of plans.json and dataset.json"),
-        ({"channel_names": {"0": "CT"}}, "has 2 entries for 1 channel"),
+        ({"channel_names": {"0": "CT"}}, r"has 2 entries for 1 channel\b"),
     ],
 )
 def test_files_of_two_trainings(changes: dict, wanted: str, tmp_path: Path) -> None:

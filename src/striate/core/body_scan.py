@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -10,18 +10,24 @@ from striate.core.image import Grid, to_ras
 
 SMALLEST_MM, LARGEST_MM = 0.01, 25.0
 LARGEST_EXTENT_MM = 2500.0
+NEAR = 8.0
+"""A model's voxels that are fewer times larger or smaller speak for a header: a unit that is not mm is 10 or 1000 times off."""
 
 
-def impossible(grid: Grid) -> tuple[str, str, str] | None:
+def impossible(grid: Grid, own_mm: Sequence[float] = ()) -> tuple[str, str, str] | None:
     """Tell that the voxels of a volume cannot be those of a body scan: what came, what is needed, what to do.
 
-    None where they can, and of pictures, whose files rarely know mm.
+    None where they can, of pictures, whose files rarely know mm, and where the voxels of the model, `own_mm`, are `NEAR` these.
+    For the same reason the thickness of a single slice counts for nothing.
     """
-    if len(grid.shape) == 2:
+    turned = to_ras(grid)[1]
+    spacing, sizes = np.array(turned.spacing_mm), np.array(turned.shape)
+    known, extent = spacing[sizes > 1], float(np.max(sizes * spacing, where=sizes > 1, initial=0.0))
+    if len(grid.shape) == 2 or not known.size:
         return None
-    spacing = np.array(to_ras(grid)[1].spacing_mm)
-    extent = float(np.max(np.array(grid.shape) * np.array(grid.spacing_mm)))
-    if spacing.min() >= SMALLEST_MM and spacing.max() <= LARGEST_MM and extent <= LARGEST_EXTENT_MM:
+    if known.min() >= SMALLEST_MM and known.max() <= LARGEST_MM and extent <= LARGEST_EXTENT_MM:
+        return None
+    if own_mm and 1 / NEAR < known.min() / min(own_mm) < NEAR:
         return None
     over = f"{extent:.0f}" if extent >= 10 else f"{extent:.2g}"
     return (

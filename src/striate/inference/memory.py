@@ -221,7 +221,7 @@ def check_memory(
             "rows": f"Make inference.patch {list(plan.inference.patch)} in {plan_file} smaller along its longest axis.",
             "crf": "Leave --crf away.",
         }.get(worst, "Cut the image to the part that matters, or close other programs.")
-        wrong = impossible(grid)
+        wrong = impossible(grid, plan.preparation.spacing_mm)
         if wrong is not None:
             advice = f"It has {wrong[0]}; {wrong[1]}. {wrong[2]}"
         raise MemoryLimitError(

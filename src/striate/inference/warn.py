@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from striate.core.body_scan import SMALLEST_MM, impossible
+from striate.core.body_scan import impossible
 from striate.core.caution import Caution
 from striate.core.errors import expected
 from striate.core.image import LabelMap
@@ -44,7 +44,7 @@ def nothing_to_see(plan: Plan, prepared: Prepared, where: str, then: str) -> Cau
     """Return why the images show nothing; None where they may show something.
 
     A volume whose voxels no body scan has is said to be one, and not to be constant, though resampling often leaves a single
-    voxel of it; not by models whose own voxels are that small.
+    voxel of it; not by models whose own voxels are alike.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def nothing_to_see(plan: Plan, prepared: Prepared, where: str, then: str) -> Cau
     then
         What follows from a constant image, for instance ``the mask is empty``.
     """
-    wrong = impossible(prepared.source) if min(plan.preparation.spacing_mm) >= SMALLEST_MM else None
+    wrong = impossible(prepared.source, plan.preparation.spacing_mm)
     if wrong is not None:
         return Caution(IMPOSSIBLE, expected(where, *wrong))
     if not prepared.array.any() or all(float(c.min()) == float(c.max()) for c in prepared.array):

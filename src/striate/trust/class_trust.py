@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from striate.core.caution import Caution
-from striate.core.counted import counted
+from striate.core.counted import counted, has_or_have
 from striate.core.errors import UsageError, expected
 from striate.core.files import write_json
 from striate.measure.class_findings import ClassCase, ClassFinding
@@ -164,7 +164,8 @@ class ClassTrust:
             )
         elif unsure:
             why.append(
-                f"{len(unsure)} of {counted(len(samples), 'slice')} have several classes in the set for {percent} ({of})."
+                f"{len(unsure)} of {counted(len(samples), 'slice')} {has_or_have(len(unsure))} several classes in the set for"
+                f" {percent} ({of})."
             )
         if why:
             return Review(True, " ".join(why))

@@ -4,7 +4,7 @@ Rule. Of each measure the training subjects give a mean m, a standard deviation 
 lies in m ± t · s · √(1 + 1/n) with a probability of 99.8 %, t being Student's quantile with n − 1 degrees of freedom (the
 prediction interval of a normal variable). Few subjects make it wide: t is 22 for n = 3, 4.3 for 10, 3.2 for 60. Measures that
 vary by factors are compared by their logarithms. The range is widened to what training really held, and by a floor below
-which a difference does not matter, and ends where the measure does: no extent, number or ratio lies below 0. Since measures are
+which a difference does not matter, and ends where the measure does: no extent or number lies below 0. Since measures are
 not normal, the share of false alarms is measured, not computed: every subject is left out once (`Gate.false_alarms`).
 
 Few or unlike subjects make ranges so wide that they hold every size. What is `OTHER_SIZE` times smaller or larger than any that
@@ -67,7 +67,7 @@ MEASURES: dict[str, Measure] = {
     "noise": Measure("noise over contrast", "", "noise", 0.2, by_factor=True),
     "blur": Measure("blur", "", "blur", 0.02, most=1.0),
     "edge": Measure("edge strength", "blur", "", 0.15, " per mm", True),
-    "ghost": Measure("ghost-to-signal ratio", "", "ghosting", 0.005),
+    "ghost": Measure("ghost-to-signal ratio", "", "ghosting", 0.005, least=-math.inf),
     "streaks": Measure("streaks in the air over contrast", "", "streaks", 0.2, by_factor=True),
     "spikes": Measure("spike ratio of k-space", "", "spikes", 0.2, by_factor=True),
     "bias": Measure("strength of the bias field", "", "bias-field", 0.1, by_factor=True),
@@ -267,14 +267,17 @@ class Gate:
     def _size(self, where: str, known: Channel, facts: Facts) -> list[tuple[float, Caution]]:
         """Tell the axis along which a volume is another size than any of training; of pictures nobody knows the mm.
 
-        Where no object was found, as in a scan that resampling left a voxel of, the field of view must be able to hold it.
+        Where no object was found, as in a scan that resampling left a voxel of, the field of view must be able to hold it. How
+        thick a single slice is says nothing to a model of single slices.
         """
         if facts.get("fov_z") is None:
             return []
         worst, told = OTHER_SIZE, ""
         for axis in "xyz":
             limits, extent = known.ranges.get(f"extent_{axis}"), facts.get(f"extent_{axis}")
-            if limits is None:
+            if limits is None or (
+                _one_slice(known, axis) and facts[f"fov_{axis}"] < 1.5 * facts.get(f"spacing_{axis}", 0)
+            ):
                 continue
             size = facts[f"fov_{axis}"] if extent is None else extent
             smaller, larger = limits.least / max(size, 1e-3), 0.0 if extent is None else extent / max(limits.most, 1e-3)
@@ -398,6 +401,14 @@ def _name_together(found: dict[str, tuple[float, Caution]]) -> None:
         )
     elif streaks and not ghosts and not {"noise", "spikes", "bias-field"} & set(found):
         found["motion"] = (streaks[0], Caution("motion", streaks[1].message))
+
+
+def _one_slice(known: Channel, axis: str) -> bool:
+    """Tell whether the training scans had a single voxel along an axis."""
+    field_mm, voxel_mm = known.ranges.get(f"fov_{axis}"), known.ranges.get(f"spacing_{axis}")
+    if field_mm is None or voxel_mm is None:
+        return False
+    return field_mm.most < 1.5 * voxel_mm.most and field_mm.least < 1.5 * voxel_mm.least
 
 
 def _number(value: float) -> str:
