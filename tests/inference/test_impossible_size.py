@@ -47,6 +47,9 @@ def test_a_model_of_such_voxels_says_no_such_thing(plan_of):
     usual = plan_of(channels=("flair",))
     found = nothing_to_see(usual, prepare_images([image], usual.preparation, "a"), "case a", "")
     assert found.code == "impossible-size"
+    gaps = Image(image.array, np.diag([1.0, 1.0, 100.0, 1.0]))  # of one axis alone the unit is wrong
+    found = nothing_to_see(usual, prepare_images([gaps], usual.preparation, "a"), "case a", "")
+    assert found.code == "impossible-size"
 
 
 def test_a_slice_may_be_of_any_thickness(plan_of):

@@ -17,17 +17,17 @@ NEAR = 8.0
 def impossible(grid: Grid, own_mm: Sequence[float] = ()) -> tuple[str, str, str] | None:
     """Tell that the voxels of a volume cannot be those of a body scan: what came, what is needed, what to do.
 
-    None where they can, of pictures, whose files rarely know mm, and where the voxels of the model, `own_mm`, are `NEAR` these.
-    For the same reason the thickness of a single slice counts for nothing.
+    None where they can, or are `NEAR` the voxels of the model, `own_mm`, and of pictures, whose files rarely know mm. For the
+    same reason the thickness of a single slice counts for nothing.
     """
     turned = to_ras(grid)[1]
     spacing, sizes = np.array(turned.spacing_mm), np.array(turned.shape)
     known, extent = spacing[sizes > 1], float(np.max(sizes * spacing, where=sizes > 1, initial=0.0))
     if len(grid.shape) == 2 or not known.size:
         return None
-    if known.min() >= SMALLEST_MM and known.max() <= LARGEST_MM and extent <= LARGEST_EXTENT_MM:
-        return None
-    if own_mm and 1 / NEAR < known.min() / min(own_mm) < NEAR:
+    possible = known.min() >= SMALLEST_MM and known.max() <= LARGEST_MM
+    alike = bool(own_mm) and known.min() * NEAR > min(own_mm) and known.max() < NEAR * max(own_mm)
+    if (possible or alike) and extent <= LARGEST_EXTENT_MM:
         return None
     over = f"{extent:.0f}" if extent >= 10 else f"{extent:.2g}"
     return (
