@@ -9,6 +9,7 @@ import pytest
 
 import striate
 from striate.cli.main import run
+from striate.cli.train import alarms_per_scan
 from striate.core.image import LabelMap
 from striate.io.write import write_label
 
@@ -212,6 +213,14 @@ def test_froc_from_probabilities_of_lesions(tmp_path, capsys):
     assert run(["evaluate", str(predicted), str(truth)]) == 0
     shown = capsys.readouterr().err
     assert "0.833" in shown and "LUNA16" in shown and "find 12 of 12 lesions with 1 false positive per scan" in shown
+
+
+def test_rates_of_false_positives_are_plain_numbers():
+    told = [alarms_per_scan(rate) for rate in (0, 0.125, 1, 1.5, 999.4, 1121)]
+    assert told == [f"{n} per scan" for n in (
+        "0 false positives", "0.125 false positives", "1 false positive", "1.5 false positives", "999 false positives",
+        "1121 false positives",
+    )]  # fmt: skip
 
 
 def test_one_operating_point_is_said(folders, capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -35,6 +36,7 @@ from striate.reporting.sections import (
     volumes,
 )
 from striate.reporting.sections import warnings as cautions
+from striate.reporting.sections.panels import make as panels_section
 from striate.reporting.sections.panels import spread
 
 TASKS = ("segmentation", "classification", "sequence", "reconstruction")
@@ -153,6 +155,22 @@ def test_broken_panel_is_named_and_the_others_are_shown(run_folder: Path) -> Non
     text = render(run_folder)
     assert "P02.npz: not readable" in text
     assert text.count('<figure class="viewer') == 2
+
+
+def test_cases_without_a_picture_are_counted_and_their_order_is_told(tmp_path: Path) -> None:
+    folder = make_prediction(tmp_path / "prediction")
+    (folder / "evaluation.json").unlink()
+    panels = sorted((folder / "panels").glob("*.npz"))
+    for n in range(12 - len(panels)):
+        shutil.copy(panels[0], folder / "panels" / f"Z{n:02d}.npz")
+    findings = json.loads((folder / "findings.json").read_text())
+    findings["cases"] += [{**findings["cases"][0], "case": f"Z{n:02d}"} for n in range(30 - len(findings["cases"]))]
+    (folder / "findings.json").write_text(json.dumps(findings))
+    found = panels_section(Folder(folder)).data
+    assert (len(found["viewers"]), found["hidden"], found["by_dice"]) == (8, 22, False)
+    text = render(folder)
+    assert "22 further cases are not shown" in text and "evenly in the order of their names." in text
+    assert "to the highest Dice" not in text
 
 
 def test_neither_run_nor_prediction_is_refused(tmp_path: Path) -> None:

@@ -162,6 +162,12 @@ CHANGES = {
 }
 
 
+def test_a_single_case_is_told_in_the_singular(data, call):
+    kept = call(stop="s1")[1][-1]
+    assert "stopped; 1 of 6 cases is kept in " in kept and kept.endswith("the same call goes on with it.")
+    assert f"resumed: 1 of 6 cases was there in {data / 'out.unfinished'}" in call(stop="s2")[1]
+
+
 @pytest.mark.parametrize("change", CHANGES)
 def test_only_what_has_changed_is_predicted_anew(data, call, change):
     alter, options, again, told = CHANGES[change]

@@ -113,7 +113,7 @@ def show_detection(detection: Mapping[str, Detection]) -> None:
 
 def alarms_per_scan(rate: float) -> str:
     """Return ``1.5 false positives per scan``, ``1 false positive per scan``."""
-    told = f"{rate:.3g}"
+    told = f"{rate:.3g}" if rate < 999.5 else f"{rate:.0f}"
     return f"{told} false {'positive' if told == '1' else 'positives'} per scan"
 
 

@@ -69,12 +69,11 @@ def gather(paths: Sequence[Path], channels: tuple[str, ...]) -> list[Case]:
     names = [case.name for case in cases]
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
+        of = ", ".join(str(next(iter(case.channels.values()))) for case in cases if case.name == twice[0])
         raise DataError(
-            expected(
-                f"case {twice[0]}", "it is given twice", "each case becomes one file of its name", "Rename one of them."
-            ),
-            case=twice[0],
-        )
+            expected(f"case {twice[0]}", f"it is given twice ({of})", "each case becomes one file of its name",
+                     "Rename one of them."), case=twice[0],
+        )  # fmt: skip
     return cases
 
 

@@ -114,7 +114,7 @@ class Kept:
             if case.name not in found:
                 other.setdefault(reason or "not whole", []).append(case.name)
         if there:
-            progress.note(f"resumed: {len(found)} of {counted(len(cases), 'case')} were there in {self.place.folder}")
+            progress.note(resumed(len(found), len(cases), self.place.folder))
         for reason, names in other.items():
             told = f"predicted {reason}" if reason in WORDS.values() else reason
             progress.note(f"kept, but {told}: {some(names)}; predicted anew")
@@ -170,6 +170,11 @@ class Kept:
         return prediction, judged
 
 
+def resumed(found: int, of: int, folder: Path) -> str:
+    """Return the sentence that `found` of `of` cases were there in `folder`."""
+    return f"resumed: {found} of {counted(of, 'case')} {'was' if found == 1 else 'were'} there in {folder}"
+
+
 @contextlib.contextmanager
 def telling(
     place: Unfinished, cases: Sequence[Case], progress: Progress, count: Callable[[], int] | None = None
@@ -200,7 +205,7 @@ def _told(place: Unfinished, cases: Sequence[Case], count: Callable[[], int] | N
     """Return what is kept and how to go on; empty where nothing is."""
     done = len({case.name for case in cases} & set(place.names)) if count is None else count()
     kept = f"{done} of {counted(len(cases), 'case')} {'is' if done == 1 else 'are'} kept in {place.folder}"
-    return f"{kept}, the same call goes on with them." if done else ""
+    return f"{kept}, the same call goes on with {'it' if done == 1 else 'them'}." if done else ""
 
 
 def refuse_failed(failed: Sequence[DataError], place: Unfinished, cases: Sequence[Case]) -> None:

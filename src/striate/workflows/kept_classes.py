@@ -16,7 +16,6 @@ import numpy as np
 
 from striate.core.case import Case
 from striate.core.caution import Caution
-from striate.core.counted import counted
 from striate.core.files import hash_file, plain
 from striate.core.machine import processor
 from striate.core.progress import Progress
@@ -25,7 +24,7 @@ from striate.core.unfinished import Unfinished
 from striate.inference.whole import WholePrediction
 from striate.measure.class_findings import ClassCase
 from striate.model.model import Model
-from striate.workflows.kept import HEADERS, of_model
+from striate.workflows.kept import HEADERS, of_model, resumed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +100,7 @@ class KeptClasses:
                 found += some
                 bar.update(len(found))
         self.count = len(found)
-        progress.note(f"resumed: {len(found)} of {counted(len(cases), 'case')} were there in {self.place.folder}")
+        progress.note(resumed(len(found), len(cases), self.place.folder))
         return found
 
     def _together(self, cases: Sequence[Case]) -> list[Told]:

@@ -43,9 +43,9 @@ def make(folder: Folder) -> Section:
         return Section("panels", title, absent=" ".join(broken))
     truth = any(v["data"]["truth"] for v in viewers)
     title = TITLE if truth else SHORT
-    return Section(
-        "panels", title, {"viewers": viewers, "broken": broken, "hidden": len(files) - len(chosen), "truth": truth}
-    )
+    of = len(files) if folder.changes else max(len(files), len(folder.cases))  # of many cases the first have panels
+    hidden = {"hidden": of - len(chosen), "by_dice": bool(scores)}
+    return Section("panels", title, {"viewers": viewers, "broken": broken, "truth": truth, **hidden})
 
 
 def spread(items: list[Path], most: int) -> list[Path]:
