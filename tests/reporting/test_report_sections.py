@@ -169,7 +169,8 @@ def test_cases_without_a_picture_are_counted_and_their_order_is_told(tmp_path: P
     found = panels_section(Folder(folder)).data
     assert (len(found["viewers"]), found["hidden"], found["by_dice"]) == (8, 22, False)
     text = render(folder)
-    assert "22 further cases are not shown" in text and "evenly in the order of their names." in text
+    assert "22 further cases are not shown" in text
+    assert "shown are spread evenly, among the 12 that have a picture, in the order of their names." in text
     assert "to the highest Dice" not in text
 
 
@@ -281,6 +282,23 @@ def test_many_cases_are_spread_from_worst_to_best() -> None:
     assert len(set(found)) == 8
     assert (found[0], found[-1]) == (items[0], items[-1])
     assert spread(items[:3], 8) == items[:3]
+
+
+def test_of_a_single_subject_no_share_of_missed_cases_is_shown(run_folder: Path) -> None:
+    path = run_folder / "model" / "trust.json"
+    limits = json.loads(path.read_text())
+    limits["review"] |= {
+        "n_subjects": 1,
+        "n_cases": 2,
+        "n_bad_subjects": 1,
+        "n_bad_cases": 2,
+        "limit": None,
+        "missed": 0.0,
+    }
+    path.write_text(json.dumps(limits))
+    text = render(run_folder)
+    assert "1 of 1 subject had a Dice below 0.60" in text
+    assert "fitted without its subject" not in text and "Bad cases that it missed" not in text
 
 
 def test_what_needs_review_comes_first_with_its_reason(run_folder: Path) -> None:

@@ -44,7 +44,7 @@ def make(folder: Folder) -> Section:
     truth = any(v["data"]["truth"] for v in viewers)
     title = TITLE if truth else SHORT
     of = len(files) if folder.changes else max(len(files), len(folder.cases))  # of many cases the first have panels
-    hidden = {"hidden": of - len(chosen), "by_dice": bool(scores)}
+    hidden = {"hidden": of - len(chosen), "by_dice": bool(scores), "pictured": len(files) if of > len(files) else 0}
     return Section("panels", title, {"viewers": viewers, "broken": broken, "truth": truth, **hidden})
 
 
