@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from striate.cli.options import AsJson, Ensemble, ModelFolder, Uncertainty
+from striate.core.counted import counted
 
 if TYPE_CHECKING:
     from striate.measure.evaluation import Evaluation
@@ -96,11 +97,17 @@ def _show_masks(found: Calibrated, trust: Trust, evaluation: Evaluation) -> None
             ]
         )
     table(rows, ["label", "Dice", "ECE", "volume held", "count held", "lesion AUROC"])
-    n = trust.n_subjects
-    say(f"{n} subject{'s' if n != 1 else ''}; each was left out of the fit of what judged it. – : too few to measure.")
+    say(judged_by(trust.n_subjects))
     if "int8" in found.model.facts:
         say(f"int8: {found.model.facts['int8']['reason']}")
     show_detection(evaluation.detection)
+
+
+def judged_by(subjects: int) -> str:
+    """Return how the subjects were judged; where there is one, leaving it out leaves nothing."""
+    if subjects == 1:
+        return "1 subject: what is fitted to it cannot be judged without others. – : too few to measure."
+    return f"{counted(subjects, 'subject')}; each was left out of the fit of what judged it. – : too few to measure."
 
 
 def _number(value: float | None) -> str:

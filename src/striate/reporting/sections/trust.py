@@ -122,6 +122,8 @@ def _review(part: Any) -> dict[str, Any] | None:
     rows = [(name, f"{fixed(100 * v, 0)} %") for key, name in cells.items() if (v := number(part.get(key))) is not None]
     if (area := number(part.get("auroc"))) is not None:
         rows.append(("AUROC of the expected Dice for bad cases", fixed(area, 3)))
+    if number(part.get("n_subjects")) == 1:
+        rows = []  # nothing is left to fit to without it
     return {
         "bad": fixed(bad, 2),
         "limit": "" if limit is None else fixed(max(limit, bad or 0.0), 2),
