@@ -11,7 +11,7 @@ from striate.core.image import Grid, Image
 from striate.data.prepare import prepare_images
 from striate.inference import memory
 from striate.inference.predict import predict_case
-from striate.inference.warn import nothing_to_see
+from striate.inference.warn import impossible_sizes, nothing_to_see
 from striate.io.formats.nifti import Nifti
 from striate.io.write import write_image
 
@@ -68,3 +68,16 @@ def test_voxels_of_metres_are_told_where_they_need_the_memory(plan_of, monkeypat
     own = plan_of(channels=("flair",), spacing_mm=(0.003, 0.003, 0.003))
     with pytest.raises(MemoryLimitError, match=r"Cut the image|inference\.patch"):
         memory.check_memory(own, Grid((2000,) * 3, np.diag([0.003] * 3 + [1])), 1, {}, "case a", "plan.yaml")
+
+
+def test_impossible_voxels_are_told_from_headers_in_few_lines(plan_of):
+    plan, usual = plan_of(channels=("flair",)), Grid((20, 20, 20), np.eye(4))
+    large = Grid((20, 20, 20), np.diag([40.0, 40.0, 40.0, 1.0]))
+    assert impossible_sizes(plan, {"a": usual}) == []
+    (line,) = impossible_sizes(plan, {"a": usual, "b": large})
+    assert (
+        line.startswith("case b: voxels of 40 × 40 × 40 mm over 800 mm; 0.01 to 25 mm")
+        and "set the affine in mm" in line
+    )
+    (line,) = impossible_sizes(plan, {f"c{index}": large for index in range(9)})
+    assert line.startswith("9 cases:")

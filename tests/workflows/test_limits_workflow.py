@@ -20,7 +20,7 @@ from striate.inference.engines.choose import FITTED
 from striate.inference.engines.uncertainty import open_uncertain
 from striate.trust.error_probability import error_probability
 from striate.trust.trust import Trust
-from striate.workflows.calibrate import calibrate
+from striate.workflows.calibrate import _tell, calibrate
 from striate.workflows.held_out import HeldOut
 from striate.workflows.predict import predict
 from striate.workflows.train import train
@@ -242,6 +242,18 @@ def test_broken_limits_are_made_anew(trained, more, tmp_path):
     done = calibrate(tmp_path / "model", more, tmp_path / "new", progress=listener)
     assert done.trust.gate is None and any("They are made anew" in text for text in listener.warnings)
     assert Trust.read(done.model.folder, done.model.facts["weights_sha256"]).n_subjects == 3
+
+
+def test_limits_that_rest_on_fewer_subjects_are_warned_of(calibrated):
+    done, listener = calibrated
+    assert not any("rest on" in text for text in listener.warnings)
+    twelve, two, one = (replace(done.trust, n_subjects=n) for n in (12, 2, 1))
+    fewer = Silent()
+    for now, before in ((two, None), (two, two), (twelve, two), (two, twelve), (one, None)):
+        _tell(now, before, fewer)
+    few, alone = fewer.warnings
+    assert few.startswith("These limits rest on 2 subjects, those before on 12;")
+    assert alone.startswith("These limits rest on 1 subject; the fewer")
 
 
 def test_mirrored_copies_need_axes(trained):

@@ -8,7 +8,8 @@ from typing import Any
 from striate.core.body_scan import impossible
 from striate.core.caution import Caution
 from striate.core.errors import expected
-from striate.core.image import LabelMap
+from striate.core.grouped import grouped
+from striate.core.image import Grid, LabelMap
 from striate.data.prepare import Prepared
 from striate.planning.plan import Plan
 
@@ -63,3 +64,9 @@ def nothing_to_see(plan: Plan, prepared: Prepared, where: str, then: str) -> Cau
     if not prepared.array.any() or all(float(c.min()) == float(c.max()) for c in prepared.array):
         return Caution("constant-image", f"{where}: the image is constant, so there is nothing to see and {then}.")
     return None
+
+
+def impossible_sizes(plan: Plan, grids: Mapping[str, Grid]) -> list[str]:
+    """Tell before anything is computed which cases (name → grid) have voxels that no body scan has; few lines for many."""
+    found = {name: impossible(grid, plan.preparation.spacing_mm) for name, grid in grids.items()}
+    return grouped((name, IMPOSSIBLE, expected(f"case {name}", *wrong)) for name, wrong in found.items() if wrong)

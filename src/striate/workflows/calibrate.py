@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from striate.core.counted import counted
 from striate.core.errors import ModelError, UsageError
 from striate.core.files import filling, hash_file
 from striate.core.kinds import kinds
@@ -123,8 +124,7 @@ def calibrate(
         trust = Trust.fit(
             found.evidence, spoilt=found.spoilt, coverage=coverage, weights_sha256=sha, made_by=told, known=known
         )
-        for sentence in trust.limits:
-            progress.note(sentence)
+        _tell(trust, known, progress)
         evaluation = found.write(folder / "validation", trust)
         rounded = measure_int8(model, cases, found.measured, folder, progress, **made) if int8 else None
         facts = {**_facts([model, *others], engine, trust, evaluation, rounded), "calibration_cohort": opened.name}
@@ -215,6 +215,17 @@ def _known(model: Model, sha: str, progress: Progress) -> Trust | None:
     except ModelError as error:
         progress.warn(f"{error} They are made anew; without training scans there is no input gate and no likeness.")
         return None
+
+
+def _tell(trust: Trust, known: Trust | None, progress: Progress) -> None:
+    """Tell what limits cannot say; warn where they rest on a single subject, or on fewer than the earlier ones, `known`."""
+    for sentence in trust.limits:
+        progress.note(sentence)
+    now, before = trust.n_subjects, known.n_subjects if known else 0
+    if now == 1 or now < before:
+        than = f", those before on {before}" if before > now else ""
+        told = f"These limits rest on {counted(now, 'subject')}{than}"
+        progress.warn(f"{told}; the fewer, the less the flag and the intervals can be trusted.")
 
 
 def _save(model: Model, folder: Path, facts: dict[str, Any], trust: Trust, int8: Int8 | None) -> Trust:

@@ -25,6 +25,7 @@ from striate.inference.engines.uncertainty import check_way
 from striate.inference.inputs import check_all_headers
 from striate.inference.memory import Parts
 from striate.inference.tiling import Tiling
+from striate.inference.warn import impossible_sizes
 from striate.model.model import Model
 from striate.planning.plan import Plan
 from striate.workflows.kept_classes import names_in
@@ -63,6 +64,8 @@ def foresee(model: Model, cases: list[Case], out: Path, options: Mapping[str, An
     """
     grids = check_all_headers(cases, len(model.plan.preparation.spacing_mm), options["inputs"])
     refuse_filled(out)
+    for line in impossible_sizes(model.plan, {name: grid for name, (grid, _) in grids.items()}):
+        progress.note(line)
     masks = model.plan.task.kind == "segmentation"
     rows = [_row(model.plan, case, grids[case.name][0], masks=masks) for case in cases]
     windows = sum(row["windows"] for row in rows) if masks else None

@@ -37,6 +37,7 @@ from striate.inference.memory import GPU, KEPT_BYTES, Parts, check_memory, peak_
 from striate.inference.predict import timed
 from striate.inference.prediction import Prediction
 from striate.inference.probabilities import ProbabilityWriter
+from striate.inference.warn import impossible_sizes
 from striate.io.read import extension, read_label
 from striate.io.write import write_image, write_label
 from striate.measure.finding import CaseFindings
@@ -70,6 +71,8 @@ def predict_masks(
     way, crf, exact = str(options["uncertainty"]), bool(options["crf"]), bool(options["exact"])
     headers = check_all_headers(cases, len(model.plan.preparation.spacing_mm), options["inputs"])
     grids = {name: grid for name, (grid, _) in headers.items()}
+    for line in impossible_sizes(model.plan, grids):
+        progress.note(line)
     first_shares = shares_of_first(model, grids)
     name = str(options["engine"])
     least = "torch" if exact or way not in ("none", "tta") else "openvino" if name in (AUTO, "int8") else name
