@@ -179,6 +179,30 @@ def test_all_cases_that_do_not_fit_are_told_at_once(tmp_path):
     assert "\n" not in str(single.value)
 
 
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        ([f"{case}_0000.nii.gz" for case in "abc"] + ["b_0001.nii.gz"], ["case a: 1 channel (_0000)", "case c: 1 channel"]),
+        (["a_flair.nii.gz", "b_t1c.nii.gz", "c_flair.nii.gz", "c_t1c.nii.gz"], ["case a: channels flair", "case b: channels t1"]),
+    ],
+)  # fmt: skip
+def test_all_cases_without_the_channels_of_the_model_are_told_at_once(tmp_path, names, told):
+    with pytest.raises(ModelError) as caught:
+        gather([_scan(tmp_path / name) for name in names], TWO)
+    first, *lines = str(caught.value).splitlines()
+    assert first == "2 of 3 inputs do not fit:" and len(lines) == 2
+    assert all(line.strip().startswith(text) for line, text in zip(lines, told, strict=True))
+
+
+def test_all_paths_that_lead_nowhere_are_told_at_once(tmp_path):
+    paths = [tmp_path / f"{index}.nii.gz" for index in range(13)]
+    with pytest.raises(DataError) as caught:
+        gather([_scan(tmp_path / "there.nii.gz"), *paths], ("flair",))
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "13 of 14 inputs do not fit:" and lines[-1] == "  and 3 more" and len(lines) == 12
+    assert lines[1].strip().startswith(f"{paths[0]}: there is no such file or folder")
+
+
 def test_a_channel_whose_name_ends_like_another_is_not_taken_for_it(tmp_path):
     files = [tmp_path / f"P1_{name}.nii.gz" for name in ("t1w", "ce-gadolinium_t1w")]
     for file in files:

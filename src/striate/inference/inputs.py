@@ -11,9 +11,10 @@ from __future__ import annotations
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from striate.core.case import Case
 from striate.core.counted import counted
@@ -28,6 +29,9 @@ UNNAMED = re.compile(r"^(image|channel_?\d+)$")
 
 MOST_TOLD = 10
 """Cases that do not fit which one message names."""
+
+Given = TypeVar("Given")
+Found = TypeVar("Found")
 
 
 def gather(paths: Sequence[Path], channels: tuple[str, ...]) -> list[Case]:
@@ -53,15 +57,12 @@ def gather(paths: Sequence[Path], channels: tuple[str, ...]) -> list[Case]:
         raise UsageError("predict: no INPUT was given; an image file, a folder or a cohort CSV is needed.")
     files: list[Path] = []
     cases: list[Case] = []
+    _each(_there, map(Path, paths))
     for path in map(Path, paths):
-        if not path.exists():
-            raise DataError(
-                expected(path, "there is no such file or folder", "an image, a folder or a CSV is needed"), path=path
-            )
         if path.is_dir():
             cases.extend(_folder(path, channels))
         elif path.suffix.lower() in ENDINGS:
-            cases.extend(match(case, channels) for case in Cohort.open(path).cases)
+            cases.extend(_each(lambda case: match(case, channels), Cohort.open(path).cases))
         else:
             files.append(path)
     if files:
@@ -87,7 +88,15 @@ def _folder(folder: Path, channels: tuple[str, ...]) -> list[Case]:
         if not files:
             raise
         return group(files, channels)
-    return [match(case, channels) for case in cohort.cases]
+    return _each(lambda case: match(case, channels), cohort.cases)
+
+
+def _there(path: Path) -> Path:
+    if not path.exists():
+        raise DataError(
+            expected(path, "there is no such file or folder", "an image, a folder or a CSV is needed"), path=path
+        )
+    return path
 
 
 def match(case: Case, channels: tuple[str, ...]) -> Case:
@@ -134,7 +143,7 @@ def group(files: Sequence[Path], channels: tuple[str, ...]) -> list[Case]:
         for path, name in zip(files, numbered, strict=True):
             if name is not None:
                 found.setdefault(name["case"], {})[int(name["channel"])] = path
-        return [_numbered(case, given, channels) for case, given in sorted(found.items())]
+        return _each(lambda case: _numbered(case, found[case], channels), sorted(found))
     if len(channels) == 1:
         return [_case(stem(path), {channels[0]: path}) for path in files]
     named = _by_names(files, channels)
@@ -183,14 +192,16 @@ def _by_names(files: Sequence[Path], channels: tuple[str, ...]) -> list[Case] | 
         if channel in found.setdefault(case, {}):
             return None
         found[case][channel] = path
-    for case, given in found.items():
-        missing = [c for c in channels if c not in given]
-        if missing:
-            raise ModelError(
-                expected(f"case {case}", f"channels {', '.join(given)}", f"the model needs {', '.join(channels)} too"),
-                case=case,
-            )
-    return [_case(name, {c: given[c] for c in channels}) for name, given in sorted(found.items())]
+    return _each(lambda case: _named(case, found[case], channels), sorted(found))
+
+
+def _named(case: str, given: dict[str, Path], channels: tuple[str, ...]) -> Case:
+    if any(c not in given for c in channels):
+        raise ModelError(
+            expected(f"case {case}", f"channels {', '.join(given)}", f"the model needs {', '.join(channels)} too"),
+            case=case,
+        )
+    return _case(case, {c: given[c] for c in channels})
 
 
 def _common(files: Sequence[Path]) -> str:
@@ -275,23 +286,34 @@ def check_all_headers(
     DataError, ModelError
         Of a single case its own; of several one with the sentences of the first, of the kind of the first.
     """
-    found, wrong = dict[str, tuple[Grid, int]](), list[DataError | ModelError]()
-    for case in cases:
+    place = next((path for path in given if Path(path).is_dir() or Path(path).suffix.lower() in ENDINGS), None)
+    hint = f"\n  striate check {shlex.quote(str(place))} shows every problem of files." if place is not None else ""
+    headers = _each(
+        lambda case: check_headers(case, spatial_dims), cases, f"cases cannot be {done}, so nothing was", hint
+    )
+    return {case.name: header for case, header in zip(cases, headers, strict=True)}
+
+
+def _each(
+    check: Callable[[Given], Found], given: Iterable[Given], told: str = "inputs do not fit", hint: str = ""
+) -> list[Found]:
+    """Return `check` of each; where several are refused, all are told at once, as errors of the kind of the first."""
+    found, wrong = list[Found](), list[DataError | ModelError]()
+    for one in given:
         try:
-            found[case.name] = check_headers(case, spatial_dims)
+            found.append(check(one))
         except (DataError, ModelError) as error:
             wrong.append(error)
     if len(wrong) == 1:
         raise wrong[0]
     if wrong:
         first, left = wrong[0], len(wrong) - MOST_TOLD
-        told = f"{len(wrong)} of {len(cases)} cases cannot be {done}, so nothing was:"
-        told += "".join(f"\n  {error}" for error in wrong[:MOST_TOLD]) + (f"\n  and {left} more" if left > 0 else "")
-        place = next((path for path in given if Path(path).is_dir() or Path(path).suffix.lower() in ENDINGS), None)
-        if place is not None:
-            told += f"\n  striate check {shlex.quote(str(place))} shows every problem of files."
+        text = f"{len(wrong)} of {len(found) + len(wrong)} {told}:" + "".join(
+            f"\n  {error}" for error in wrong[:MOST_TOLD]
+        )
+        text += (f"\n  and {left} more" if left > 0 else "") + hint
         kind = DataError if isinstance(first, DataError) else ModelError
-        raise kind(told, case=first.case, path=first.path) from first
+        raise kind(text, case=first.case, path=first.path) from first
     return found
 
 
