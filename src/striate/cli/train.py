@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from striate.cli import options
-from striate.core.counted import counted
+from striate.core.counted import counted, three_digits
 
 if TYPE_CHECKING:
     from striate.measure.detection import Detection
@@ -113,7 +113,7 @@ def show_detection(detection: Mapping[str, Detection]) -> None:
 
 def alarms_per_scan(rate: float) -> str:
     """Return ``1.5 false positives per scan``, ``1 false positive per scan``."""
-    told = f"{rate:.3g}" if rate < 999.5 else f"{rate:.0f}"
+    told = three_digits(rate)
     return f"{told} false {'positive' if told == '1' else 'positives'} per scan"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from striate.core.counted import three_digits
 from striate.core.image import Grid, to_ras
 
 SMALLEST_MM, LARGEST_MM = 0.01, 25.0
@@ -39,4 +40,4 @@ def impossible(grid: Grid, own_mm: Sequence[float] = ()) -> tuple[str, str, str]
 
 def show_mm(values: Iterable[float]) -> str:
     """Return sizes in mm for a message."""
-    return " × ".join(f"{v:.3g}" if v < 999.5 else f"{v:.0f}" for v in values)
+    return " × ".join(three_digits(v) for v in values)

@@ -1,4 +1,4 @@
-"""Numbers and names in sentences: `counted`, a number with its noun; `has_or_have`, `is_or_are`, its verb; `some`, many names."""
+"""Numbers and names in sentences: a number with its noun, its verb, three digits of it, the first of many names."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ def has_or_have(number: int) -> str:
 def is_or_are(number: int) -> str:
     """Return ``is`` for one, ``are`` for any other number."""
     return "is" if number == 1 else "are"
+
+
+def three_digits(value: float) -> str:
+    """Return a number with three digits, and all of its whole ones: ``0.123``, ``1234``."""
+    return f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
 
 
 def some(names: Sequence[str], most: int = 3) -> str:

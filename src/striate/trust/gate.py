@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from striate.core.caution import Caution
+from striate.core.counted import three_digits
 
 PROBABILITY = 0.998
 LEAST_SUBJECTS = 3
@@ -233,7 +234,7 @@ class Gate:
             code = rule.high if beyond > 0 else rule.low
             if beyond and code:
                 text = (
-                    f"{where} has {rule.words} {_number(value)}{rule.unit}; the {self.n_subjects} training subjects had"
+                    f"{where} has {rule.words} {three_digits(value)}{rule.unit}; the {self.n_subjects} training subjects had"
                     f" {_span(limits.least, limits.most)}{rule.unit}, {_expected(limits, rule)} is expected. {ADVICE[code]}"
                 )
                 found.append((abs(beyond), Caution(code, text)))
@@ -283,7 +284,7 @@ class Gate:
             smaller, larger = limits.least / max(size, 1e-3), 0.0 if extent is None else extent / max(limits.most, 1e-3)
             if max(smaller, larger) > worst:
                 worst = max(smaller, larger)
-                told = f"{_number(size)} mm along {axis}; the {self.n_subjects} training subjects were"
+                told = f"{three_digits(size)} mm along {axis}; the {self.n_subjects} training subjects were"
                 told += f" {_span(limits.least, limits.most)} mm. {ADVICE['other-size']}"
         return [(12.0, Caution("other-size", f"{where} is {told}"))] if told else []
 
@@ -411,14 +412,9 @@ def _one_slice(known: Channel, axis: str) -> bool:
     return field_mm.most < 1.5 * voxel_mm.most and field_mm.least < 1.5 * voxel_mm.least
 
 
-def _number(value: float) -> str:
-    """Write a number with three digits, and all of its whole ones."""
-    return f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
-
-
 def _span(low: float, high: float) -> str:
     """Write a range; of one value where both are written alike."""
-    first, last = _number(low), _number(high)
+    first, last = three_digits(low), three_digits(high)
     return first if first == last else f"{first} to {last}"
 
 
@@ -426,8 +422,12 @@ def _expected(limits: Range, rule: Measure) -> str:
     """Write the limits whose crossing is a fault."""
     high = math.floor(limits.high) if rule.whole else limits.high
     if not rule.low:
-        return f"at most {_number(high)}"
-    return f"at least {_number(limits.low)}" if not rule.high else f"{_number(limits.low)} to {_number(high)}"
+        return f"at most {three_digits(high)}"
+    return (
+        f"at least {three_digits(limits.low)}"
+        if not rule.high
+        else f"{three_digits(limits.low)} to {three_digits(high)}"
+    )
 
 
 def _range(measure: str, stored: Sequence[float], half: float | None) -> Range:

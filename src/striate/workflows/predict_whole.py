@@ -20,6 +20,7 @@ from striate.core.record import Record, Stopwatch
 from striate.core.unfinished import unfinished
 from striate.data.samples import CaseSamples, prepare_samples, truths_of
 from striate.inference.inputs import check_all_headers
+from striate.inference.warn import impossible_sizes
 from striate.inference.whole import WholePrediction, form_of, predict_whole
 from striate.measure.reconstruction import CaseReconstruction
 from striate.model.model import Model
@@ -52,7 +53,9 @@ def predict_whole_cases(
     if wrong is not None:
         raise UsageError(f"--{wrong.replace('_', '-')}: the model gives no masks; leave it away.")
     plan, network = model.plan, model.network()
-    check_all_headers(cases, len(plan.preparation.spacing_mm), options["inputs"])
+    headers = check_all_headers(cases, len(plan.preparation.spacing_mm), options["inputs"])
+    for line in impossible_sizes(plan, {name: grid for name, (grid, _) in headers.items()}):
+        progress.note(line)
     progress.note(f"{len(cases)} case{'s' if len(cases) > 1 else ''}, {_told(plan)}")
     form = form_of(plan)
     with unfinished(out) as place:

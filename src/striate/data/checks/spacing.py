@@ -19,9 +19,8 @@ LEAST_CASES = 3
 def find(cohort: CohortFacts) -> Iterator[Problem]:
     """Report impossible voxel sizes, and cases whose voxels are twice or half the cohort's median along an axis."""
     known = [(case, _spacing_ras(case)) for case in cohort.cases if case.grid is not None]
-    for case, _ in known:
-        wrong = impossible(case.grid) if case.grid is not None else None
-        if wrong is not None:
+    for case in cohort.cases:
+        if case.grid is not None and (wrong := impossible(case.grid)):
             yield Problem("spacing_impossible", case.case, "error", *wrong)
     dims = {len(s) for _, s in known}
     if len(known) < LEAST_CASES or len(dims) != 1:
