@@ -184,3 +184,23 @@ def test_problem_round_trip():
     problem = Problem("x", None, "note", "found this", "that is needed", "Do it.")
     assert Problem.from_dict(problem.to_dict()) == problem
     assert problem.sentence == "cohort: found this; that is needed. Do it."
+
+
+def test_errors_of_several_cases_are_told_together_by_their_reason(maker, capsys):
+    """Four truncated files, four of text, four masks of another shape and four shifted ones: a line for each, none is lost."""
+    for number, name in enumerate("abcdefgh"):
+        case = maker.add(name, {"flair": heads.scan(number)}, heads.mask(number))
+        path, raw = case.channels["flair"], case.channels["flair"].read_bytes()
+        path.write_bytes(raw[: len(raw) // 2] if number < 4 else f"<html> not found: {name}".encode())
+    for number, name in enumerate("ijklmnop", start=8):
+        mask, shifted = heads.mask(number), heads.affine()
+        shifted[0, 3] += number
+        maker.add(name, {"flair": heads.scan(number)}, mask[:, :, :-number] if number < 12 else mask,
+                  label_affine=None if number < 12 else shifted)  # fmt: skip
+    assert run(["check", str(write_csv(maker, ["flair"]))]) == 1
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    assert [re.search(r"\((\w, \w, \w, \w)\)\.$", line)[1] for line in errors] == [
+        "a, b, c, d", "e, f, g, h", "i, j, k, l", "m, n, o, p",
+    ]  # fmt: skip
+    for line, reason in zip(errors, ("end too early", "holds text", "has shape", "is shifted"), strict=True):
+        assert reason in line

@@ -9,6 +9,7 @@ import typer
 
 from striate.cli.options import AsJson
 from striate.cli.screen import Screen, say, show_json
+from striate.core.counted import counted
 
 
 def command(
@@ -27,15 +28,11 @@ def command(
         return 0 if result.clean else 1
     lines = 0
     for severity in SEVERITIES:
-        for line in grouped((p.case or "", p.code, p.sentence) for p in result.problems if p.severity == severity):
+        for line in grouped(p.told for p in result.problems if p.severity == severity):
             say(f"{severity + ':':<9}{line}")
             lines += 1
-    counts = ", ".join(_count(result.count(s), s) for s in SEVERITIES)
-    say(f"{result.cohort}: {_count(result.cases, 'case')}; {counts}.")
+    counts = ", ".join(counted(result.count(s), s) for s in SEVERITIES)
+    say(f"{result.cohort}: {counted(result.cases, 'case')}; {counts}.")
     if lines < len(result.problems):
         say("Each case by itself: --out FILE.json, or --json.")
     return 0 if result.clean else 1
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")

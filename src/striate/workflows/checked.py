@@ -57,10 +57,9 @@ def passed(cohort: Cohort, known: Path, progress: Progress) -> CheckResult:
     found = CheckResult.read(known) if known.exists() else None
     if found is None or found.count("error") or not found.of(cohort):
         found = run_checks(cohort, progress)
-    told = [(p.severity, (p.case or "", p.code, p.sentence)) for p in found.problems]
-    for line in grouped(one for severity, one in told if severity == "warning"):
+    for line in grouped(p.told for p in found.problems if p.severity == "warning"):
         progress.warn(line)
-    errors = [one for severity, one in told if severity == "error"]
+    errors = [p.told for p in found.problems if p.severity == "error"]
     if errors:
         raise DataError(f"{found.cohort}: {_told(cohort, errors)}")
     return found

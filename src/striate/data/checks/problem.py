@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -9,6 +10,8 @@ from striate.core.errors import expected
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+_OWN = re.compile(r"'[^']*'|\S*\w[./]\w\S*|\b(?:case|subjects) \S+|\b\d\w*|\b[0-9a-f]{2}\b")
+"""What of a finding is one case's own: quotations, files, names of cases, numbers, bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,12 @@ class Problem:
         """The problem in one line."""
         where = "cohort" if self.case is None else f"case {self.case}"
         return " ".join(expected(where, self.found, self.needed, self.advice).split())
+
+    @property
+    def told(self) -> tuple[str, str, str]:
+        """Case, kind and sentence, for `striate.core.grouped`: an error stays apart from those of its code with other reasons."""
+        reason = " ".join(_OWN.sub("", self.found).split()) if self.severity == "error" else ""
+        return self.case or "", f"{self.code} {reason}", self.sentence
 
     def to_dict(self) -> dict[str, Any]:
         """Return the problem as JSON knows it, its sentence included."""
