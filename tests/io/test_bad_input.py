@@ -139,6 +139,16 @@ def test_a_folder_is_no_image(tmp_path):
         read_image(tmp_path / "a.nii.gz")
 
 
+def test_all_dead_links_of_a_folder_are_told_at_once(tmp_path):
+    for name in "abc":
+        (tmp_path / "images" / f"{name}.nii.gz").parent.mkdir(exist_ok=True)
+        (tmp_path / "images" / f"{name}.nii.gz").symlink_to(tmp_path / f"gone_{name}.nii.gz")
+    with pytest.raises(
+        LayoutError, match=r"3 of 3 images in .*images are not there:(\n  .*gone_[abc]\.nii\.gz, which.*){3}$"
+    ):
+        Cohort.open(tmp_path)
+
+
 def test_a_loop_of_links_and_a_dead_link(tmp_path):
     (tmp_path / "a.nii.gz").symlink_to(tmp_path / "b.nii.gz")
     (tmp_path / "b.nii.gz").symlink_to(tmp_path / "a.nii.gz")

@@ -176,6 +176,24 @@ def test_what_may_be_wrong(table, text, words):
     assert caught.value.exit_code == 3 and "c.csv" in str(caught.value)
 
 
+def test_all_rows_that_cannot_be_used_are_told_at_once(table):
+    rows = [f"P{n},{'P1_flair.nii.gz' if n == 3 else f'gone{n}.nii.gz'},train" for n in range(1, 15)]
+    rows[5] = "P6,,train"
+    rows[7] = "P8,P1_flair.nii.gz,holdout"
+    path = table("\n".join(["subject,flair,split", *rows]))
+    with pytest.raises(LayoutError) as caught:
+        recognise(path)
+    first, *lines, last = str(caught.value).splitlines()
+    assert first == f"13 of 14 rows of {path} cannot be used:" and last == "  and 3 more" and len(lines) == 10
+    for line, row in zip(lines, (2, 3, 5, 6, 7, 8, 9, 10, 11, 12), strict=True):
+        assert line.startswith(f"  {path} row {row}")
+    assert (
+        "gone1.nii.gz: there is no such file" in lines[0]
+        and "an empty cell" in lines[4]
+        and "split 'holdout'" in lines[6]
+    )
+
+
 def test_a_table_that_cannot_be_read(table, monkeypatch):
     path = table("subject,flair\n")
     monkeypatch.setattr(

@@ -11,27 +11,22 @@ from __future__ import annotations
 import re
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 from striate.core.case import Case
 from striate.core.counted import counted
 from striate.core.errors import DataError, GeometryError, LayoutError, ModelError, UsageError, expected
 from striate.core.image import Grid
+from striate.core.together import MOST_TOLD as MOST_TOLD
+from striate.core.together import together
 from striate.data.cohort import Cohort
 from striate.io.layouts.csv_table import ENDINGS
 from striate.io.read import is_image, read_header, stem
 
 NUMBERED = re.compile(r"^(?P<case>.+)_(?P<channel>\d{4})$")
 UNNAMED = re.compile(r"^(image|channel_?\d+)$")
-
-MOST_TOLD = 10
-"""Cases that do not fit which one message names."""
-
-Given = TypeVar("Given")
-Found = TypeVar("Found")
 
 
 def gather(paths: Sequence[Path], channels: tuple[str, ...]) -> list[Case]:
@@ -57,12 +52,12 @@ def gather(paths: Sequence[Path], channels: tuple[str, ...]) -> list[Case]:
         raise UsageError("predict: no INPUT was given; an image file, a folder or a cohort CSV is needed.")
     files: list[Path] = []
     cases: list[Case] = []
-    _each(_there, map(Path, paths))
+    together(_there, map(Path, paths))
     for path in map(Path, paths):
         if path.is_dir():
             cases.extend(_folder(path, channels))
         elif path.suffix.lower() in ENDINGS:
-            cases.extend(_each(lambda case: match(case, channels), Cohort.open(path).cases))
+            cases.extend(together(lambda case: match(case, channels), Cohort.open(path).cases))
         else:
             files.append(path)
     if files:
@@ -88,7 +83,7 @@ def _folder(folder: Path, channels: tuple[str, ...]) -> list[Case]:
         if not files:
             raise
         return group(files, channels)
-    return _each(lambda case: match(case, channels), cohort.cases)
+    return together(lambda case: match(case, channels), cohort.cases)
 
 
 def _there(path: Path) -> Path:
@@ -143,7 +138,7 @@ def group(files: Sequence[Path], channels: tuple[str, ...]) -> list[Case]:
         for path, name in zip(files, numbered, strict=True):
             if name is not None:
                 found.setdefault(name["case"], {})[int(name["channel"])] = path
-        return _each(lambda case: _numbered(case, found[case], channels), sorted(found))
+        return together(lambda case: _numbered(case, found[case], channels), sorted(found))
     if len(channels) == 1:
         return [_case(stem(path), {channels[0]: path}) for path in files]
     named = _by_names(files, channels)
@@ -192,7 +187,7 @@ def _by_names(files: Sequence[Path], channels: tuple[str, ...]) -> list[Case] | 
         if channel in found.setdefault(case, {}):
             return None
         found[case][channel] = path
-    return _each(lambda case: _named(case, found[case], channels), sorted(found))
+    return together(lambda case: _named(case, found[case], channels), sorted(found))
 
 
 def _named(case: str, given: dict[str, Path], channels: tuple[str, ...]) -> Case:
@@ -288,33 +283,10 @@ def check_all_headers(
     """
     place = next((path for path in given if Path(path).is_dir() or Path(path).suffix.lower() in ENDINGS), None)
     hint = f"\n  striate check {shlex.quote(str(place))} shows every problem of files." if place is not None else ""
-    headers = _each(
+    headers = together(
         lambda case: check_headers(case, spatial_dims), cases, f"cases cannot be {done}, so nothing was", hint
     )
     return {case.name: header for case, header in zip(cases, headers, strict=True)}
-
-
-def _each(
-    check: Callable[[Given], Found], given: Iterable[Given], told: str = "inputs do not fit", hint: str = ""
-) -> list[Found]:
-    """Return `check` of each; where several are refused, all are told at once, as errors of the kind of the first."""
-    found, wrong = list[Found](), list[DataError | ModelError]()
-    for one in given:
-        try:
-            found.append(check(one))
-        except (DataError, ModelError) as error:
-            wrong.append(error)
-    if len(wrong) == 1:
-        raise wrong[0]
-    if wrong:
-        first, left = wrong[0], len(wrong) - MOST_TOLD
-        text = f"{len(wrong)} of {len(found) + len(wrong)} {told}:" + "".join(
-            f"\n  {error}" for error in wrong[:MOST_TOLD]
-        )
-        text += (f"\n  and {left} more" if left > 0 else "") + hint
-        kind = DataError if isinstance(first, DataError) else ModelError
-        raise kind(text, case=first.case, path=first.path) from first
-    return found
 
 
 def _files(case: Case) -> Iterator[tuple[Path, list[str]]]:

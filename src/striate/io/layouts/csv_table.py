@@ -20,6 +20,7 @@ from striate.core.case import NO_CLASS, SEPARATOR, Case, valid_classes
 from striate.core.counted import counted, has_or_have, is_or_are
 from striate.core.errors import DataError, LayoutError, expected
 from striate.core.names import nearest
+from striate.core.together import together
 from striate.io.layouts import label_table
 from striate.io.layouts.layout import Layout
 from striate.io.layouts.listing import existing, modality_of
@@ -55,14 +56,16 @@ def sniff(path: Path) -> str | None:
 
 
 def read(path: Path) -> Layout:
-    """Read the cases of a CSV."""
+    """Read the cases of a CSV; all rows that cannot be used are told at once."""
     file = path / IN_FOLDER if path.is_dir() else path
     header, rows, notes = _rows(file)
     roles = _roles(header, rows, file, notes)
     channels, raters = _path_columns(header, roles, rows, file)
     used = {*roles.values(), *channels.values(), *raters.values()}
     columns = [h for h in header if h not in used]
-    cases = [_case(row, roles, channels, raters, columns, file) for row in rows]
+    cases = together(
+        lambda row: _case(row, roles, channels, raters, columns, file), rows, f"rows of {file} cannot be used"
+    )
     if "class" in roles and "case" not in roles:
         cases = _named_by_images(cases)
     _refuse_duplicates(cases, rows, file)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from striate.core.errors import LayoutError, expected
 from striate.core.names import did_you_mean, natural_order
+from striate.core.together import together
 from striate.io.formats.content import explain
 from striate.io.read import is_image, stem
 
@@ -36,11 +37,10 @@ def images_in(folder: Path) -> list[Path]:
     Raises
     ------
     LayoutError
-        When an entry with an image's name is a broken link or a loop of links.
+        When entries with an image's name are broken links or loops of links.
     """
     found = [p for p in entries(folder) if is_image(p)]
-    for path in found:
-        existing(path, path.parent)
+    together(lambda path: existing(path, path.parent), found, f"images in {folder} are not there")
     return [p for p in found if p.is_file()]
 
 
