@@ -163,6 +163,21 @@ def test_a_case_is_read_from_files(tmp_path: Path):
         prepare(case, _preparation("zscore"))
 
 
+def test_channels_of_a_case_are_told_by_name(tmp_path: Path):
+    image = _head()[0].astype(np.float32)
+    nib.save(nib.Nifti1Image(image, np.eye(4)), tmp_path / "a.nii.gz")
+    image[0, 0, :2] = np.nan
+    nib.save(nib.Nifti1Image(image, np.eye(4)), tmp_path / "b.nii.gz")
+    case = Case("P1", "P1", {"flair": tmp_path / "a.nii.gz", "t1c": tmp_path / "b.nii.gz"})
+    (note,) = prepare(case, _preparation("zscore", "zscore")).notes
+    assert note == "case P1: 2 voxels of channel t1c are not finite; they are taken as 0."
+    nib.save(nib.Nifti1Image(image, np.diag([2.0, 1, 1, 1])), tmp_path / "b.nii.gz")
+    with pytest.raises(
+        GeometryError, match=r"P1: channel t1c has shape .*, channel flair has shape .*onto channel flair"
+    ):
+        prepare(case, _preparation("zscore", "zscore"))
+
+
 def test_grids_that_differ_are_refused():
     image, other = Image(_head(), np.eye(4)), Image(_head(), np.diag([2.0, 1, 1, 1]))
     with pytest.raises(GeometryError, match=r"case P2: channel 1 has shape \(12, 14, 10\), spacing \(2, 1, 1\) mm"):

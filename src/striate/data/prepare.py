@@ -174,7 +174,7 @@ def prepare(case: Case, preparation: Preparation, targets: Targets | None = None
 
     images = list(read_channels(case).values())
     label = read_label(case.label) if targets is not None and case.label is not None else None
-    return prepare_images(images, preparation, case.name, label, targets)
+    return prepare_images(images, preparation, case.name, label, targets, channels=tuple(case.channels))
 
 
 def preparing_bytes(cases: Sequence[Case], spacing_mm: Sequence[float]) -> int:
@@ -185,6 +185,15 @@ def preparing_bytes(cases: Sequence[Case], spacing_mm: Sequence[float]) -> int:
     return int(PREPARING_BYTES * voxels * (1 + voxel_mm3 / math.prod(spacing_mm)))
 
 
+def uncut_shape(preparation: Preparation, grid: Grid) -> tuple[int, ...]:
+    """Return the voxels along each axis that a network would see of files on `grid` if nothing were cut away."""
+    turned = to_ras(grid)[1] if preparation.turned else grid
+    wanted = list(preparation.spacing_mm)
+    if preparation.native_axis is not None:
+        wanted[preparation.native_axis] = turned.spacing_mm[preparation.native_axis]
+    return new_shape(turned.shape, turned.spacing_mm, wanted)
+
+
 def prepare_images(
     images: Sequence[Image],
     preparation: Preparation,
@@ -192,32 +201,38 @@ def prepare_images(
     label: LabelMap | None = None,
     targets: Targets | None = None,
     previous: LabelMap | None = None,
+    *,
+    channels: Sequence[str] = (),
 ) -> Prepared:
-    """Prepare images that are in memory; see `prepare`. `previous` is the mask that `Preparation.previous_labels` asks for."""
+    """Prepare images that are in memory; see `prepare`.
+
+    `previous` is the mask that `Preparation.previous_labels` asks for; `channels` are names for messages, by default numbers.
+    """
     source = images[0].grid
     schemes = _schemes(images, preparation, case_name)
-    _check_grids(images, label, preparation, case_name)
+    names = channels or [str(number) for number in range(len(schemes))]
+    _check_grids(images, label, preparation, case_name, names)
     if preparation.rules == "nnunet":
         from striate.data.prepare_nnunet import prepare_as_nnunet
 
         return prepare_as_nnunet(images, preparation, case_name, label, targets, previous)
     reorientation, turned = to_ras(source)
-    channels, notes = [], []
-    for index, channel in enumerate(c for image in images for c in image.array):
+    laid, notes = [], []
+    for name, channel in zip(names, (c for image in images for c in image.array), strict=True):
         finite, count = finite_of(channel)
-        channels.append(reorientation.apply(finite))
+        laid.append(reorientation.apply(finite))
         if count:
-            told = f"{counted(count, 'voxel')} of channel {index} {is_or_are(count)} not finite"
+            told = f"{counted(count, 'voxel')} of channel {name} {is_or_are(count)} not finite"
             notes.append(f"case {case_name}: {told}; {'it is' if count == 1 else 'they are'} taken as 0.")
-    backgrounds = [background_value(channel) for channel in channels]
+    backgrounds = [background_value(channel) for channel in laid]
     box = tuple(slice(0, n) for n in turned.shape)
     if preparation.crop:
-        box = bounding_box(functools.reduce(np.logical_or, map(np.not_equal, channels, backgrounds)))
+        box = bounding_box(functools.reduce(np.logical_or, map(np.not_equal, laid, backgrounds)))
     cropped = cut(turned, box)
-    array = np.empty((len(channels), *cropped.shape), dtype=np.float32)
-    for index, (channel, background) in enumerate(zip(channels, backgrounds, strict=True)):
+    array = np.empty((len(laid), *cropped.shape), dtype=np.float32)
+    for index, (channel, background) in enumerate(zip(laid, backgrounds, strict=True)):
         normalise(channel[box], *schemes[index], background=background, out=array[index])
-    del channels
+    del laid
     grid, coarse = _target(cropped, preparation)
     classes = None
     if label is not None and targets is not None:
@@ -237,22 +252,25 @@ def _schemes(images: Sequence[Image], preparation: Preparation, name: str) -> li
     return pairs
 
 
-def _check_grids(images: Sequence[Image], label: LabelMap | None, preparation: Preparation, name: str) -> None:
+def _check_grids(
+    images: Sequence[Image], label: LabelMap | None, preparation: Preparation, name: str, channels: Sequence[str]
+) -> None:
     first = images[0].grid
     if len(first.shape) != len(preparation.spacing_mm):
         raise GeometryError(
             expected(f"case {name}", f"{len(first.shape)} axes {first.shape}",
                      f"the plan is for images of {len(preparation.spacing_mm)} axes"), case=name,
         )  # fmt: skip
-    others = [(f"channel {i}", image.grid) for i, image in enumerate(images)][1:]
+    starts = np.cumsum([0, *(image.channels for image in images)])
+    others = [(f"channel {channels[k]}", image.grid) for k, image in zip(starts, images, strict=False)][1:]
     if label is not None:
         others.append(("the mask", label.grid))
     for what, grid in others:
         if not grid.matches(first):
             raise GeometryError(
-                expected(f"case {name}", f"{what} has {describe_grid(grid)}, channel 0 has {describe_grid(first)}",
+                expected(f"case {name}", f"{what} has {describe_grid(grid)}, channel {channels[0]} has {describe_grid(first)}",
                          "all files of a case must lie on one grid, because they are compared voxel by voxel",
-                         "Resample it onto channel 0, or fix its header; see striate check."), case=name,
+                         f"Resample it onto channel {channels[0]}, or fix its header; see striate check."), case=name,
             )  # fmt: skip
 
 

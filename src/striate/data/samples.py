@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
@@ -24,7 +25,7 @@ from striate.core.class_set import ClassSet
 from striate.core.config import Config
 from striate.core.errors import DataError, FormatError, GeometryError, UsageError, expected
 from striate.core.files import filling, hash_file, read_json, write_json
-from striate.core.image import to_ras
+from striate.core.image import Grid, to_ras
 from striate.core.in_threads import in_threads
 from striate.core.progress import Progress, Silent, each
 from striate.data.derive import slices_containing
@@ -142,7 +143,7 @@ def prepare_samples(
     if form.slices and len(turned.shape) == 3:
         spacing = (*preparation.spacing_mm[:2], turned.spacing_mm[2])
         preparation = preparation.changed(spacing_mm=spacing)
-    prepared = prepare_images(images, preparation, case.name)
+    prepared = prepare_images(images, preparation, case.name, channels=tuple(case.channels))
     look(prepared)
     way = None if form.length else replace(prepared, array=np.empty((0,) * prepared.array.ndim, np.float32))
     if not form.slices:
@@ -183,6 +184,14 @@ def window_starts(depth: int, length: int) -> list[int]:
         return [0]
     count = -(-(depth - length) // max(1, length // 2)) + 1
     return [round(i * (depth - length) / (count - 1)) for i in range(count)]
+
+
+def sampled_bytes(form: SampleForm, grid: Grid, channels: int) -> int:
+    """Return the most that the samples of a case on `grid` take in a store."""
+    depth = to_ras(grid)[1].shape[-1] if form.slices else 1
+    count = len(window_starts(depth, form.length)) if form.slices and form.length else depth
+    slices = 8 * max(1, form.length)  # in the index
+    return count * (2 * math.prod(form.image_shape(channels)) + math.prod(form.truth_shape) + slices)
 
 
 def fit(array: NDArray[np.float32], size: Sequence[int]) -> NDArray[np.float32]:

@@ -55,8 +55,8 @@ def prepare_stage(
         return prepare(case, preparation)
     from striate.io.read import read_channels
 
-    images = list(read_channels(case).values())
-    ready = prepare_images(images, stage.plan.preparation, case.name)
+    images, channels = list(read_channels(case).values()), tuple(case.channels)
+    ready = prepare_images(images, stage.plan.preparation, case.name, channels=channels)
     if exact:
         from striate.inference.exact import predict_exact
 
@@ -66,7 +66,7 @@ def prepare_stage(
 
         found = predict_case(stage, case, network=first, tta=mirror, prepared=ready, tell=tell)
     del ready
-    return prepare_images(images, preparation, case.name, previous=found.label)
+    return prepare_images(images, preparation, case.name, previous=found.label, channels=channels)
 
 
 def shares_of_first(model: Model, grids: Mapping[str, Grid]) -> dict[str, float]:
