@@ -100,6 +100,15 @@ def test_wrong_number_of_channels(model_of, case):
         predict_case(model_of(), Case("P1", "P1", {"flair": case.channels["flair"]}))
 
 
+def test_voxels_coarse_along_several_axes_are_said_once(model_of, tmp_path):
+    path = tmp_path / "a.nii.gz"
+    image = np.random.default_rng(0).normal(100, 9, (1, 8, 8, 3)).astype(np.float32)
+    write_image(path, Image(image, np.diag([4.0, 2.0, 6.0, 1])))
+    found = predict_case(model_of(channels=("flair",)), Case("a", "a", {"flair": path}))
+    (told,) = [str(one) for one in found.warnings if one.code == "coarse-voxels"]
+    assert "voxels of 4 × 6 mm along axes x, z, the model works at 1 × 1 mm; what is finer" in told
+
+
 def test_thick_slices_constant_images_and_empty_masks_are_said(model_of, tmp_path):
     model = model_of(channels=("flair",))
     path = tmp_path / "a.nii.gz"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from striate.core.body_scan import impossible
+from striate.core.body_scan import impossible, show_mm
 from striate.core.caution import Caution
 from striate.core.errors import expected
 from striate.core.grouped import grouped
@@ -28,13 +28,15 @@ def reasons_for_doubt(plan: Plan, facts: Mapping[str, Any], prepared: Prepared, 
         yield blind
         return
     given = prepared.cropped.spacing_mm
-    for axis, (found, planned) in enumerate(zip(given, plan.preparation.spacing_mm, strict=True)):
-        if found > COARSER * planned:
-            yield Caution(
-                "coarse-voxels",
-                f"{where}: voxels of {found:.3g} mm along axis {'xyz'[axis]}, the model works at {planned:.3g} mm;"
-                " what is finer than a voxel cannot be seen, so small objects may be missed.",
-            )
+    each = zip("xyz", given, plan.preparation.spacing_mm, strict=False)
+    coarse = [(axis, found, planned) for axis, found, planned in each if found > COARSER * planned]
+    if coarse:
+        axes, found, planned = zip(*coarse, strict=True)
+        yield Caution(
+            "coarse-voxels",
+            f"{where}: voxels of {show_mm(found)} mm along {'axis' if len(axes) == 1 else 'axes'} {', '.join(axes)}, the model"
+            f" works at {show_mm(planned)} mm; what is finer than a voxel cannot be seen, so small objects may be missed.",
+        )
     if blind is not None:
         yield blind
     elif not label.array.any():
