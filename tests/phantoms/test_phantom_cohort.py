@@ -178,3 +178,29 @@ def test_command_prints_one_json_document(tmp_path, capsys):
     assert Path(json.loads(out)["cohort"]).is_file()
     assert run(["phantom", "--artefacts", "ghost", "--out", str(tmp_path / "q")]) == 2
     assert "unknown artefact 'ghost'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        (["4"], [4, 4, 4]),
+        (["4", "4", "5"], [4, 4, 5]),
+        (["4,5,4"], [4, 5, 4]),
+        (["4", "5"], "--spacing: 4 5; one voxel size in mm is needed, or three along x, y, z."),
+        (["thick"], "--spacing: thick; one voxel size"),
+        (["--json"], "--spacing: --json; one voxel size"),
+        (["0"], "spacing: 0 0 0 mm"),
+    ],
+)
+def test_spacing_is_one_number_or_three(given, meant, tmp_path, capsys):
+    code = run(["phantom", "--subjects", "1", "--json", "--out", str(tmp_path / "p"), "--spacing", *given])
+    told = capsys.readouterr()
+    if isinstance(meant, str):
+        assert (code, list(tmp_path.iterdir())) == (2, []) and meant in told.err
+    else:
+        assert (code, json.loads(told.out)["spacing_mm"]) == (0, meant)
+
+
+def test_one_number_is_the_size_along_all_axes(tmp_path):
+    phantom(tmp_path / "p", subjects=1, spacing_mm=5)
+    assert json.loads((tmp_path / "p" / "record.json").read_text())["options"]["spacing_mm"] == [5, 5, 5]

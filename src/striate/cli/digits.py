@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from striate.cli.options import AsJson
 from striate.cli.screen import Screen, say, show_json
 
 
@@ -20,7 +21,7 @@ def command(
         int | None, typer.Option(help="Images to take, as many of each digit; all where not given.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of what is taken.")] = 0,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+    json: AsJson = False,
 ) -> None:
     """Make a cohort of handwritten digits, a folder per class."""
     from striate.workflows.digits import digits

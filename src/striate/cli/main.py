@@ -47,8 +47,13 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with the design's exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files that are not UTF-8
-    code = run(sys.argv[1:] if arguments is None else arguments)
-    _leave_stdout()
+    try:
+        code = run(sys.argv[1:] if arguments is None else arguments)
+        _leave_stdout()
+    except KeyboardInterrupt:  # once more, while the first was told
+        code = Interrupted.exit_code
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(code))  # all is done but to leave
     gc.freeze()  # at exit Python looks through all there is for garbage, with torch for half a second
     sys.exit(code)
 
@@ -60,8 +65,9 @@ def run(arguments: list[str]) -> int:
     verb = next((a for a in arguments if not a.startswith("-")), None)
     if verb is None:
         return _show_top(arguments)
+    stopped = list[int]()
     try:
-        with _termination():
+        with _stops(stopped):
             return _run_verb(verb, arguments)
     except StriateError as error:
         if debug:
@@ -81,7 +87,7 @@ def run(arguments: list[str]) -> int:
     except Exception as error:
         if debug:
             raise
-        known = _known(error)
+        known = Interrupted("interrupted") if stopped else _known(error)  # some packages make an ImportError of Ctrl-C
         if known is not None:
             return _fail(known, known.exit_code, known.code, as_json="--json" in arguments)
         text = f"{type(error).__name__}: {error}. This is a mistake in Striate; run again with --debug and report what it shows."
@@ -107,7 +113,7 @@ def _known(error: Exception) -> StriateError | None:
 
 def _run_verb(verb: str, arguments: list[str]) -> int:
     from striate.cli.optional_value import optional_value
-    from striate.cli.regions import repeat_option
+    from striate.cli.regions import NUMBER, repeat_option
     from striate.core.names import did_you_mean
 
     if verb not in VERBS:
@@ -118,10 +124,10 @@ def _run_verb(verb: str, arguments: list[str]) -> int:
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.command(name=verb, help=VERBS[verb], context_settings={"help_option_names": ["-h", "--help"]})(module.command)
     position = arguments.index(verb)
-    command = typer.main.get_command(app)
+    command, given = typer.main.get_command(app), arguments[:position] + arguments[position + 1 :]
     try:
         code = command.main(
-            optional_value(repeat_option(arguments[:position] + arguments[position + 1 :])),
+            optional_value(repeat_option(repeat_option(given), "--spacing", NUMBER)),
             prog_name=f"striate {verb}",
             standalone_mode=False,
         )
@@ -161,6 +167,7 @@ def _show_top(arguments: list[str]) -> int:
         "Usage: striate COMMAND [OPTIONS]\n\nConvolutional networks for medical images: from a folder of scans to a number"
         f" that one can trust.\n\nCommands, in the order of the work:\n{rows}\n\n"
         "Options of every command: --help, --json (one JSON document on stdout), --debug (show tracebacks).\n"
+        "Progress goes to stderr: a bar in a terminal, else, as in a batch system's log, a line now and then.\n"
         "Exit codes: 0 done; 1 done, and problems were found; 2 wrong usage; 3 bad data; 4 bad model or plan;\n"
         "            5 memory, disk or time ran out; 130 interrupted;\n            70 a mistake in Striate.\n"
     )
@@ -190,31 +197,32 @@ def _leave_stdout() -> None:
 
 
 @contextlib.contextmanager
-def _termination() -> Iterator[None]:
-    """Treat SIGTERM as an interruption, so that what is half-written is cleaned up.
+def _stops(stopped: list[int]) -> Iterator[None]:
+    """Treat SIGTERM as an interruption, so that what is half-written is cleaned up; `stopped` gets the numbers of signals.
 
     It comes as Ctrl-C does, which is no `Exception`: one that arrives while Python starts a thread would be taken there for a
-    thread that could not be started.
+    thread that could not be started. Ctrl-C that is ignored stays so.
     """
-    stopped = list[int]()
 
     def stop(number: int, frame: FrameType | None) -> None:
         stopped.append(number)
         raise KeyboardInterrupt
 
+    numbers = [signal.SIGTERM, *[signal.SIGINT] * (signal.getsignal(signal.SIGINT) is signal.default_int_handler)]
     try:
-        before = signal.signal(signal.SIGTERM, stop)
+        before = {number: signal.signal(number, stop) for number in numbers}
     except ValueError:
         yield
         return
     try:
         yield
     except KeyboardInterrupt as error:
-        if stopped:
+        if signal.SIGTERM in stopped:
             raise Interrupted("stopped by SIGTERM; nothing half-written was left") from error
         raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

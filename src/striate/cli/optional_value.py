@@ -5,11 +5,11 @@ Click would take the next argument, whatever it is; here the usual value is put 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
+from striate.cli.regions import NUMBER
+
 OPTION, USUAL = "--adversarial", "0.05"
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 
 
 def optional_value(arguments: Sequence[str], option: str = OPTION, usual: str = USUAL) -> list[str]:
@@ -20,6 +20,6 @@ def optional_value(arguments: Sequence[str], option: str = OPTION, usual: str = 
             return [*out, *arguments[position:]]
         out.append(argument)
         following = arguments[position + 1] if position + 1 < len(arguments) else ""
-        if argument == option and not _NUMBER.fullmatch(following):
+        if argument == option and not NUMBER.fullmatch(following):
             out.append(usual)
     return out

@@ -44,4 +44,6 @@ Ensemble = Annotated[
     list[Path] | None,
     typer.Option("--ensemble", metavar="MODEL", help="A further model of the same task; may be given several times."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on stdout; only warnings and progress go to stderr.")
+]

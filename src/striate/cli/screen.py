@@ -41,12 +41,15 @@ def table(rows: list[list[str]], header: list[str]) -> None:
 
 
 class Screen:
-    """Progress for a terminal, by rich; a line now and then where stderr is not one."""
+    """Progress on stderr: by rich where it is a terminal; elsewhere, as in the log of a batch system, a line now and then.
+
+    A `quiet` one, that of ``--json``, keeps notes to itself.
+    """
 
     def __init__(self, quiet: bool = False) -> None:
         self.quiet = quiet
         self.warnings: list[str] = []
-        self._live = sys.stderr.isatty() and not quiet
+        self._live, self._lines = sys.stderr.isatty(), _Lines()
 
     def note(self, text: str) -> None:
         """Show one line."""
@@ -60,7 +63,7 @@ class Screen:
 
     def bar(self, title: str, total: float | None) -> _LiveBar | _LineBar:
         """Open a progress bar."""
-        return _LiveBar(title, total) if self._live else _LineBar(title, total, self.quiet)
+        return _LiveBar(title, total) if self._live else _LineBar(title, total, self._lines)
 
 
 class _LiveBar:
@@ -86,30 +89,50 @@ class _LiveBar:
         self._bar.stop()
 
 
-class _LineBar:
-    """One line at the start, one every 30 seconds, one at the end."""
+class _Lines:
+    """When the next line of progress is due, however many bars share it.
 
-    EVERY_S = 30.0
+    Every 30 s at first; as work takes longer, less often: a line for each twentieth of the time, and one every 10 minutes.
+    """
 
-    def __init__(self, title: str, total: float | None, quiet: bool) -> None:
-        self.title, self.total, self.quiet = title, total, quiet
+    LEAST_S, MOST_S, SHARE = 30.0, 600.0, 1 / 20
+
+    def __init__(self) -> None:
         self._start = self._told = time.monotonic()
 
-    def update(self, done: float, **shown: object) -> None:
-        """Tell now and then."""
+    def due(self) -> bool:
+        """Tell whether it is time for a line, and count it as told."""
         now = time.monotonic()
-        if self.quiet or now - self._told < self.EVERY_S:
+        wait_s = min(self.MOST_S, max(self.LEAST_S, self.SHARE * (now - self._start)))
+        due = now - self._told >= wait_s
+        self._told = now if due else self._told
+        return due
+
+
+class _LineBar:
+    """A line now and then, and one at the end of what took longer than the shortest time between two."""
+
+    def __init__(self, title: str, total: float | None, lines: _Lines) -> None:
+        self.title, self.total, self._lines = title, total, lines
+        self._start = time.monotonic()
+        self._first: tuple[float, float] | None = None
+
+    def update(self, done: float, **shown: object) -> None:
+        """Tell now and then; the time left is reckoned from the first update on, at which a resumed run has much done."""
+        now = time.monotonic()
+        since, before = self._first = self._first or (now, done)
+        if not self._lines.due():
             return
-        self._told = now
         left = ""
-        if self.total and done:
-            left = f", {show_seconds((now - self._start) * (self.total - done) / done)} left"
+        if self.total and done > before:
+            left = f", {show_seconds((now - since) * (self.total - done) / (done - before))} left"
         part = f"{100 * done / self.total:.0f}%" if self.total else f"{done:g}"
-        say(f"{self.title}: {part}{left}  " + "  ".join(f"{k} {v}" for k, v in shown.items()))
+        say(f"{self.title}: {part}{left}  {'  '.join(f'{k} {v}' for k, v in shown.items())}".rstrip())
 
     def __enter__(self) -> _LineBar:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if not self.quiet and time.monotonic() - self._start > self.EVERY_S:
-            say(f"{self.title}: {show_seconds(time.monotonic() - self._start)}")
+        took_s = time.monotonic() - self._start
+        if took_s > _Lines.LEAST_S:
+            say(f"{self.title}: {show_seconds(took_s)}")

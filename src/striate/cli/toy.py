@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from striate.cli.options import AsJson
 from striate.core.counted import counted
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def command(
     points: Annotated[int, typer.Option(help="Number of points, at least 2.")] = 20,
     noise: Annotated[float, typer.Option(help="Standard deviation of the noise on the targets.")] = 0.0,
     out: Annotated[Path | None, typer.Option(help="Also draw the error surface: FILE.png, .svg or .pdf.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+    json: AsJson = False,
 ) -> None:
     """Find a = 2 and b = 1 of y = a·x + b by gradient descent, step by step."""
     from striate.cli.screen import Screen, show_json

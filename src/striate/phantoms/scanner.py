@@ -49,7 +49,7 @@ class Raster:
             shown = " ".join(f"{s:g}" for s in spacing_mm)
             raise UsageError(
                 expected("spacing", f"{shown} mm", f"three values from {FINEST_MM} to {COARSEST_MM} mm are needed",
-                         "For instance --spacing 1 1 3.")
+                         "For instance 1 1 3.")
             )  # fmt: skip
         i, j, k = (round(fov / s) for fov, s in zip(FIELD_OF_VIEW_MM, spacing_mm, strict=True))
         a, b, c = (max(1, round(s)) for s in spacing_mm)

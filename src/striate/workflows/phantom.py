@@ -17,7 +17,7 @@ def phantom(
     *,
     subjects: int = 12,
     seed: int = 0,
-    spacing_mm: tuple[float, ...] | None = None,
+    spacing_mm: float | tuple[float, ...] | None = None,
     visits: int = 1,
     artefacts: str = "none",
     sites: int = 1,
@@ -34,7 +34,7 @@ def phantom(
     seed
         Seed of everything that is drawn.
     spacing_mm
-        Voxel size along x, y, z; 2 mm isotropic where None. A large last value gives thick axial slices.
+        Voxel size along x, y, z, or one number for all; 2 mm where None. A large last value gives thick axial slices.
     visits
         Examinations per subject; from the second on lesions have grown, vanished or are new.
     artefacts
@@ -54,7 +54,8 @@ def phantom(
     DiskFullError
         When the disk is full or `out` cannot be written; nothing is left.
     """
-    spacing = spacing_mm or (2.0, 2.0, 2.0)
+    wanted = 2.0 if spacing_mm is None else spacing_mm
+    spacing = wanted if isinstance(wanted, tuple) else (wanted,) * 3
     validate(subjects, seed, spacing, visits, artefacts, sites)
     watch = Stopwatch()
     progress = progress or Silent()
