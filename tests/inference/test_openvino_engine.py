@@ -23,7 +23,7 @@ from striate.core.errors import Interrupted, ModelError, UsageError
 from striate.core.image import Image
 from striate.core.machine import cores, native_precision, processor
 from striate.inference.engines import choose as choosing
-from striate.inference.engines import verdict
+from striate.inference.engines import fastest, verdict
 from striate.inference.engines.choose import choose
 from striate.inference.engines.convert import compare, convert, converted, probes
 from striate.inference.engines.foresee import foresee
@@ -173,7 +173,7 @@ NEAR = {"openvino": 1e-3, "torch": 1e-3, "same_decision": 0.999}
 @pytest.fixture
 def clear(monkeypatch):
     """Let every race be clear: the machine that runs the tests may be busy."""
-    monkeypatch.setattr(choosing, "_unclear", lambda parity: False)
+    monkeypatch.setattr(choosing, "unclear", lambda parity: "")
 
 
 @pytest.mark.usefixtures("clear")
@@ -344,7 +344,7 @@ def test_the_reason_says_by_what_it_was_chosen(model_of, case):
     raced = {"windows": 3, "seconds": {"openvino": 0.123, "torch": 0.5}, "measured": "2026-01-31T10:00:00+00:00"}
     ratios = {"ratios": {"openvino": 4.2, "torch": 1.0}, "spread": {"openvino": [3.9, 4.4], "torch": [1.0, 1.0]}}
     given(model, {"tiles": {"middle": NEAR}, **raced, **ratios})
-    found = choosing._measured(choosing._read(model.folder / "openvino" / choosing._key(model, "openvino")), "openvino")
+    found = fastest.measured(choosing._read(model.folder / "openvino" / choosing._key(model, "openvino")), "openvino")
     assert found == (
         "measured 4.2 times as fast as PyTorch here (3.9 to 4.4 in 3 windows in turns, 0.12 s against 0.5 s, 2026-01-31)"
     )
@@ -377,8 +377,8 @@ def test_it_is_not_taken_where_it_is_slower(model_of, case, monkeypatch):
     given(model, {"tiles": {"middle": NEAR}, "seconds": {"openvino": 1.0, "torch": 0.5}})
     found = choose(model, case)
     assert found.engine.name == "torch" and found.reason == "OpenVINO was measured 0.5 times as fast here"
-    monkeypatch.setattr(choosing, "native_precision", lambda: "bf16")
-    told = choosing._fastest({**found.parity, "precision": "fp32"}, "auto")[1]
+    monkeypatch.setattr(fastest, "native_precision", lambda: "bf16")
+    told = fastest.fastest({**found.parity, "precision": "fp32"})[1]
     assert told == f"{found.reason}; in single precision, which is slower, because this OpenVINO offers no bf16 here"
 
 

@@ -6,14 +6,16 @@ import io
 import json
 import os
 import sys
+import threading
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from striate.core.alone import alone
 from striate.core.case import Case
 from striate.core.image import Image
-from striate.inference.engines import child
+from striate.inference.engines import child, fastest
 from striate.inference.engines import choose as choosing
 from striate.inference.engines import convert as converting
 from striate.inference.engines.choose import choose
@@ -33,6 +35,16 @@ def raced(low, high, *, openvino=0.5, torch=1.0, windows=3):
         "windows": windows, "seconds": {"openvino": openvino, "torch": torch},
         "ratios": {"openvino": round(torch / openvino, 3), "torch": 1.0},
         "spread": {"openvino": [low, high], "torch": [1.0, 1.0]},
+    }  # fmt: skip
+
+
+def raced_with_int8(low, high, *, int8=0.4, openvino=0.5, torch=1.0):
+    """Return the same of a race in which int8 took part, `low` to `high` times as fast as OpenVINO in bf16."""
+    seconds = {"openvino": openvino, "int8": int8, "torch": torch}
+    return {
+        "windows": 3, "seconds": seconds, "ratios": {name: round(torch / s, 3) for name, s in seconds.items()},
+        "spread": {name: [1.0, 1.0] if name == "torch" else [1.8, 2.9] for name in seconds},
+        "rivals": {"openvino": [round(1 / high, 3), round(1 / low, 3)], "int8": [low, high]},
     }  # fmt: skip
 
 
@@ -60,19 +72,22 @@ def races(monkeypatch):
     def openvino(model, tile, into):
         if not (into / NETWORK).is_file():
             (into / NETWORK).write_text("converted")
-        return {"openvino": TorchEngine(model.network(), True, "fp32")}
+        names = next(said for said in coming if isinstance(said, dict))["seconds"]
+        return {name: TorchEngine(model.network(), True, "fp32") for name in names if name != "torch"}
 
     def race(engines, tile):
-        assert set(engines) == {"openvino", "torch"}
         if callable(coming[0]):
             coming.pop(0)()
+        assert set(engines) == set(coming[0]["seconds"])
         return coming.pop(0)
 
     monkeypatch.setattr(child, "run", run)
     monkeypatch.setattr(converting, "_openvino", openvino)
     monkeypatch.setattr(converting, "race", race)
-    monkeypatch.setattr(choosing, "native_precision", lambda: "fp32")
-    monkeypatch.setattr(choosing, "_opened", lambda *_: SimpleNamespace(name="openvino", precision="fp32"))
+    for module in (choosing, fastest):
+        monkeypatch.setattr(module, "native_precision", lambda: "fp32")
+    opened = {"openvino": "fp32", "int8": "int8"}
+    monkeypatch.setattr(choosing, "_opened", lambda m, n, *_: SimpleNamespace(name="openvino", precision=opened[n]))
     return coming
 
 
@@ -85,7 +100,10 @@ def ask(model_of, case, races):
         races[:], told = coming, []
         found = choose(model, case, name, macs=lambda: macs, tell=told.append)
         assert races == []  # no race was left, and none was run that was not given
-        return SimpleNamespace(name=found.engine.name, reason=found.reason, parity=found.parity, told=told)
+        engine = found.engine
+        return SimpleNamespace(
+            name=engine.name, precision=engine.precision, reason=found.reason, parity=found.parity, told=told
+        )
 
     asked.model = model
     asked.file = lambda: next(model.folder.glob(f"openvino/*/{PARITY}"))
@@ -134,6 +152,36 @@ def test_pytorch_is_clear_where_no_window_was_fast_enough_to_change(ask):
     first = ask(raced(0.9, 1.09, openvino=1.0, torch=1.0))
     assert first.name == "torch" and "provisional" not in first.reason
     assert ask().parity == first.parity
+
+
+def test_a_race_between_bf16_and_int8_that_is_open_is_run_again(ask):
+    first = ask(raced_with_int8(0.8, 1.4))
+    assert first.precision == "int8" and PROVISIONAL in first.reason
+    found = ask(raced_with_int8(0.7, 0.9, openvino=0.3, int8=0.35))
+    told = "comparing OpenVINO with PyTorch again: before, it was not clear which is the fastest of OpenVINO and int8"
+    assert found.told == [told] and found.precision == "fp32" and "provisional" not in found.reason
+    assert found.parity["rivals"] == {"openvino": [0.714, 1.429], "int8": [0.7, 1.4]}
+    assert [race["rivals"]["int8"] for race in found.parity["races"]] == [[0.8, 1.4], [0.7, 0.9]]
+    assert ask().parity == found.parity
+
+
+def test_bf16_and_int8_that_never_agree_are_asked_three_times_and_then_stand(ask):
+    found = [ask(raced_with_int8(0.8, 1.4)) for _ in range(1 + AGAIN)]
+    assert ["provisional" in one.reason for one in found] == [True, True, True, False] and ask().told == []
+
+
+@pytest.mark.parametrize("rounds", [(1.05, 1.4), (0.99, 1.2)])
+def test_bf16_and_int8_of_which_one_leads_or_both_are_alike_are_not_asked_again(ask, rounds):
+    first = ask(raced_with_int8(*rounds))
+    assert first.precision == "int8" and "provisional" not in first.reason and ask().parity == first.parity
+
+
+def test_int8_that_answers_otherwise_makes_nothing_unclear(ask):
+    parity = ask(raced_with_int8(0.8, 1.4)).parity
+    far = {window: {**apart, "int8": 0.5} for window, apart in parity["tiles"].items()}
+    ask.file().write_text(json.dumps({**parity, "tiles": far}))
+    found = ask()
+    assert found.precision == "fp32" and "provisional" not in found.reason
 
 
 def test_small_work_and_named_engines_do_not_ask_again(ask):
@@ -195,6 +243,40 @@ def test_rounds_that_another_process_adds_meanwhile_are_kept(ask):
     found = ask(another, raced(2.0, 3.0, windows=5)).parity
     assert [race["windows"] for race in found["races"]] == [3, 7, 5] and found["windows"] == 15
     assert found["seconds"]["openvino"] == 0.3 and found["spread"]["openvino"] == [0.5, 6.0]
+
+
+SOON, SLOW = raced(2.0, 3.0, windows=5), "it took more than 900 s"
+
+
+@pytest.mark.parametrize(("ours", "cores_before"), [(SOON, None), (SLOW, None), (SOON, 64)])
+def test_races_that_end_at_the_same_instant_are_both_kept(ask, monkeypatch, ours, cores_before):
+    """Between reading and writing of one race another process ends its own; `cores_before`: the file is new to both."""
+    parity = ask(raced(0.5, 4.0)).parity
+    if cores_before:
+        ask.file().write_text(json.dumps({**parity, "cores": cores_before}))
+    path = ask.file() if not cores_before else ask.file().with_name(choosing._here())
+    theirs = {"measured": "2026-01-31T10:00:00+00:00", **raced(0.6, 6.0, openvino=0.3, windows=7)}
+    others, usual = [], choosing.write_json
+
+    def another():
+        with alone(path):
+            now = json.loads(path.read_text()) if path.is_file() else {**parity, "races": []}
+            usual(path, joined(now, theirs))
+
+    def write(*given):
+        if not others:
+            others.append(threading.Thread(target=another))
+            others[0].start()
+            others[0].join(0.2)
+        usual(*given)
+
+    for module in (choosing, converting):
+        monkeypatch.setattr(module, "write_json", write)
+    ask(ours)
+    others[0].join()
+    kept = json.loads(path.read_text())["races"]
+    assert [race.get("windows") for race in kept][-2:] == [None if isinstance(ours, str) else 5, 7]
+    assert len(kept) == (2 if cores_before else 3)
 
 
 def test_where_nothing_can_be_kept_it_stands(ask, monkeypatch):

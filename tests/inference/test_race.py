@@ -44,6 +44,14 @@ def test_two_rounds_are_enough_where_one_is_far_ahead():
     assert track.calls == ["openvino", "int8", "torch", "int8", "torch", "openvino"]
 
 
+def test_engines_beside_pytorch_are_compared_with_each_other_too():
+    first = Track().race(openvino=[0.2, 0.2, 0.2], int8=[0.1, 0.4, 0.1], torch=[1.0])
+    assert first["rivals"] == {"openvino": [0.5, 2.0], "int8": [0.5, 2.0]} and first["windows"] > 2
+    then = Track().race(openvino=[0.2], int8=[0.05], torch=[1.0])
+    assert together(first, then)["rivals"] == {"openvino": [0.25, 2.0], "int8": [0.5, 4.0]}
+    assert "rivals" not in Track().race(openvino=[0.2], torch=[1.0])
+
+
 def test_a_slow_second_changes_nothing_that_counts():
     found = Track().race(openvino=[0.2, 0.2, 2.0, 0.2, 0.2, 0.2, 0.2], torch=[1.0])
     assert found["ratios"]["openvino"] == 5.0 and found["windows"] == 2

@@ -14,7 +14,8 @@ from striate.core.kinds import kinds
 from striate.core.names import lookup
 from striate.core.optional import require
 from striate.core.progress import Progress, Silent
-from striate.inference.engines.choose import convert, doubt_of
+from striate.inference.engines.choose import convert
+from striate.inference.engines.fastest import doubt_of
 from striate.inference.engines.int8 import FOLDER as INT8
 from striate.inference.engines.int8 import int8_of
 from striate.inference.engines.openvino import PARITY, runtime

@@ -21,7 +21,10 @@ ENGINES: dict[str, str] = {
     "onnx": "ONNX Runtime on the processor, for machines that OpenVINO does not serve; converted once per model",
 }
 
-__all__ = ["ENGINES", "Engine", "network_in", "on_gpu", "open_engine"]
+TITLES: dict[str, str] = {"openvino": "OpenVINO", "int8": "int8", "onnx": "ONNX Runtime"}
+"""What those that compute a converted network are called in sentences."""
+
+__all__ = ["ENGINES", "TITLES", "Engine", "network_in", "on_gpu", "open_engine"]
 
 
 @runtime_checkable

@@ -26,6 +26,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from striate.core.alone import alone
 from striate.core.case import Case
 from striate.core.errors import (
     DataError,
@@ -42,16 +43,17 @@ from striate.core.image import Grid, to_ras
 from striate.core.machine import cores, may_have_gpu, native_precision, processor
 from striate.core.names import lookup
 from striate.data.resample import new_shape
-from striate.inference.engines import ENGINES, Engine, child, open_engine
+from striate.inference.engines import ENGINES, TITLES, Engine, child, open_engine
 from striate.inference.engines.chosen import Chosen
+from striate.inference.engines.fastest import LEAST, NEAR, fastest, lacks, measured, unclear
 from striate.inference.engines.folder import folder_of
 from striate.inference.engines.int8 import FOLDER as INT8
 from striate.inference.engines.int8 import Int8, int8_of
 from striate.inference.engines.onnx import OnnxEngine
 from striate.inference.engines.openvino import COMPILED, MADE, NETWORK, PARITY, OpenVINOEngine, precision_here
-from striate.inference.engines.race import BASE, FASTER
+from striate.inference.engines.race import BASE
 from striate.inference.engines.unchanged import refuse_changed
-from striate.inference.engines.verdict import AGAIN, outdated, stale, verdicts, with_failure
+from striate.inference.engines.verdict import outdated, stale, verdicts, with_failure
 from striate.inference.tiling import Tiling
 from striate.model.model import EXPORTED, ONNX, Model
 from striate.planning.cost import window_cost
@@ -62,16 +64,9 @@ if TYPE_CHECKING:
 AUTO = "auto"
 PACKAGES = {"openvino": "openvino", "onnx": "onnxruntime"}
 """Form of a converted network, also the name of its folder → the package that computes it; the first that is there is taken."""
-TITLES = {"openvino": "OpenVINO", "int8": "int8", "onnx": "ONNX Runtime"}
 WORTH_MACS = 3e12
 """Multiply-accumulates of a call from which on converting the network pays within that call: that and comparing took 67 s
 for 30.8 million parameters, and PyTorch does 6e10 to 9e10 of it in a second on two cores."""
-NEAR, LEAST = 2.0, 0.01
-"""In the mean over a window, probabilities of a converted network may lie `LEAST` from those in single precision, or `NEAR` times
-as far as PyTorch's in the same precision do. In bf16 it is 0.0003 to 0.007 (measured,
-network of nnU-Net with weights drawn at random)."""
-LEAST_INT8 = 0.05
-"""The same for int8, of which Dice was measured on held-out cases: a network that went wrong lies further away."""
 FITTED = "limits_engine"
 """Where the facts of a model say which engine, in which precision, its limits were fitted with."""
 SECONDS = 900
@@ -149,12 +144,12 @@ def _converted(
         elif name == AUTO and (before := _due(parity, folder)) and macs() >= WORTH_MACS:
             tell(f"comparing {TITLES[form]} with PyTorch again: before, {before}")
             parity = _again(model, case, folder, form, parity)
-        found, problem = _fastest(parity, name)
+        found, problem = fastest(parity, None if name == AUTO else name)
         yet = _provisional(parity, folder, name)
         problem += yet
         if found:
             engine = _opened_or_removed(model, found, folder, parity["precision"])
-            reason = f"{_measured(parity, found)}{_lacks(found, engine.precision)}{yet}; {_told(model, parity, found)}"
+            reason = f"{measured(parity, found)}{lacks(found, engine.precision)}{yet}; {_told(model, parity, found)}"
             return Chosen(engine, reason, parity, _caution(model, engine, found, parity)), "", parity
     except Interrupted:
         raise
@@ -181,23 +176,9 @@ def _due(parity: dict[str, Any], folder: Path) -> str:
     if not os.access(folder, os.W_OK):
         return ""
     if parity.get("cores") in (None, cores()):
-        return "it was not clear which is the faster" if _unclear(parity) else ""
+        return unclear(parity)
     due = not (folder / _here()).is_file() or stale(parity.get("again", {}))
     return f"it was on {parity['cores']} cores" if due else ""
-
-
-def _unclear(parity: dict[str, Any]) -> bool:
-    """Tell whether rounds of the last race speak against the verdict, which `AGAIN` more have not settled; see `joined`.
-
-    Verdicts of versions before tell of no races, and stand.
-    """
-    races = parity.get("races", [])
-    spreads = [race["spread"] for race in races if "spread" in race]
-    if not spreads or len(races) > AGAIN:
-        return False
-    if found := _fastest(parity, AUTO)[0]:
-        return bool(spreads[-1][found][0] < FASTER)
-    return any(high >= FASTER for one, (_, high) in spreads[-1].items() if one != BASE and not doubt_of(parity, one))
 
 
 def _provisional(parity: dict[str, Any], folder: Path, name: str) -> str:
@@ -220,49 +201,6 @@ def _again(model: Model, case: Case, folder: Path, form: str, parity: dict[str, 
         return read_json(folder / verdict)
     except (DataError, ResourceError):  # of this case or disk; another time it may go well
         return parity
-
-
-def _times(parity: dict[str, Any]) -> dict[str, float]:
-    """Return how many times as fast as PyTorch each engine was measured to be."""
-    seconds = parity["seconds"]
-    return parity.get("ratios") or {name: seconds[BASE] / taken for name, taken in seconds.items()}
-
-
-def _measured(parity: dict[str, Any], name: str) -> str:
-    """Say how fast the engine `name` was measured to be, and how."""
-    told = f"measured {_times(parity)[name]:.1f} times as fast as PyTorch here"
-    if "windows" not in parity:
-        return told
-    low, high = parity["spread"][name]
-    return (
-        f"{told} ({low:.1f} to {high:.1f} in {parity['windows']} windows in turns, {parity['seconds'][name]:.2g} s against"
-        f" {parity['seconds'][BASE]:.2g} s, {parity['measured'][:10]})"
-    )
-
-
-def _lacks(name: str, precision: str) -> str:
-    """Say that OpenVINO has not the precision of this processor, where that is so."""
-    if name == "openvino" and precision == "fp32" and native_precision() == "bf16":
-        return "; in single precision, which is slower, because this OpenVINO offers no bf16 here"
-    return ""
-
-
-def _fastest(parity: dict[str, Any], name: str) -> tuple[str, str]:
-    """Return which engine of those that were measured is to be taken, or why none is."""
-    if "failed" in parity:
-        later = f"; that was on {parity.get('tried', '')[:10]}, and a call a day later tries again"
-        return "", doubt_of(parity, name) + (later if parity["failed"].startswith(child.SLOW) else "")
-    times, problem = _times(parity), ""
-    engines = [one for one in sorted(times, key=times.__getitem__, reverse=True) if one != BASE]
-    for one in engines if name == AUTO else [name]:
-        problem = doubt_of(parity, one)
-        if not problem and name == AUTO and times[one] < FASTER:
-            problem = (
-                f"{TITLES[one]} was measured {times[one]:.1f} times as fast here{_lacks(one, parity['precision'])}"
-            )
-        if not problem:
-            return one, ""
-    return "", problem
 
 
 def _opened(model: Model, name: str, folder: Path, precision: str, compiled: str = COMPILED) -> Engine:
@@ -325,7 +263,7 @@ def _exported(model: Model, name: str) -> Chosen:
     parity, problem = read_json(folder / PARITY), _without_int8(int8_of(model))
     if name == "int8" and problem:
         raise UsageError(f"--engine int8: {problem}.")
-    faster = parity["processor"] == processor() and _fastest(parity, AUTO)[0] == "int8"  # it was measured there
+    faster = parity["processor"] == processor() and fastest(parity)[0] == "int8"  # it was measured there
     if name == "int8" or (name == AUTO and faster and not problem):
         found = "int8"
     if form == "openvino":
@@ -335,7 +273,7 @@ def _exported(model: Model, name: str) -> Chosen:
         engine = _opened(model, found, folder, native_precision(), compiled)
     except ModelError as error:
         raise ModelError(f"{error} Export the model again, or copy the folder again.", path=model.folder) from error
-    reason = f"the model was exported for it; there, {_told(model, parity, found)}{_lacks(found, engine.precision)}"
+    reason = f"the model was exported for it; there, {_told(model, parity, found)}{lacks(found, engine.precision)}"
     return Chosen(engine, reason, parity, _caution(model, engine, found, parity))
 
 
@@ -447,22 +385,9 @@ def convert(model: Model, into: Path, channels: Mapping[str, Path], form: str, v
     if failed := child.run("convert", asked, SECONDS):
         failure = {"cores": cores(), "failed": failed, "tried": datetime.now(UTC).isoformat(timespec="seconds")}
         known = {"form": form, "made": MADE, "processor": processor()}
-        before = _read(into)
-        write_json(into / verdict, with_failure(before, failure) if before else {**failure, **known})
-
-
-def doubt_of(parity: dict[str, Any], name: str) -> str:
-    """Return why the engine `name` is not to compute the converted network; empty where it may."""
-    if "failed" in parity:
-        return f"the network could not be converted for {TITLES[parity['form']]} ({parity['failed']})"
-    least = LEAST_INT8 if name == "int8" else LEAST
-    for window, apart in parity["tiles"].items():
-        if not apart[name] <= max(NEAR * apart["torch"], least):
-            return (
-                f"{TITLES[name]}'s probabilities differ from those in single precision by {apart[name]:.2g} in the mean"
-                f" (window '{window}'), PyTorch's by {apart['torch']:.2g}"
-            )
-    return ""
+        with alone(into / verdict):
+            before = _read(into)
+            write_json(into / verdict, with_failure(before, failure) if before else {**failure, **known})
 
 
 def _told(model: Model, parity: dict[str, Any], name: str) -> str:

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
+from striate.core.alone import alone
 from striate.core.case import Case
 from striate.core.errors import DataError
 from striate.core.files import write_json, writing
@@ -159,9 +160,9 @@ def main() -> None:
     raced = (race_alone if before else compare)(model.network(), exclusive, made, tiles)
     when = datetime.now(UTC).isoformat(timespec="seconds")
     where = {"made": MADE, "processor": processor(), "cores": cores()}
-    if before:  # another process may have raced meanwhile, too
+    with alone(into / asked["verdict"]):  # another process may have raced meanwhile, too
         before = _before(into, asked["verdict"], made) or before
-    write_json(into / asked["verdict"], joined(before or where, {"measured": when, **raced}))
+        write_json(into / asked["verdict"], joined(before or where, {"measured": when, **raced}))
 
 
 def _before(into: Path, verdict: str, engines: Mapping[str, Engine]) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from striate.core.errors import UsageError
 from striate.core.files import read_json
 from striate.core.machine import may_have_gpu, native_precision, processor
 from striate.core.names import lookup
-from striate.inference.engines import ENGINES
+from striate.inference.engines import ENGINES, TITLES
 from striate.inference.engines import choose as choosing
+from striate.inference.engines.fastest import fastest, measured
 from striate.inference.engines.int8 import int8_of
 from striate.inference.engines.openvino import PARITY
 from striate.inference.engines.race import BASE
@@ -67,10 +68,10 @@ def foresee(model: Model, name: str, macs: Callable[[], float]) -> Foreseen:
     problem = choosing._without_int8(int8_of(model)) if name == "int8" else ""
     form = choosing._form(name)
     if not form:
-        problem = problem or f"{choosing.TITLES.get(name, choosing.TITLES['openvino'])} is not installed"
+        problem = problem or f"{TITLES.get(name, TITLES['openvino'])} is not installed"
     if problem:
         return _else_torch(name, problem)
-    title, folder = choosing.TITLES[form], choosing.place_of(model, form)
+    title, folder = TITLES[form], choosing.place_of(model, form)
     parity = choosing._read(folder)
     if not parity and name != choosing.AUTO:
         return Foreseen(name, f"{title} would be prepared for this model first")
@@ -80,12 +81,12 @@ def foresee(model: Model, name: str, macs: Callable[[], float]) -> Foreseen:
         return Foreseen("", f"{title} would be prepared for this model first, and the faster of it and PyTorch taken")
     if name == choosing.AUTO and choosing._due(parity, folder) and macs() >= choosing.WORTH_MACS:
         return Foreseen("", f"{title} and PyTorch would be compared again first, and the faster of them taken")
-    found, problem = choosing._fastest(parity, name)
+    found, problem = fastest(parity, None if name == choosing.AUTO else name)
     yet = choosing._provisional(parity, folder, name)
     if not found:
         return _else_torch(name, problem + yet, parity.get("seconds", {}).get(BASE))
     precision = "int8" if found == "int8" else parity["precision"]
-    return Foreseen(found, choosing._measured(parity, found) + yet, precision, parity["seconds"][found])
+    return Foreseen(found, measured(parity, found) + yet, precision, parity["seconds"][found])
 
 
 def compared() -> str:
@@ -98,7 +99,7 @@ def _exported(model: Model, name: str) -> Foreseen:
     form = "onnx" if (model.folder / ONNX).is_file() else "openvino"
     if name not in (choosing.AUTO, form) and not (name == "int8" and form == "openvino"):
         raise UsageError(
-            f"--engine {name}: {model.folder} was exported for {choosing.TITLES[form]} and holds no weights; leave it away."
+            f"--engine {name}: {model.folder} was exported for {TITLES[form]} and holds no weights; leave it away."
         )
     parity = read_json((model.folder if form == "onnx" else model.folder / EXPORTED) / PARITY)
     found = form if name == choosing.AUTO else name

@@ -113,7 +113,7 @@ def _doubt(model: Model, here: nn.Module, there: nn.Module, *, compared: bool) -
 
     With `compared` the processor computes it too, in single precision, and the two may differ as engines may.
     """
-    from striate.inference.engines.choose import LEAST
+    from striate.inference.engines.fastest import LEAST
 
     found = answer(model, there)
     if not np.isfinite(found).all():

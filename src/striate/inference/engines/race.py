@@ -48,7 +48,8 @@ def race(
     -------
     dict
         ``windows`` (rounds), and of each engine ``seconds`` (the least), ``ratios`` (how many times as fast as `BASE`, by
-        these) and ``spread`` (the least and the greatest ratio within a round).
+        these) and ``spread`` (the least and the greatest ratio within a round); where there are several beside `BASE`, of
+        each of them ``rivals``: how many times as fast as the fastest other one, likewise.
     """
     names, rounds, start = list(engines), list[dict[str, float]](), clock()
     while not _enough(rounds, clock() - start):
@@ -59,26 +60,37 @@ def race(
             engines[name](tile)
             taken[name] = clock() - begin
         rounds.append(taken)
-    ratios = {name: sorted(taken[BASE] / taken[name] for taken in rounds) for name in names}
+
+    def spread(name: str, others: set[str]) -> list[float]:
+        ratios = [min(taken[other] for other in others) / taken[name] for taken in rounds]
+        return [round(min(ratios), 3), round(max(ratios), 3)]
+
+    rivals = [name for name in names if name != BASE]
     least = {name: min(taken[name] for taken in rounds) for name in names}
     return {
         "windows": len(rounds),
         "seconds": {name: round(seconds, 5) for name, seconds in least.items()},
         "ratios": {name: round(least[BASE] / seconds, 3) for name, seconds in least.items()},
-        "spread": {name: [round(found[0], 3), round(found[-1], 3)] for name, found in ratios.items()},
+        "spread": {name: spread(name, {BASE}) for name in names},
+        **({"rivals": {name: spread(name, {*rivals} - {name}) for name in rivals}} if len(rivals) > 1 else {}),
     }
 
 
 def together(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
     """Return what two races of the same engines found (`race`), as if all their rounds were of one."""
     least = {name: min(seconds, before["seconds"][name]) for name, seconds in now["seconds"].items()}
-    both = {name: [*before["spread"][name], *spread] for name, spread in now["spread"].items()}
     return {
         "windows": before["windows"] + now["windows"],
         "seconds": least,
         "ratios": {name: round(least[BASE] / seconds, 3) for name, seconds in least.items()},
-        "spread": {name: [min(ratios), max(ratios)] for name, ratios in both.items()},
+        **{key: _wider(before.get(key, {}), now[key]) for key in ("spread", "rivals") if key in now},
     }
+
+
+def _wider(before: Mapping[str, Sequence[float]], now: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
+    """Return the least and the greatest ratio of two races, by engine."""
+    both = {name: [*before.get(name, ()), *found] for name, found in now.items()}
+    return {name: [min(ratios), max(ratios)] for name, ratios in both.items()}
 
 
 def _enough(rounds: Sequence[Mapping[str, float]], gone_s: float) -> bool:

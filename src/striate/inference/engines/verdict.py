@@ -1,8 +1,8 @@
 """What was measured of a converted network, or why there is none, as it lies in the network's folder; which of it is void.
 
-A verdict lists its ``races``: of each when it was, its windows and their ``spread``, or why it failed. Where windows of the last
-one speak against the verdict it is provisional, and the next call with enough work races again, `AGAIN` times at most. A verdict
-without that list is of a version before, and stands.
+A verdict lists its ``races``: of each when it was, its windows, their ``spread`` and ``rivals``, or why it failed. Where windows
+of the last one speak against the verdict it is provisional, and the next call with enough work races again, `AGAIN` times at
+most. A verdict without that list is of a version before, and stands.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def joined(before: Mapping[str, Any], raced: Mapping[str, Any]) -> dict[str, Any
 
     What was found of the answers stays.
     """
-    one = {"measured": raced["measured"], "windows": raced["windows"], "spread": raced["spread"]}
+    one = {key: raced[key] for key in ("measured", "windows", "spread", "rivals") if key in raced}
     if not before.get("races"):
         return {**before, **raced, "races": [one]}
     return {**before, "measured": raced["measured"], **together(before, raced), "races": [*before["races"], one]}

@@ -1,0 +1,61 @@
+"""Several that change one file do it one after the other, whatever became of those before."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from striate.core import alone as module
+from striate.core.alone import alone
+
+
+def test_no_change_is_lost(tmp_path):
+    path = tmp_path / "count"
+    path.write_text("0")
+
+    def add():
+        for _ in range(5):
+            with alone(path):
+                count = int(path.read_text())
+                time.sleep(0.001)
+                path.write_text(str(count + 1))
+
+    threads = [threading.Thread(target=add) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert path.read_text() == "20" and [p.name for p in tmp_path.iterdir()] == ["count"]
+
+
+def test_the_lock_of_a_dead_process_is_waited_for_and_then_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "PATIENCE_S", 0.1)
+    path, start = tmp_path / "count", time.monotonic()
+    (tmp_path / ".count.lock").write_text("dead")
+    with alone(path):
+        assert (tmp_path / ".count.lock").read_text() != "dead"
+    assert 0.1 < time.monotonic() - start < 5 and list(tmp_path.iterdir()) == []
+
+
+def test_who_was_taken_for_dead_leaves_the_lock_of_the_next(tmp_path):
+    lock = tmp_path / ".count.lock"
+    with alone(tmp_path / "count"):
+        lock.write_text("the next")
+    assert lock.read_text() == "the next"
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOENT])
+def test_a_folder_that_takes_no_files_is_no_obstacle(tmp_path, monkeypatch, number):
+    monkeypatch.setattr(module, "PATIENCE_S", 0.05)
+
+    def refuse(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with alone(tmp_path / "count"):
+        assert list(tmp_path.iterdir()) == []
