@@ -49,7 +49,7 @@ def prediction_of(label, observed):
 def test_with_truth():
     label, truth = masks()
     observed = observed_of(label, truth)
-    case = collect(prediction_of(label, observed), LabelMap(truth, AFFINE), TARGETS, {"flair": {"mean": 1.5}})
+    case = collect(prediction_of(label, observed), LabelMap(truth, AFFINE), {"flair": {"mean": 1.5}})
     assert (case.case, case.subject, case.facts) == ("c1", "s1", {"flair": {"mean": 1.5}})
     assert case.features.tolist() == [0, 1, 2]
     lesion, core = case.labels["lesion"], case.labels["core"]
@@ -64,7 +64,7 @@ def test_with_truth():
 
 def test_without_truth():
     label, _ = masks()
-    case = collect(prediction_of(label, observed_of(label)), None, TARGETS, {})
+    case = collect(prediction_of(label, observed_of(label)), None, {})
     lesion = case.labels["lesion"]
     assert (lesion.true_ml, lesion.true_lesions, lesion.dice) == (None, None, None)
     assert lesion.true_counts.shape == (2, BINS) and not lesion.true_counts.any()

@@ -63,22 +63,20 @@ class Spoilt:
     own: float
 
 
-def sensitivity(predicted: Mask, truth: Mask, *, seed: int = 0) -> list[Spoilt]:
+def sensitivity(predicted: Mask, truth: Mask) -> list[Spoilt]:
     """Measure a prediction against the truth in each of `WAYS`; empty where the truth is.
 
     Parameters
     ----------
     predicted, truth
         Masks (I, J, K) or (I, J) of one shape.
-    seed
-        Of what is drawn.
     """
     box = union_box(predicted, truth)
     if box is None or not truth.any():
         return []
     box = tuple(slice(max(0, b.start - 1), b.stop + 1) for b in box)
     said, true = predicted[box], truth[box]
-    return [Spoilt(way, dice(said, made), dice(true, made)) for way, made in _ways(true, np.random.default_rng(seed))]
+    return [Spoilt(way, dice(said, made), dice(true, made)) for way, made in _ways(true, np.random.default_rng(0))]
 
 
 def _ways(truth: Mask, rng: np.random.Generator) -> Iterator[tuple[str, Mask]]:

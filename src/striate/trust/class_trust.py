@@ -18,7 +18,7 @@ from striate.core.errors import UsageError, expected
 from striate.core.files import write_json
 from striate.measure.class_findings import ClassCase, ClassFinding
 from striate.measure.class_scores import decisions
-from striate.measure.finding import Ood, Review
+from striate.measure.finding import Review
 from striate.trust.assess import UNLIKE
 from striate.trust.class_calibration import LEAST_SUBJECTS, ClassCalibration
 from striate.trust.class_evidence import ClassEvidence, Judged
@@ -136,7 +136,7 @@ class ClassTrust:
             )
             cautions.append(Caution(UNLIKE, text))
         samples = self._samples(case)
-        return ClassCase(case.case, case.subject, samples, tuple(cautions), ood, self._review(samples, ood, cautions))
+        return ClassCase(case.case, case.subject, samples, tuple(cautions), ood, self._review(samples, cautions))
 
     def _samples(self, case: ClassEvidence) -> tuple[ClassFinding, ...]:
         told = self.calibration.curve.of(case.probabilities)
@@ -153,7 +153,7 @@ class ClassTrust:
     def _names(self, there: Any) -> tuple[str, ...]:
         return tuple(name for name, one in zip(self.classes, there, strict=True) if one)
 
-    def _review(self, samples: Sequence[ClassFinding], ood: Ood | None, cautions: Sequence[Caution]) -> Review | None:
+    def _review(self, samples: Sequence[ClassFinding], cautions: Sequence[Caution]) -> Review | None:
         """Return whether a person must look; None where nothing tells."""
         why = [caution.message for caution in cautions if caution.code in SEVERE or caution.code == UNLIKE]
         unsure = [sample for sample in samples if sample.set is not None and len(sample.set) != 1]

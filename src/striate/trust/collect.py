@@ -24,7 +24,6 @@ from striate.trust.lesion_evidence import lesion_evidence
 def collect(
     prediction: Prediction,
     truth: LabelMap | None = None,
-    targets: Targets | None = None,
     facts: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> CaseEvidence:
     """Return the evidence of one case.
@@ -35,8 +34,6 @@ def collect(
         Made with ``observe=True``, and with the truth where there is one.
     truth
         True label map on the grid of the prediction.
-    targets
-        Which values make which label or region; by default those of the prediction.
     facts
         What the input gate measured of the images.
 
@@ -51,8 +48,7 @@ def collect(
     if observed is None:
         here = f"prediction of case {prediction.case.name}"
         raise UsageError(expected(here, "nothing was observed", "predict_case(…, observe=True) is needed"))
-    targets = targets or prediction.targets
-    label = prediction.label
+    label, targets = prediction.label, prediction.targets
     lesions = lesion_evidence(label, targets, observed.certainty, truth)
     labels = {name: _label(label, truth, targets, name, observed, lesions[name]) for name in targets.names}
     return CaseEvidence(prediction.case.name, prediction.case.subject, labels, observed.features, dict(facts or {}))

@@ -205,8 +205,6 @@ def corruption_curve(
     artefacts: Sequence[str] = tuple(CORRUPTIONS),
     strengths: Sequence[float] = STRENGTHS,
     budget_s: float | None = None,
-    seed: int = 0,
-    engine: Engine | None = None,
     progress: Progress | None = None,
 ) -> CorruptionCurve:
     """Spoil the images of cases and measure what a model still makes of them.
@@ -226,10 +224,6 @@ def corruption_curve(
     budget_s
         Seconds that all may take; decides how many cases, and where even one is too much, how many strengths. One case is
         always measured.
-    seed
-        Of what artefacts draw.
-    engine
-        Computes the network; by default the model's own.
     progress
         Who listens.
 
@@ -241,7 +235,7 @@ def corruption_curve(
         When no case has a true mask that holds a label.
     """
     strengths = rising(model, "artefact", artefacts, CORRUPTIONS, "strength", strengths, most=1.0)
-    engine = engine_of(model, tell=(progress or Silent()).note) if engine is None else engine
+    engine = engine_of(model, tell=(progress or Silent()).note)
     tried = everything = [("", 0.0), *((name, s) for name in artefacts for s in strengths)]
     labelled, rows, subjects = Labelled(cases, budget_s), list[list[_Seen]](), list[str]()
     with (progress or Silent()).bar("Artefacts", max(1, len(labelled.cases))) as bar:
@@ -255,7 +249,7 @@ def corruption_curve(
             if budget_s is not None and not rows:
                 tried = _affordable(tried, time.monotonic() - begin, budget_s - labelled.spent_s)
             for name, strength in tried[1:]:
-                spoilt = [corrupted(image, name, strength, seed + number, k) for k, image in enumerate(images)]
+                spoilt = [corrupted(image, name, strength, number, k) for k, image in enumerate(images)]
                 row.append(_look(model, engine, case, spoilt, truth, trust))
                 bar.update(number + len(row) / len(tried))
             rows.append(row)

@@ -30,9 +30,7 @@ def examine(
     truth: LabelMap | None = None,
     tta: bool = False,
     crf: bool = False,
-    exact: bool = False,
     prepared: Prepared | None = None,
-    tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[Prediction, CaseEvidence]:
     """Predict a case and collect the evidence; the images are read and prepared once, or not at all.
 
@@ -44,9 +42,7 @@ def examine(
         True label map on the grid of the files, where it is known.
     prepared
         The case as the network sees it, where it is prepared already.
-    exact
-        Predict as nnU-Net does (`striate.inference.exact`); the evidence is then of the images alone.
-    model, case, engine, tta, crf, tell
+    model, case, engine, tta, crf
         See `striate.inference.predict.predict_case`.
 
     Raises
@@ -62,10 +58,10 @@ def examine(
     with timed(spent, "prepare"):
         ready = prepared
         if ready is None:
-            ready = prepare_stage(model, case, first=first, mirror=tta or exact, exact=exact)
+            ready = prepare_stage(model, case, first=first, mirror=tta)
     with timed(spent, "facts"):
         facts = image_facts(ready, model.plan.task.channels)
-    prediction = answer(model, case, ready, engine=engine, truth=truth, tta=tta, crf=crf, exact=exact, tell=tell)
+    prediction = answer(model, case, ready, engine=engine, truth=truth, tta=tta, crf=crf)
     with timed(spent, "judge"):
         evidence = weigh(prediction, facts, truth)
     return replace(
@@ -86,9 +82,10 @@ def answer(
     maps: ProbabilityWriter | None = None,
     tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> Prediction:
-    """Predict a prepared case, observed so that it can be weighed; parameters as of `examine`.
+    """Predict a prepared case, observed so that it can be weighed; parameters as of `examine` and `predict_case`.
 
-    `maps` gets the probabilities; whoever made it lets it write them. Not looked at with `exact`.
+    `maps` gets the probabilities; whoever made it lets it write them. With `exact`, as nnU-Net predicts
+    (`striate.inference.exact`), nothing is observed or given to `maps`.
     """
     if exact:
         from striate.inference.exact import predict_exact

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from striate.core.counted import counted
 from striate.measure.roc import auc
 from striate.trust.evidence import CaseEvidence, LesionEvidence
 
@@ -136,7 +137,7 @@ class LesionModel:
         false = known.n_lesions - known.n_real
         return (
             f"No probability of lesions of '{label}': {known.n_real} real and {false} false ones in "
-            f"{known.n_subjects} subject{'' if known.n_subjects == 1 else 's'}; "
+            f"{counted(known.n_subjects, 'subject')}; "
             f"{LEAST} of each are needed, each in at least 2 subjects."
         )
 

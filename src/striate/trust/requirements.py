@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from striate.core.counted import counted
 from striate.core.errors import UsageError
 from striate.core.names import did_you_mean
 
@@ -88,10 +89,8 @@ class Requirement:
             return Verdict(self.text, self.name, None, 0, False, f"{self.text}: not known, so not met: {why}.")
         met = _SIGNS[self.sign](found.value, self.limit)
         held = "met" if met else "broken"
-        n = f"{found.n_subjects} subject{'s' * (found.n_subjects != 1)}"
-        return Verdict(
-            self.text, self.name, found.value, found.n_subjects, met, f"{self.text}: {held}, {found.value:.4g} ({n})."
-        )
+        text = f"{self.text}: {held}, {found.value:.4g} ({counted(found.n_subjects, 'subject')})."
+        return Verdict(self.text, self.name, found.value, found.n_subjects, met, text)
 
 
 @dataclass(frozen=True, slots=True)

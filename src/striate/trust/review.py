@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 
 from striate.core.caution import Caution
 from striate.core.counted import counted
-from striate.core.errors import UsageError
 from striate.measure.finding import Ood, Review
 from striate.measure.roc import auc
 from striate.trust.conformal import ROUNDING, bound, subject_weights, subjects_needed
@@ -99,8 +98,6 @@ class ReviewRule:
         left_out: Mapping[str, Tables] | None = None,
         unlikeness: Mapping[str, float] | None = None,
         anyway: Collection[str] = (),
-        bad: float = BAD,
-        miss: float = MISS,
     ) -> ReviewRule:
         """Fit to cases with known truth.
 
@@ -118,17 +115,7 @@ class ReviewRule:
             Case → its out-of-distribution score divided by the threshold.
         anyway
             Cases that are flagged whatever is expected of them (`flagged_anyway`).
-        bad, miss
-            See the attributes.
-
-        Raises
-        ------
-        UsageError
-            When `bad` or `miss` is not a share between 0 and 1.
         """
-        for name, share in (("bad Dice", bad), ("share of missed cases", miss)):
-            if not 0 < share < 1:
-                raise UsageError(f"{name} {share}: a number between 0 and 1 is needed.")
         models, expected = dict[str, DiceModel](), dict[str, list[float | None]]()
         for name, table in tables.items():
             seen = [
@@ -142,10 +129,10 @@ class ReviewRule:
         usual, others = (
             [row for row in part if row is not None] for part in (found[: len(cases)], found[len(cases) :])
         )
-        alone = _judged(usual, usual, bad, miss)
+        alone = _judged(usual, usual, BAD, MISS)
         if alone["limit"] is not None or not others:
-            return cls(models, bad, miss, **alone)
-        return cls(models, bad, miss, n_spoilt=len(others), **_judged([*usual, *others], usual, bad, miss))
+            return cls(models, **alone)
+        return cls(models, n_spoilt=len(others), **_judged([*usual, *others], usual, BAD, MISS))
 
     @property
     def needed(self) -> int:
@@ -170,14 +157,7 @@ class ReviewRule:
                     found[name] = model.expect(seen)
         return found
 
-    def judge(
-        self,
-        case: CaseEvidence,
-        *,
-        ood: Ood | None = None,
-        cautions: Sequence[Caution] = (),
-        severe: Collection[str] = SEVERE,
-    ) -> Review | None:
+    def judge(self, case: CaseEvidence, *, ood: Ood | None = None, cautions: Sequence[Caution] = ()) -> Review | None:
         """Return whether a case must be looked at, and why; None where nothing is known that could tell.
 
         Parameters
@@ -187,13 +167,11 @@ class ReviewRule:
         ood
             Its likeness to the training data.
         cautions
-            Of the input gate.
-        severe
-            Codes of cautions that need a review by themselves.
+            Of the input gate; those of `SEVERE` need a review by themselves.
         """
         unlikeness = ood.score / ood.threshold if ood is not None and ood.threshold > 0 else None
         expected = self.expected_dice(case, unlikeness)
-        causes = [caution.message.rstrip(".") for caution in cautions if caution.code in severe]
+        causes = [caution.message.rstrip(".") for caution in cautions if caution.code in SEVERE]
         if ood is not None and ood.outside:
             causes.append(f"it is unlike the training data (score {ood.score:.3g}, threshold {ood.threshold:.3g})")
         if all(found.predicted_lesions == 0 for found in case.labels.values()):
@@ -243,9 +221,9 @@ class ReviewRule:
         return f"the expected Dice of '{name}' is {expected:.2f} (limit {limit:.2f})"
 
 
-def flagged_anyway(ood: Ood | None, cautions: Sequence[Caution], severe: Collection[str] = SEVERE) -> bool:
+def flagged_anyway(ood: Ood | None, cautions: Sequence[Caution]) -> bool:
     """Tell whether a case is flagged whatever is expected of it."""
-    return (ood is not None and ood.outside) or any(caution.code in severe for caution in cautions)
+    return (ood is not None and ood.outside) or any(caution.code in SEVERE for caution in cautions)
 
 
 def _row(case: CaseEvidence, index: int, expected: Mapping[str, Sequence[float | None]], anyway: bool) -> Row | None:

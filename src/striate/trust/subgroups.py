@@ -12,12 +12,13 @@ Continuous columns are cut into tertiles. Groups of fewer than `FEW` subjects ar
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from striate.core.counted import counted
 from striate.core.names import natural_order
 from striate.measure.paired import holm
 from striate.measure.statistics import summarise
@@ -140,7 +141,7 @@ class Subgroups:
         return {"columns": columns, "skipped": dict(self.skipped), "n_subjects": self.n_subjects}
 
 
-def subgroups(looks: Mapping[str, Sequence[Unit]], columns: Sequence[str], *, seed: int = 0) -> Subgroups:
+def subgroups(looks: Mapping[str, Sequence[Unit]], columns: Sequence[str]) -> Subgroups:
     """Compare the groups of every column.
 
     Parameters
@@ -149,42 +150,34 @@ def subgroups(looks: Mapping[str, Sequence[Unit]], columns: Sequence[str], *, se
         Measure → its units; a column that no unit of a measure knows is not looked at there.
     columns
         All columns of the cohort, those without any value included, so that they can be named.
-    seed
-        Of bootstrap and permutations.
     """
     found, skipped = list[Column](), dict[str, str]()
     for name in columns:
-        why = "no case has a value"
-        seen = 0
+        why, seen = "no case has a value", len(found)
         for measure, units in looks.items():
             known = [u for u in units if u.groups.get(name, "").strip()]
             if not known:
                 continue
-            made = _column(name, measure, known, len(units) - len(known), seed)
+            made = _column(name, measure, known, len(units) - len(known))
             if isinstance(made, str):
                 why = made
             else:
                 found.append(made)
-                seen += 1
-        if not seen:
+        if len(found) == seen:
             skipped[name] = why
     corrected = holm([c.p for c in found])
-    whole = [_with(c, p) for c, p in zip(found, corrected, strict=True)]
+    whole = [replace(c, p_corrected=p) for c, p in zip(found, corrected, strict=True)]
     whole.sort(key=lambda c: (c.p_corrected, c.p, c.name))
     subjects = {u.subject for units in looks.values() for u in units}
     return Subgroups(tuple(whole), skipped, len(subjects))
 
 
-def _with(column: Column, corrected: float) -> Column:
-    return Column(**{**{k: getattr(column, k) for k in Column.__slots__}, "p_corrected": corrected})
-
-
-def _column(name: str, measure: str, known: Sequence[Unit], unknown: int, seed: int) -> Column | str:
+def _column(name: str, measure: str, known: Sequence[Unit], unknown: int) -> Column | str:
     """Return a column, or why it says nothing."""
     subjects = sorted({u.subject for u in known})
     told = [u.groups[name].strip() for u in known]
     if len(set(told)) < 2:
-        return f"one value only ('{told[0]}', {len(subjects)} subject{'s' * (len(subjects) != 1)})"
+        return f"one value only ('{told[0]}', {counted(len(subjects), 'subject')})"
     if len(subjects) < 2:
         return f"one subject only ({subjects[0]}); groups are compared over subjects"
     members, names = _grouped(told)
@@ -196,13 +189,13 @@ def _column(name: str, measure: str, known: Sequence[Unit], unknown: int, seed: 
     for g, group in enumerate(names):
         inside = members == g
         own = [known[i].subject for i in np.flatnonzero(inside).tolist()]
-        s = summarise(values[inside].tolist(), own, seed=seed)
+        s = summarise(values[inside].tolist(), own)
         count = len(set(own))
         few = count < FEW or count < SMALL_SHARE * len(subjects)
         groups.append(Group(group, len(own), count, s.mean or 0.0, s.low, s.high, few))
     sound = [g.mean for g in groups if not g.few]
     gap = max(sound) - min(sound) if len(sound) > 1 else None
-    p = _permuted(values, members, owner, len(names), seed)
+    p = _permuted(values, members, owner, len(names))
     return Column(name, measure, tuple(groups), unknown, len(subjects), gap, p)
 
 
@@ -235,9 +228,9 @@ def _range(values: Floats) -> str:
     return f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
 
 
-def _permuted(values: Floats, members: NDArray[np.intp], owner: NDArray[np.intp], count: int, seed: int) -> float:
+def _permuted(values: Floats, members: NDArray[np.intp], owner: NDArray[np.intp], count: int) -> float:
     """Return the p of the permutation test; see the top of this file."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     first = np.full(owner.max() + 1, -1)
     first[owner[::-1]] = members[::-1]
     within = bool((first[owner] != members).any())

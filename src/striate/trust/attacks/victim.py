@@ -7,14 +7,13 @@ change, or are left out to save time, keep what the network says of them in the 
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -92,12 +91,12 @@ class Victim:
         self.contrast = torch.tensor([tissue_contrast(channel, found) for channel, found in pairs], device=self.device)
         self._low, self._high = (self._per_channel(f(self.image.flatten(1), 1)) for f in (torch.amin, torch.amax))
         self._loss = losses.create(plan.training.loss, plan.task.outputs)
-        self._lay_out(prepared.classes, elsewhere, np.random.default_rng(seed))
+        self._lay_out(elsewhere, np.random.default_rng(seed))
         still = [i for i in range(len(self._boxes)) if i not in set(self.active)]
         with torch.no_grad():
             self._still = self._blended(still, self.shares(self.image, still))
 
-    def _lay_out(self, classes: NDArray[np.uint8], elsewhere: float, rng: np.random.Generator) -> None:
+    def _lay_out(self, elsewhere: float, rng: np.random.Generator) -> None:
         """Place the windows on the padded image, and choose those that are attacked."""
         size, inference = tuple(self.classes.shape), self.plan.inference
         tiling = Tiling.of(size, inference.patch, inference.overlap)
@@ -115,7 +114,9 @@ class Victim:
             box = tuple(slice(s, s + p) for s, p in zip(starts, tiling.patch, strict=True))
             index, tile = len(self._boxes), padded[(slice(None), *box)].flatten(1)
             self._boxes.append(box)
-            self._weights.append(_outer([weights[a][w] for a, w in enumerate(at)]))
+            self._weights.append(
+                functools.reduce(lambda outer, w: outer[..., None] * w, (weights[a][w] for a, w in enumerate(at)))
+            )
             if bool((tile == tile[:, :1]).all()):
                 self._blank.add(index)
             elif bool(changing[box].any()):
@@ -217,12 +218,11 @@ class Victim:
         """Return the weighted sum (K, *padded grid) of the probabilities of some windows."""
         shape = self._padded(self.image).shape[1:]
         total = torch.zeros((self.plan.targets.out_channels, *shape), device=self.device)
-        for i, share in zip(windows, shares, strict=True):
-            total[(slice(None), *self._boxes[i])] += self._weights[i] * share
+        self._add(total, windows, shares)
         return total
 
-    def _add(self, total: Tensor, group: Sequence[int], shares: Tensor) -> None:
-        for i, share in zip(group, shares, strict=True):
+    def _add(self, total: Tensor, windows: Sequence[int], shares: Iterable[Tensor]) -> None:
+        for i, share in zip(windows, shares, strict=True):
             total[(slice(None), *self._boxes[i])] += self._weights[i] * share
 
     def _nothing(self) -> Tensor:
@@ -245,10 +245,3 @@ class Victim:
 
     def _per_channel(self, values: Tensor) -> Tensor:
         return values.reshape(-1, *[1] * self.classes.ndim)
-
-
-def _outer(weights: Sequence[Any]) -> Tensor:
-    found: Tensor = weights[0]
-    for weight in weights[1:]:
-        found = found[..., None] * weight
-    return found
