@@ -368,7 +368,7 @@ class TestDocument:
         with pytest.raises(FormatError, match="there is no such file"):
             ClassEvaluation.read(tmp_path)
         (tmp_path / "evaluation.json").write_text('{"kind": "striate-class-evaluation", "schema_version": 1}')
-        with pytest.raises(FormatError, match="not readable as an evaluation of classes"):
+        with pytest.raises(FormatError, match="not readable as striate-class-evaluation"):
             ClassEvaluation.read(tmp_path)
 
     @pytest.mark.parametrize(

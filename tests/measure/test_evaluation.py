@@ -196,5 +196,5 @@ def test_refusals(tmp_path):
     with pytest.raises(UsageError, match="named 'case'"):
         CaseEvaluation("a", {"case": {}})
     (tmp_path / "e.json").write_text('{"kind": "striate-evaluation", "schema_version": 1, "cases": 3}')
-    with pytest.raises(FormatError, match="not readable as an evaluation"):
+    with pytest.raises(FormatError, match="not readable as striate-evaluation"):
         Evaluation.read(tmp_path / "e.json")

@@ -185,7 +185,7 @@ def test_broken_files(tmp_path):
     with pytest.raises(FormatError, match="no such file"):
         Findings.read(path)
     path.write_text('{"kind": "striate-findings", "schema_version": 1, "cases": [{"case": "a"}]}')
-    with pytest.raises(FormatError, match="a finding cannot be read"):
+    with pytest.raises(FormatError, match="not readable as striate-findings"):
         Findings.read(path)
     path.write_text('{"kind": "striate-findings", "schema_version": 99, "cases": []}')
     with pytest.raises(FormatError, match="schema version 99"):

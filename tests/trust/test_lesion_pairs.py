@@ -143,7 +143,7 @@ def test_repeatability_on_disk(tmp_path):
     with pytest.raises(ModelError, match="measured with weights abc; those of these masks"):
         Repeatability.read(tmp_path, "def")
     (tmp_path / "repeatability.json").write_text('{"kind": "striate-repeatability", "schema_version": 1}')
-    with pytest.raises(FormatError, match="cannot be read"):
+    with pytest.raises(FormatError, match="not readable as striate-repeatability"):
         Repeatability.read(tmp_path)
     with pytest.raises(UsageError, match="4 subjects with scan and rescan; at least 5"):
         Repeatability.fit({"lesion": pairs[1:]})

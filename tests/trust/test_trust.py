@@ -66,11 +66,11 @@ def test_a_model_without_limits_has_none(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d.pop("review"), "cannot be read"),
+        (lambda d: d.pop("review"), "not readable as striate-trust"),
         (lambda d: d.update(kind="striate-plan"), "striate-trust"),
         (lambda d: d.update(schema_version=99), "99"),
         (lambda d: d.update(weights_sha256="cd" * 32), "made for weights cdcdcdcdcdcd"),
-        (lambda d: d["calibration"]["labels"]["lesion"].update(curve=3), "cannot be read"),
+        (lambda d: d["calibration"]["labels"]["lesion"].update(curve=3), "not readable as striate-trust"),
         (lambda d: d["intervals"]["labels"]["lesion"].update(table=[0.1, 0.2]), "256 finite ones are needed"),
         (lambda d: d["review"]["models"]["lesion"].update(table=[]), "256 finite ones are needed"),
         (lambda d: d["likeness"].update(features=[[1.0, 2.0]]), "features of shape"),

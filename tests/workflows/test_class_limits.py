@@ -255,8 +255,8 @@ def test_cohorts_and_documents_that_fit_not_are_refused(finished, others, tmp_pa
         ClassTrust.read(finished.model.folder, "0" * 64)
     curve = replace(trust.calibration.curve, scales=(1.0,))
     replace(trust, calibration=replace(trust.calibration, curve=curve)).write(tmp_path)
-    with pytest.raises(ModelError, match="cannot be read"):
+    with pytest.raises(ModelError, match="not readable as striate-class-trust"):
         ClassTrust.read(tmp_path)
     (tmp_path / "findings.json").write_text('{"kind": "striate-class-findings", "schema_version": 1, "cases": [{}]}')
-    with pytest.raises(FormatError, match="findings of classes"):
+    with pytest.raises(FormatError, match="not readable as striate-class-findings"):
         ClassFindings.read(tmp_path)

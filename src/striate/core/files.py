@@ -16,15 +16,17 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from json.encoder import encode_basestring
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from striate.core.errors import DataError, DiskFullError, FormatError, StriateError, expected
 from striate.core.lock import take
+
+T = TypeVar("T")
 
 _FULL = re.compile(
     rf"os error (?:{errno.ENOSPC}|{errno.EDQUOT})\b|No space left on device|^\d+ requested and \d+ written$"
@@ -281,6 +283,30 @@ def read_json(path: Path, kind: str | None = None, version: int | None = None) -
                      "Upgrade Striate: pip install -U striate"), path=path,
         )  # fmt: skip
     return document
+
+
+def read_document(path: Path, kind: str, version: int, parse: Callable[[dict[str, Any]], T]) -> T:
+    """Return what `parse` makes of a JSON object; `kind` and `version` as of `read_json`.
+
+    Raises
+    ------
+    FormatError
+        As `read_json`, and when the object has another form than `parse` reads.
+    """
+    document = read_json(path, kind, version)
+    try:
+        return parse(document)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise FormatError(
+            expected(path, f"not readable as {kind} ({error!r})", f"the form of schema version {version} is needed"),
+            path=path,
+        ) from error
+
+
+def in_folder(path: Path, name: str) -> Path:
+    """Return the file `name` of a folder; a path that is no folder as it is."""
+    path = Path(path)
+    return path / name if path.is_dir() else path
 
 
 def hash_file(path: Path) -> str:

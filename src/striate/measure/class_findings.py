@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from striate.core.caution import Caution
-from striate.core.errors import FormatError, expected
-from striate.core.files import read_json, write_json, write_text
+from striate.core.files import in_folder, read_document, write_json, write_text
 from striate.measure.class_rows import Names, joined
 from striate.measure.finding import Ood, Review, cautions
 
@@ -175,23 +174,17 @@ class ClassFindings:
         FormatError
             When it is missing, no findings of classes, or of a newer version.
         """
-        path = Path(path)
-        path = path / FILE if path.is_dir() else path
-        document = read_json(path, KIND, VERSION)
-        try:
-            on, coverage = document["calibrated_on"], document["coverage"]
-            return cls(
-                tuple(document["classes"]), bool(document["exclusive"]),
-                tuple(ClassCase.from_dict(case) for case in document["cases"]),
-                None if on is None else int(on), None if coverage is None else float(coverage),
-            )  # fmt: skip
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise FormatError(
-                expected(
-                    path, f"not readable as findings of classes ({error!r})", f"schema version {VERSION} is needed"
-                ),
-                path=path,
-            ) from error
+        return read_document(in_folder(path, FILE), KIND, VERSION, cls.from_dict)
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> ClassFindings:
+        """Read the JSON document."""
+        on, coverage = document["calibrated_on"], document["coverage"]
+        return cls(
+            tuple(document["classes"]), bool(document["exclusive"]),
+            tuple(ClassCase.from_dict(case) for case in document["cases"]),
+            None if on is None else int(on), None if coverage is None else float(coverage),
+        )  # fmt: skip
 
 
 def _cells(case: ClassCase, sample: ClassFinding, classes: Names) -> list[Any]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from striate.core.counted import counted, has_or_have, is_or_are
 from striate.core.errors import DataError, FormatError, expected
-from striate.core.files import write_text
+from striate.core.files import in_folder, write_text
 from striate.measure.class_rows import (
     COLUMNS,
     PREFIX,
@@ -198,8 +198,7 @@ class ClassTable:
         for case, subject, place, truth, predicted, said in rows:
             cells = [case, subject, "" if place is None else place, joined(truth), joined(predicted)]
             writer.writerow([*cells, *(repr(float(p)) for p in said)])
-        path = Path(path)
-        write_text(path / FILE if path.is_dir() else path, stream.getvalue())
+        write_text(in_folder(path, FILE), stream.getvalue())
 
     @classmethod
     def read(cls, path: Path, *, exclusive: bool | None = None) -> ClassTable:
@@ -220,8 +219,7 @@ class ClassTable:
         DataError
             When a cell holds something else than its column says; the message names line and column.
         """
-        path = Path(path)
-        path = path / FILE if path.is_dir() else path
+        path = in_folder(path, FILE)
         try:
             with path.open(encoding="utf-8", newline="") as stream:
                 return _read(path, csv.reader(stream), exclusive)

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from striate.core.counted import counted
-from striate.core.errors import DataError, FormatError, UsageError, expected
-from striate.core.files import read_json, write_json
+from striate.core.errors import DataError, UsageError, expected
+from striate.core.files import in_folder, read_document, write_json
 from striate.measure import calibration
 from striate.measure.class_scores import ClassScores, decisions
 from striate.measure.confusion import confusion, confusion_of_each
@@ -203,8 +203,7 @@ class ClassEvaluation:
 
     def write(self, path: Path) -> None:
         """Write JSON to a file, or as ``evaluation.json`` into a folder; whole or not at all."""
-        path = Path(path)
-        write_json(path / FILE if path.is_dir() else path, self.to_dict())
+        write_json(in_folder(path, FILE), self.to_dict())
 
     @classmethod
     def read(cls, path: Path) -> ClassEvaluation:
@@ -215,31 +214,27 @@ class ClassEvaluation:
         FormatError
             When the file is missing, is no such evaluation, or is of a newer version.
         """
-        path = Path(path)
-        path = path / FILE if path.is_dir() else path
-        document = read_json(path, KIND, VERSION)
-        try:
-            return cls(
-                classes=tuple(document["classes"]),
-                exclusive=bool(document["exclusive"]),
-                samples=int(document["samples"]),
-                subjects=int(document["subjects"]),
-                summary={n: {m: Estimate(**e) for m, e in rows.items()} for n, rows in document["summary"].items()},
-                confusion=_tuples(document["confusion"]),
-                roc={n: _tuples(points) for n, points in document["roc"].items()},
-                reliability=tuple(Bin(**one) for one in document["reliability"]),
-                level=float(document["level"]),
-                draws=int(document["draws"]),
-                seed=int(document["seed"]),
-                notes=tuple(document["notes"]),
-                trained_on=tuple(document.get("trained_on") or ()),
-                limits=dict(document.get("limits") or {}),
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise FormatError(
-                expected(path, f"not readable as an evaluation of classes ({error!r})",
-                         f"schema version {VERSION} is needed"), path=path,
-            ) from error  # fmt: skip
+        return read_document(in_folder(path, FILE), KIND, VERSION, cls.from_dict)
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> ClassEvaluation:
+        """Read the JSON document."""
+        return cls(
+            classes=tuple(document["classes"]),
+            exclusive=bool(document["exclusive"]),
+            samples=int(document["samples"]),
+            subjects=int(document["subjects"]),
+            summary={n: {m: Estimate(**e) for m, e in rows.items()} for n, rows in document["summary"].items()},
+            confusion=_tuples(document["confusion"]),
+            roc={n: _tuples(points) for n, points in document["roc"].items()},
+            reliability=tuple(Bin(**one) for one in document["reliability"]),
+            level=float(document["level"]),
+            draws=int(document["draws"]),
+            seed=int(document["seed"]),
+            notes=tuple(document["notes"]),
+            trained_on=tuple(document.get("trained_on") or ()),
+            limits=dict(document.get("limits") or {}),
+        )
 
 
 def _valid_names(classes: Sequence[str]) -> tuple[str, ...]:

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from striate.core.errors import DataError, FormatError, GeometryError, UsageError, expected
-from striate.core.files import read_json, write_json, write_text
+from striate.core.errors import DataError, GeometryError, UsageError, expected
+from striate.core.files import read_document, write_json, write_text
 from striate.core.image import LabelMap, to_ras
 from striate.core.targets import Targets
 from striate.measure.detection import Detection, Ranked, Scores
@@ -189,22 +189,20 @@ class Evaluation:
         FormatError
             When the file is missing, is no evaluation, or is of a newer version.
         """
-        document = read_json(path, KIND, VERSION)
-        try:
-            subjects = document["subjects"]
-            cases = [
-                CaseEvaluation(row["case"], {k: v for k, v in row.items() if k != "case"}, subjects[row["case"]])
-                for row in document["cases"]
-            ]
-            summary = {label: {m: Summary(**s) for m, s in rows.items()} for label, rows in document["summary"].items()}
-            detection = {label: Detection.from_dict(found) for label, found in document.get("detection", {}).items()}
-            trained = tuple(document.get("trained_on") or ())
-            return cls(tuple(cases), summary, tuple(document["notes"]), detection, trained)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise FormatError(
-                expected(path, f"not readable as an evaluation ({error!r})", f"schema version {VERSION} is needed"),
-                path=path,
-            ) from error
+        return read_document(path, KIND, VERSION, cls.from_dict)
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Evaluation:
+        """Read the JSON document."""
+        subjects = document["subjects"]
+        cases = [
+            CaseEvaluation(row["case"], {k: v for k, v in row.items() if k != "case"}, subjects[row["case"]])
+            for row in document["cases"]
+        ]
+        summary = {label: {m: Summary(**s) for m, s in rows.items()} for label, rows in document["summary"].items()}
+        detection = {label: Detection.from_dict(found) for label, found in document.get("detection", {}).items()}
+        trained = tuple(document.get("trained_on") or ())
+        return cls(tuple(cases), summary, tuple(document["notes"]), detection, trained)
 
     def _table(self) -> str:
         stream = io.StringIO(newline="")

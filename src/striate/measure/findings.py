@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from striate.core.caution import Caution
-from striate.core.errors import DataError, FormatError, expected
-from striate.core.files import read_json, write_json, write_text
+from striate.core.errors import DataError, expected
+from striate.core.files import in_folder, read_document, write_json, write_text
 from striate.core.geometry import closest_axes
 from striate.core.image import LabelMap
 from striate.core.targets import Targets
@@ -124,21 +124,10 @@ class Findings:
         FormatError
             When the file is missing, is not findings, or is of a newer version.
         """
-        path = Path(path)
-        if path.is_dir():
-            path = path / "findings.json"
+        path = in_folder(path, "findings.json")
         if path.suffix.lower() == ".csv":
             return cls(*from_csv(path))
-        document = read_json(path, KIND, VERSION)
-        try:
-            return cls.from_dict(document)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise FormatError(
-                expected(
-                    path, f"a finding cannot be read ({error!r})", f"the form of schema version {VERSION} is needed"
-                ),
-                path=path,
-            ) from error
+        return read_document(path, KIND, VERSION, cls.from_dict)
 
 
 def _repeated(names: Iterable[T]) -> T | None:

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from striate.core.counted import counted, is_or_are
-from striate.core.errors import DataError, FormatError, GeometryError, expected
-from striate.core.files import read_json, write_json
+from striate.core.errors import DataError, GeometryError, expected
+from striate.core.files import in_folder, read_document, write_json
 from striate.measure.anomaly import MEASURES as OF_MAPS
 from striate.measure.statistics import Summary, summarise
 
@@ -224,8 +224,7 @@ class ReconstructionEvaluation:
 
     def write(self, path: Path) -> None:
         """Write JSON to a file, or as ``evaluation.json`` into a folder; whole or not at all."""
-        path = Path(path)
-        write_json(path / FILE if path.is_dir() else path, self.to_dict())
+        write_json(in_folder(path, FILE), self.to_dict())
 
     @classmethod
     def read(cls, path: Path) -> ReconstructionEvaluation:
@@ -236,22 +235,18 @@ class ReconstructionEvaluation:
         FormatError
             When the file is missing, is no such evaluation, or is of a newer version.
         """
-        path = Path(path)
-        path = path / FILE if path.is_dir() else path
-        document = read_json(path, KIND, VERSION)
-        try:
-            subjects = document["subjects"]
-            cases = tuple(
-                CaseReconstruction(row["case"], {k: v for k, v in row.items() if k != "case"}, subjects[row["case"]])
-                for row in document["cases"]
-            )
-            summary = {n: {m: Summary(**s) for m, s in rows.items()} for n, rows in document["summary"].items()}
-            maps = document.get("anomaly") or {"summary": {}, "cases": []}
-            anomaly = {row["case"]: {k: v for k, v in row.items() if k != "case"} for row in maps["cases"]}
-            told = {name: Summary(**s) for name, s in maps["summary"].items()}
-            return cls(cases, summary, anomaly, told, tuple(document.get("trained_on") or ()))
-        except (KeyError, TypeError, AttributeError) as error:
-            raise FormatError(
-                expected(path, f"not readable as an evaluation ({error!r})", f"schema version {VERSION} is needed"),
-                path=path,
-            ) from error
+        return read_document(in_folder(path, FILE), KIND, VERSION, cls.from_dict)
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> ReconstructionEvaluation:
+        """Read the JSON document."""
+        subjects = document["subjects"]
+        cases = tuple(
+            CaseReconstruction(row["case"], {k: v for k, v in row.items() if k != "case"}, subjects[row["case"]])
+            for row in document["cases"]
+        )
+        summary = {n: {m: Summary(**s) for m, s in rows.items()} for n, rows in document["summary"].items()}
+        maps = document.get("anomaly") or {"summary": {}, "cases": []}
+        anomaly = {row["case"]: {k: v for k, v in row.items() if k != "case"} for row in maps["cases"]}
+        told = {name: Summary(**s) for name, s in maps["summary"].items()}
+        return cls(cases, summary, anomaly, told, tuple(document.get("trained_on") or ()))

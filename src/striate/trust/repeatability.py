@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 
 from striate.core.counted import counted
-from striate.core.errors import FormatError, ModelError, UsageError, expected
-from striate.core.files import read_json, write_json
+from striate.core.errors import ModelError, UsageError, expected
+from striate.core.files import in_folder, read_document, write_json
 from striate.trust.lesion_pairs import Side
 
 KIND, VERSION, FILE = "striate-repeatability", 1, "repeatability.json"
@@ -114,6 +114,12 @@ class Repeatability:
         write_json(path, self.to_dict())
 
     @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Repeatability:
+        """Read the JSON document."""
+        labels = {str(name): LabelRepeatability(**found) for name, found in document["labels"].items()}
+        return cls(labels, str(document["weights_sha256"]))
+
+    @classmethod
     def read(cls, path: Path, weights_sha256: str | None = None) -> Repeatability:
         """Read a file, or ``repeatability.json`` of a folder.
 
@@ -124,14 +130,8 @@ class Repeatability:
         ModelError
             When it was measured with other weights than `weights_sha256`.
         """
-        path = Path(path) / FILE if Path(path).is_dir() else Path(path)
-        document = read_json(path, KIND, VERSION)
-        try:
-            labels = {str(name): LabelRepeatability(**found) for name, found in document["labels"].items()}
-            found = cls(labels, str(document["weights_sha256"]))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            want = f"the form of schema version {VERSION} is needed"
-            raise FormatError(expected(path, f"it cannot be read ({error!r})", want), path=path) from error
+        path = in_folder(path, FILE)
+        found = read_document(path, KIND, VERSION, cls.from_dict)
         if weights_sha256 is not None and found.weights_sha256 != weights_sha256:
             who = f"measured with weights {found.weights_sha256[:12] or 'of no model'}"
             raise ModelError(
@@ -194,7 +194,7 @@ def refuse_few(subjects: int) -> None:
         When there are fewer than `FEWEST`.
     """
     if subjects < FEWEST:
-        told = f"{subjects} subject{'' if subjects == 1 else 's'} with scan and rescan"
+        told = f"{counted(subjects, 'subject')} with scan and rescan"
         raise UsageError(expected("repeatability", told, f"at least {FEWEST} are needed"))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from striate.core.counted import counted
 from striate.core.errors import FormatError, ModelError, expected
-from striate.core.files import read_json, write_json
+from striate.core.files import read_document, write_json
 from striate.inference.engines.uncertainty import made_by as way
 from striate.inference.observed import BINS
 from striate.measure.finding import Ood
@@ -215,9 +215,15 @@ class Trust:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Trust:
-        """Read the JSON document."""
+        """Read the JSON document.
+
+        Raises
+        ------
+        ValueError
+            When a table has another number of bins, or the likeness is not a set of rows of finite numbers.
+        """
         gate, likeness = document["gate"], document["likeness"]
-        return cls(
+        found = cls(
             Calibration.from_dict(document["calibration"]),
             LesionModel.from_dict(document["lesions"]),
             Intervals.from_dict(document["intervals"]),
@@ -229,15 +235,11 @@ class Trust:
             str(document["weights_sha256"]),
             dict(document["made_by"]),
         )
+        found._check()
+        return found
 
-    def check(self) -> None:
-        """Refuse parts that do not fit together.
-
-        Raises
-        ------
-        ValueError
-            When a table has another number of bins, or the likeness is not a set of rows of finite numbers.
-        """
+    def _check(self) -> None:
+        """Refuse parts that do not fit together."""
         tables = {f"intervals of {name}": found.table for name, found in self.intervals.labels.items()}
         tables |= {f"review of {name}": found.table for name, found in self.review.models.items()}
         for name, table in tables.items():
@@ -261,13 +263,7 @@ class Trust:
         ModelError
             When it is broken, of a newer version, or belongs to other weights than those of `weights_sha256`.
         """
-
-        def parsed(document: Mapping[str, Any]) -> Trust:
-            found = cls.from_dict(document)
-            found.check()
-            return found
-
-        return read_limits(folder, weights_sha256, KIND, VERSION, parsed)
+        return read_limits(folder, weights_sha256, KIND, VERSION, cls.from_dict)
 
 
 def ood_of(likeness: Likeness | None, case: CaseEvidence) -> Ood | None:
@@ -327,12 +323,9 @@ def read_limits(
         return None
     again = "Make it anew: striate calibrate MODEL COHORT --out NEW"
     try:
-        found = parsed(read_json(path, kind, version))
+        found = read_document(path, kind, version, parsed)
     except FormatError as error:
         raise ModelError(f"{error} {again}", path=path) from error
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
-        got, want = f"it cannot be read ({error!r})", f"the form of schema version {version} is needed"
-        raise ModelError(expected(path, got, want, again), path=path) from error
     if weights_sha256 and found.weights_sha256 and found.weights_sha256 != weights_sha256:
         here = f"made for weights {found.weights_sha256[:12]}…, the model has {weights_sha256[:12]}…"
         raise ModelError(expected(path, here, "limits of these weights are needed", again), path=path)
