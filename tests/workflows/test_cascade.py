@@ -48,7 +48,7 @@ def test_both_stages_are_in_the_model(cascade: Model) -> None:
     assert cascade.channels == ("FLAIR", "CT")
     assert cascade.previous.plan.preparation.spacing_mm == (2.2, 1.7, 3.1)
     assert cascade.previous.plan.preparation.previous_labels == ()
-    assert cascade.previous.previous is None
+    assert cascade.previous.previous is None and cascade.previous is cascade.previous
     assert cascade.facts["nnunet"]["configuration"] == "3d_cascade_fullres"
     for stage in (cascade, cascade.previous):
         assert stage.facts["folds"] == ["0", "1"]

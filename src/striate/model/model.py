@@ -63,6 +63,8 @@ class Model:
     folder: Path
     plan: Plan
     facts: Mapping[str, Any] = field(default_factory=dict)
+    _stages: list[Model | None] = field(default_factory=list, init=False, repr=False, compare=False)
+    """`previous`, once it was read."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "facts", MappingProxyType(dict(self.facts)))
@@ -79,13 +81,18 @@ class Model:
 
     @property
     def previous(self) -> Model | None:
-        """The model of a cascade's first stage, where this one is the second; else None.
+        """The model of a cascade's first stage, where this one is the second; else None. It is read once.
 
         Raises
         ------
         ModelError
             When it is missing, broken or of another task, or does not draw the labels that this one sees.
         """
+        if not self._stages:
+            self._stages.append(self._first_stage())
+        return self._stages[0]
+
+    def _first_stage(self) -> Model | None:
         known, folder = self.plan.preparation.previous_labels, self.folder / PREVIOUS
         if not known:
             return None
