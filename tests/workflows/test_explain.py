@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,12 +16,14 @@ from striate.core.progress import Silent
 from striate.core.record import Record
 from striate.data.prepare import Preparation
 from striate.explaining import METHODS
+from striate.explaining.effort import LADDER, SHARE
 from striate.io.read import read_image
 from striate.io.write import write_image
 from striate.model.model import Model
 from striate.planning.plan import Inference, NetworkChoice, Plan, Task, Training
 from striate.workflows import explain as verb
 from striate.workflows.explain import explain
+from striate.workflows.explain_time import Allowance
 
 SHAPE = (20, 18, 14)
 AFFINE = np.array([[-0.9, 0.1, 0.0, 40], [0.1, 0.9, 0.2, -30], [0.0, -0.2, 1.1, 5], [0, 0, 0, 1.0]])
@@ -183,6 +186,44 @@ def test_what_cannot_be_done_is_a_sentence_and_leaves_nothing(tmp_path, options,
     with pytest.raises(error, match=sentence):
         explain(model, image, tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("out", ["out", None])
+def test_a_time_that_cannot_suffice_is_refused_before_a_case_is_read(tmp_path, monkeypatch, out):
+    monkeypatch.setattr(verb, "look_at", lambda *_: pytest.fail("the case was read"))
+    model, image = mask_model(tmp_path / "model"), scan(tmp_path / "s1.nii.gz")
+    with pytest.raises(
+        TimeLimitError, match=r"--budget: 0\.0 s; about .* or more are needed for grad_cam with their checks"
+    ):
+        explain(model, image, out and tmp_path / out, methods=["grad_cam"], budget_s=0.001)
+
+
+def test_a_prediction_that_will_take_too_long_is_stopped_as_soon_as_that_is_known(monkeypatch):
+    """Of 100 s 50 are left, and the methods with their checks take 20 s."""
+    now = [1050.0]
+    monkeypatch.setattr("striate.workflows.explain_time.time", SimpleNamespace(monotonic=lambda: now[0]))
+    pass_s = 20 * SHARE / LADDER[0].passes(["grad_cam"], 1.0)
+
+    def predict(window_s):
+        tell = Allowance(("grad_cam",), 100.0, 1000.0, 1, pass_s).telling()
+        now[0] = 1055.0  # the first is slow, which says nothing of the others
+        for done in range(1, 101):
+            tell(done, 100)
+            now[0] += window_s
+
+    predict(0.25)
+    with pytest.raises(TimeLimitError, match="--budget: 1 min 40 s; about 1 min 55 s or more are needed"):
+        predict(0.4)
+    assert now[0] == pytest.approx(1055.4)  # at the second window: 55 s spent, 39 s to predict, 20 s to explain
+
+
+def test_windows_and_cases_to_explain_are_counted(monkeypatch):
+    monkeypatch.setattr("striate.workflows.explain_time.time", SimpleNamespace(monotonic=lambda: 0.0))
+    pass_s = 20 * SHARE / LADDER[0].passes(["grad_cam"], 1.0)
+    allowance = Allowance(("grad_cam",), 100.0, 0.0, 2, pass_s)
+    allowance.refuse(windows=2)
+    with pytest.raises(TimeLimitError, match="about 2 min 00 s or more"):
+        allowance.refuse(windows=3)
 
 
 def test_wrong_channels_are_refused(tmp_path):

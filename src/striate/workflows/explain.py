@@ -27,6 +27,7 @@ from striate.planning.cost import seen_patch
 from striate.planning.plan import Plan
 from striate.workflows.explain_case import Ask, Look, Opened, look_at
 from striate.workflows.explain_files import FILE, KIND, VERSION, write_features, write_patches, write_target
+from striate.workflows.explain_time import UNLIMITED, Allowance
 from striate.workflows.report import report
 
 PATIENCE_S = 300.0
@@ -101,13 +102,14 @@ def explain(
     opened = Opened.of(model, progress.note)
     if model.previous is not None:
         progress.note("a cascade: its second stage is explained; the mask of the first is one of its inputs")
+    allowance = Allowance.of(opened.network, _seen(plan), names, budget_s, start, len(cases))
     if out is None:
-        return _cost(opened, cases, names, ask, budget_s, progress)
+        return _cost(opened, cases, ask, allowance, progress)
     options = {"model": model.folder, "inputs": given, "out": out, "methods": names, **asdict(ask)}
     options |= {"unit": unit, "cohort": cohort, "budget_s": budget_s}
     with filling(Path(out)) as folder:
         patches = {} if wanted is None else _patches(opened, *wanted, patched, folder, progress)
-        document = _explain_all(opened, cases, names, ask, budget_s, start, seed, folder, progress)
+        document = _explain_all(opened, cases, ask, allowance, seed, folder, progress)
         document |= patches
         write_json(folder / FILE, document)
         _record(model, cases, folder, options, seed, progress, watch).write(folder / "record.json")
@@ -163,28 +165,29 @@ def _patch(plan: Plan) -> tuple[int, ...]:
     return (*seen, 1) if len(plan.preparation.spacing_mm) > len(seen) else seen
 
 
-def _effort(
-    look: Look,
-    names: Sequence[str],
-    budget_s: float | None,
-    start: float,
-    number: int,
-    cases: int,
-    progress: Progress,
-    *,
-    first: bool,
-) -> tuple[Effort, list[Pace]]:
-    """Choose how much is computed for case `number` of `cases`, and say what it will take.
+def _seen(plan: Plan) -> tuple[int, ...]:
+    """Return the size (C, *patch) of one window as the network sees it."""
+    patch = list(_patch(plan))
+    if len(patch) > plan.network.spatial_dims:
+        patch.remove(1)
+    return (len(plan.task.channels) + len(plan.preparation.previous_labels), *patch)
 
-    Without a budget each case gets the same share of `PATIENCE_S`, with one an equal share of what is left of it since
-    `start`; only the `first` may find it too little.
+
+def _effort(
+    look: Look, allowance: Allowance, number: int, progress: Progress, *, first: bool
+) -> tuple[Effort, list[Pace]]:
+    """Choose how much is computed for case `number`, and say what it will take.
+
+    Without a budget each case gets the same share of `PATIENCE_S`, with one an equal share of what is left of it; only the
+    `first` may find it too little.
     """
-    paces, left = [Pace.of(scene) for scene in look.scenes], cases - number
+    names, budget_s, left = allowance.methods, allowance.budget_s, allowance.cases - number
+    paces = [Pace.of(scene) for scene in look.scenes]
     try:
         if budget_s is None:
-            effort = affordable(paces, names, PATIENCE_S / cases, most=STANDARD)
+            effort = affordable(paces, names, PATIENCE_S / allowance.cases, most=STANDARD)
         else:
-            share_s = (budget_s - (time.monotonic() - start)) / left
+            share_s = (budget_s - (time.monotonic() - allowance.start)) / left
             effort = affordable(paces, names, share_s, budget_s=budget_s, cases=left)
     except TimeLimitError:
         if budget_s is not None and first:
@@ -208,22 +211,14 @@ def _seconds(paces: Sequence[Pace], effort: Effort, names: Sequence[str]) -> flo
     return sum(pace.seconds(effort, names) for pace in paces)
 
 
-def _cost(
-    opened: Opened,
-    cases: Sequence[Case],
-    names: Sequence[str],
-    ask: Ask,
-    budget_s: float | None,
-    progress: Progress,
-) -> dict[str, Any]:
+def _cost(opened: Opened, cases: Sequence[Case], ask: Ask, allowance: Allowance, progress: Progress) -> dict[str, Any]:
     """Tell what the explanations would cost."""
-    rows, count = list[dict[str, Any]](), len(cases)
+    rows, names, given_s = list[dict[str, Any]](), allowance.methods, allowance.budget_s
     for number, case in enumerate(cases):
-        look = look_at(opened, case, ask)
-        share_s = (
-            None if budget_s is None else budget_s * (count - number) / count
-        )  # as if those before had been explained
-        effort, paces = _effort(look, names, share_s, time.monotonic(), number, count, progress, first=True)
+        look = look_at(opened, case, ask, allowance if number == 0 else UNLIMITED)
+        share_s = None if given_s is None else given_s * (len(cases) - number) / len(cases)
+        left = replace(allowance, budget_s=share_s, start=time.monotonic())  # as if those before had been explained
+        effort, paces = _effort(look, left, number, progress, first=True)
         rows.append(
             {"case": case.name, "targets": [t.to_dict() for t in look.targets], "effort": effort.to_dict(),
              "passes": sum(effort.passes(names, p.gradient) for p in paces), "seconds": _seconds(paces, effort, names)}
@@ -234,10 +229,8 @@ def _cost(
 def _explain_all(
     opened: Opened,
     cases: Sequence[Case],
-    names: Sequence[str],
     ask: Ask,
-    budget_s: float | None,
-    start: float,
+    allowance: Allowance,
     seed: int,
     folder: Path,
     progress: Progress,
@@ -246,14 +239,14 @@ def _explain_all(
     rows, features = list[dict[str, Any]](), list[dict[str, Any]]()
     for number, case in enumerate(cases):
         try:
-            look = look_at(opened, case, ask)
+            look = look_at(opened, case, ask, UNLIMITED if rows else allowance)
         except DataError as error:
             if len(cases) == 1:
                 raise
             progress.warn(f"{error} The case is left out.")
             continue
-        effort, paces = _effort(look, names, budget_s, start, number, len(cases), progress, first=not rows)
-        rows += _explain_case(opened.plan, look, names, effort, paces, seed, folder, progress)
+        effort, paces = _effort(look, allowance, number, progress, first=not rows)
+        rows += _explain_case(opened.plan, look, allowance.methods, effort, paces, seed, folder, progress)
         if ask.layer is not None:
             features.append(write_features(folder, look, *feature_maps(look.scenes[0], opened.plan, ask.layer)))
     if not rows:

@@ -21,6 +21,7 @@ from striate.inference.predict import predict_case
 from striate.inference.whole import predict_whole
 from striate.model.model import Model
 from striate.planning.plan import Plan
+from striate.workflows.explain_time import UNLIMITED, Allowance
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,7 +108,7 @@ class Ask:
     layer: str | None = None
 
 
-def look_at(opened: Opened, case: Case, ask: Ask) -> Look:
+def look_at(opened: Opened, case: Case, ask: Ask, allowance: Allowance = UNLIMITED) -> Look:
     """Predict a case and choose what is explained.
 
     Raises
@@ -116,11 +117,14 @@ def look_at(opened: Opened, case: Case, ask: Ask) -> Look:
         When there is no such label, lesion, slice or layer.
     DataError
         When the case cannot be read, or nothing was found in it.
+    TimeLimitError
+        As soon as it is known that `allowance` does not suffice.
     """
     plan, network, prepared = opened.plan, opened.network, opened.prepared(case)
+    allowance.refuse()
     notes, predicted = list(prepared.notes), {}
     if plan.task.kind == "segmentation":
-        mask = predict_case(plan, case, network=network, prepared=prepared).label
+        mask = predict_case(plan, case, network=network, prepared=prepared, tell=allowance.telling()).label
         targets = mask_targets(plan, case.name, mask, ask.label, ask.lesion, whole=ask.whole)
         for target in targets:
             predicted[target.label] = on_working_grid(plan.targets.mask(mask.array, target.label), prepared)
@@ -129,6 +133,7 @@ def look_at(opened: Opened, case: Case, ask: Ask) -> Look:
     else:
         targets = [class_target(plan, next(iter(predict_whole(plan, network, [case]))), ask.label, ask.plane)]
     scenes = [target.scene(plan, network, prepared).looking_at(ask.layer) for target in targets]
+    allowance.refuse(sum(len(scene.score.tiles) for scene in scenes))
     if ask.layer is not None:
         layer_named(network, ask.layer, scenes[0].first_tile)
     masks = tuple(f"previous label {value}" for value in plan.preparation.previous_labels)
