@@ -174,7 +174,7 @@ def limits(work: Path) -> dict[str, object]:
     with parts["test"].open(newline="") as stream:
         kinds = np.array([row["artefact"] for row in csv.DictReader(stream)])
     return {
-        "n_subjects": {"learned": trust.n_reference_subjects, "calibrated": trust.n_subjects, "tested": len(held)},
+        "n_subjects": {"learned": trust.training.n_subjects, "calibrated": trust.n_subjects, "tested": len(held)},
         "dice": {"mean": round(float(dice.mean()), 3), "below_0.6": int(bad.sum()),
                  "by_artefact": {str(k): round(float(dice[kinds == k].mean()), 3) for k in np.unique(kinds)}},
         "ece": {d: [round(raw[d].ece, 4), round(after[d].ece, 4)] for d in DOMAINS},
@@ -253,7 +253,7 @@ def copies(work: Path) -> dict[str, object]:
         for way, more in (("without copies", ()), ("with copies", spoilt_ones)):
             review = (fitted := Trust.fit(usual, spoilt=more, known=trust)).review
             told = [
-                fitted.review.judge(e, ood=fitted.ood(e), cautions=fitted.gate.cautions(e.case, e.facts))
+                fitted.review.judge(e, ood=fitted.training.ood(e), cautions=fitted.training.cautions(e))
                 for e, _ in held
             ]
             expected = np.array([one.expected_dice.get(LABEL, -1.0) for one in told])

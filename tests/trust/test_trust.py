@@ -11,9 +11,10 @@ from striate.core.caution import Caution
 from striate.core.errors import ModelError
 from striate.measure.finding import CaseFindings, LabelFindings, Lesion, Quantity
 from striate.model.card import write_card
-from striate.trust.assess import UNLIKE, assess
+from striate.trust.assess import assess
 from striate.trust.calibration import Calibration
 from striate.trust.evidence import CaseEvidence
+from striate.trust.training_images import UNLIKE
 from striate.trust.trust import Trust
 
 FACTS = {"noise": 0.1, "edge": 0.3, "blur": 0.2, "ghost": 0.0, "spikes": 4.0, "bias": 1.2, "rim": 0.1, "streaks": 0.2}
@@ -56,7 +57,7 @@ def test_it_is_written_and_read_without_loss_and_without_names(trust, tmp_path):
     assert again.to_dict() == trust.to_dict()
     text = (tmp_path / "trust.json").read_text()
     assert "patient" not in text and "taught" not in text
-    assert (trust.n_subjects, trust.n_reference_subjects) == (24, 30)
+    assert (trust.n_subjects, trust.training.n_subjects) == (24, 30)
 
 
 def test_a_model_without_limits_has_none(tmp_path):
@@ -150,14 +151,14 @@ def test_without_any_case_nothing_is_claimed(tmp_path):
 
 def test_gate_and_likeness_are_kept_where_there_is_no_reference(trust, cases):
     again = Trust.fit(cases[:12], known=trust, made_by={"uncertainty": "tta", "crf": False})
-    assert again.gate is trust.gate and again.likeness is trust.likeness
-    assert (again.n_subjects, again.n_reference_subjects) == (12, 30)
+    assert again.training is trust.training
+    assert (again.n_subjects, again.training.n_subjects) == (12, 30)
     assert again.holds_for({"uncertainty": "tta", "crf": False})
 
 
 def test_an_image_whose_layer_did_not_answer_has_no_likeness(trust):
     blank = replace(seen(np.random.default_rng(7), "blank"), features=np.zeros(0, np.float32))
-    assert trust.ood(blank) is None
+    assert trust.training.ood(blank) is None
 
 
 def test_a_label_that_no_subject_has_is_not_calibrated_and_the_limits_say_so(cases):

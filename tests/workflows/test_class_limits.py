@@ -76,7 +76,7 @@ def others(tmp_path_factory) -> Path:
 def test_a_run_ends_with_the_limits_of_its_classifier(finished):
     trust = ClassTrust.read(finished.model.folder)
     found, sets = trust.calibration, trust.sets
-    assert trust.classes == CLASSES and found.n_subjects == 22 and trust.n_reference_subjects == 30
+    assert trust.classes == CLASSES and found.n_subjects == 22 and trust.training.n_subjects == 30
     assert found.n_present == {"left": 11, "right": 11} and found.after is not None
     table = ClassTable.read(finished.folder / "validation")
     assert found.before.accuracy == pytest.approx(finished.evaluation.summary["overall"]["accuracy"].value)
@@ -170,8 +170,11 @@ def test_calibrate_measures_on_other_cases_and_keeps_the_gate(finished, others, 
     told = capsys.readouterr().err
     assert "class-wise ECE" in told and "12 samples of 12 subjects" in told
     before, after = ClassTrust.read(finished.model.folder), ClassTrust.read(out / "model")
-    assert after.calibration.n_subjects == after.sets.n_subjects == 12 and after.n_reference_subjects == 30
-    assert after.gate.to_dict() == before.gate.to_dict() and after.likeness.threshold == before.likeness.threshold
+    assert after.calibration.n_subjects == after.sets.n_subjects == 12 and after.training.n_subjects == 30
+    assert (
+        after.training.gate.to_dict() == before.training.gate.to_dict()
+        and after.training.likeness.threshold == before.training.likeness.threshold
+    )
     assert (out / "model" / "weights.safetensors").read_bytes() == (
         finished.model.folder / "weights.safetensors"
     ).read_bytes()

@@ -51,8 +51,12 @@ def test_training_ends_with_limits_and_says_so_in_the_card(trained):
     model = striate.Model.open(trained)
     trust = Trust.read(model.folder, model.facts["weights_sha256"])
     assert model.facts[FITTED] == {"name": "torch", "precision": native_precision()}
-    assert (trust.n_subjects, trust.n_reference_subjects) == (1, 3)
-    assert trust.gate is not None and trust.likeness is not None and trust.likeness.threshold is None
+    assert (trust.n_subjects, trust.training.n_subjects) == (1, 3)
+    assert (
+        trust.training.gate is not None
+        and trust.training.likeness is not None
+        and trust.training.likeness.threshold is None
+    )
     card = (model.folder / "card.md").read_text()
     assert "1 subject; 9 are needed" in card and "Calibration of lesion (temperature, 1 subject" in card
     assert "### Reliability of lesion" in card
@@ -64,7 +68,7 @@ def test_where_nobody_is_left_to_validate_with_nothing_is_claimed(cohort_of, tin
     tiny_plan(steps=2).write(tmp_path / "plan.yaml")
     done = train(cohort_of(tmp_path / "one", 1), out=tmp_path / "run", plan=tmp_path / "plan.yaml")
     trust = Trust.read(done.folder / "model")
-    assert (trust.n_subjects, trust.n_reference_subjects, trust.gate) == (0, 1, None)
+    assert (trust.n_subjects, trust.training.n_subjects, trust.training.gate) == (0, 1, None)
     assert not (done.folder / "validation").exists()
 
 
@@ -123,7 +127,7 @@ def test_an_ensemble_is_not_what_was_calibrated(trained, tiny_cohort, tmp_path):
 
 def test_calibration_leaves_out_who_was_learned_from(calibrated, trained):
     done, listener = calibrated
-    assert done.trust.n_subjects == 3 and done.trust.n_reference_subjects == 3
+    assert done.trust.n_subjects == 3 and done.trust.training.n_subjects == 3
     assert any("learned from the subjects of 3 of 6 cases" in text for text in listener.warnings)
     again = striate.Model.open(done.folder)
     assert again.facts["weights_sha256"] == striate.Model.open(trained).facts["weights_sha256"]
@@ -240,7 +244,7 @@ def test_broken_limits_are_made_anew(trained, more, tmp_path):
         predict(tmp_path / "model", more / "s1_flair.nii.gz", tmp_path / "out")
     listener = Silent()
     done = calibrate(tmp_path / "model", more, tmp_path / "new", progress=listener)
-    assert done.trust.gate is None and any("They are made anew" in text for text in listener.warnings)
+    assert done.trust.training.gate is None and any("They are made anew" in text for text in listener.warnings)
     assert Trust.read(done.model.folder, done.model.facts["weights_sha256"]).n_subjects == 3
 
 

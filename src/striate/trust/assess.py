@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from striate.core.caution import Caution
 from striate.measure.finding import CaseFindings, LabelFindings, Quantity
 from striate.trust.evidence import CaseEvidence, LabelEvidence
 from striate.trust.trust import Trust
-
-UNLIKE = "unlike-training"
 
 
 def assess(findings: CaseFindings, evidence: CaseEvidence, trust: Trust, *, calibrated: bool = True) -> CaseFindings:
@@ -27,14 +24,9 @@ def assess(findings: CaseFindings, evidence: CaseEvidence, trust: Trust, *, cali
         Whether the probabilities are those that `trust` was fitted to; where they are not, intervals, probabilities of
         lesions and the expected Dice are left out.
     """
-    cautions = [*findings.warnings, *(trust.gate.cautions(findings.case, evidence.facts) if trust.gate else ())]
-    ood = trust.ood(evidence) if calibrated else None
-    if ood is not None and ood.outside:
-        text = (
-            f"case {findings.case} is unlike the {trust.n_reference_subjects} training subjects: score {ood.score:.3g},"
-            f" threshold {ood.threshold:.3g}. Its numbers may mean nothing; look at scan and mask."
-        )
-        cautions.append(Caution(UNLIKE, text))
+    ood = trust.training.ood(evidence) if calibrated else None
+    advice = "Its numbers may mean nothing; look at scan and mask."
+    cautions = [*findings.warnings, *trust.training.cautions(evidence, ood, advice)]
     if not calibrated:
         return replace(findings, warnings=tuple(cautions))
     labels = {name: _label(name, found, evidence.labels[name], trust) for name, found in findings.labels.items()}

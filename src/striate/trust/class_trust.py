@@ -6,7 +6,7 @@ The sibling of `striate.trust.trust` for models that name classes. The document 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,14 @@ from striate.core.files import write_json
 from striate.measure.class_findings import ClassCase, ClassFinding
 from striate.measure.class_scores import decisions
 from striate.measure.finding import Review
-from striate.trust.assess import UNLIKE
 from striate.trust.class_calibration import LEAST_SUBJECTS, ClassCalibration
 from striate.trust.class_evidence import ClassEvidence, Judged
 from striate.trust.class_sets import ClassSets
 from striate.trust.evidence import CaseEvidence
-from striate.trust.gate import Gate
 from striate.trust.intervals import COVERAGE
-from striate.trust.likeness import Likeness
 from striate.trust.review import SEVERE
-from striate.trust.trust import FILE, ood_of, read_limits, seen_in_training
+from striate.trust.training_images import UNLIKE, TrainingImages
+from striate.trust.trust import FILE, read_limits, training_images
 
 KIND, VERSION = "striate-class-trust", 1
 FEW = 20
@@ -49,10 +47,8 @@ class ClassTrust:
         From the network's own to calibrated probabilities.
     sets
         Which classes a sample may have.
-    gate, likeness
-        What the images that the model learned from were like; None with fewer than 3 subjects.
-    n_reference_subjects
-        That gate and likeness rest on.
+    training
+        What the images that the model learned from were like.
     weights_sha256
         Of the weights that were judged.
     """
@@ -61,9 +57,7 @@ class ClassTrust:
     exclusive: bool
     calibration: ClassCalibration
     sets: ClassSets
-    gate: Gate | None = None
-    likeness: Likeness | None = None
-    n_reference_subjects: int = 0
+    training: TrainingImages = field(default_factory=TrainingImages)
     weights_sha256: str = ""
 
     @classmethod
@@ -95,7 +89,7 @@ class ClassTrust:
         weights_sha256
             See the attributes.
         known
-            Earlier limits of the same weights, whose gate and likeness are kept where there is no `reference`.
+            Earlier limits of the same weights, whose `training` is kept where there is no `reference`.
 
         Raises
         ------
@@ -106,13 +100,9 @@ class ClassTrust:
             raise UsageError(expected("sets", f"coverage {coverage}", "a share from 0.5 to below 1 is needed"))
         judged = Judged.of(cases, len(classes))
         calibration, left_out = ClassCalibration.fit_left_out(judged, classes, exclusive=exclusive)
-        gate, likeness, n_reference = None, None, 0
-        if reference:
-            gate, likeness, n_reference = seen_in_training(reference)
-        elif known is not None:
-            gate, likeness, n_reference = known.gate, known.likeness, known.n_reference_subjects
         sets = ClassSets.fit(judged, left_out, classes, coverage, exclusive=exclusive)
-        return cls(tuple(classes), exclusive, calibration, sets, gate, likeness, n_reference, weights_sha256)
+        training = training_images(reference, known)
+        return cls(tuple(classes), exclusive, calibration, sets, training, weights_sha256)
 
     def assess(self, case: ClassEvidence, warnings: Sequence[Caution] = (), *, images: bool = True) -> ClassCase:
         """Return what is known of a case.
@@ -126,15 +116,11 @@ class ClassTrust:
         images
             Whether gate and likeness are asked; without facts of the images they cannot be.
         """
-        seen = CaseEvidence(case.case, case.subject, {}, case.features, case.facts)
-        ood = ood_of(self.likeness, seen) if images else None
-        cautions = [*warnings, *(self.gate.cautions(case.case, case.facts) if images and self.gate else ())]
-        if ood is not None and ood.outside:
-            text = (
-                f"case {case.case} is unlike the {self.n_reference_subjects} training subjects: score {ood.score:.3g},"
-                f" threshold {ood.threshold:.3g}. Its class may mean nothing; look at the image."
-            )
-            cautions.append(Caution(UNLIKE, text))
+        seen, known = CaseEvidence(case.case, case.subject, {}, case.features, case.facts), TrainingImages()
+        if images:
+            known = self.training
+        ood = known.ood(seen)
+        cautions = [*warnings, *known.cautions(seen, ood, "Its class may mean nothing; look at the image.")]
         samples = self._samples(case)
         return ClassCase(case.case, case.subject, samples, tuple(cautions), ood, self._review(samples, cautions))
 
@@ -215,21 +201,14 @@ class ClassTrust:
                 f"Sets of classes rest on {counted(self.sets.n_subjects, 'subject')}; how many hold the true class was not"
                 " measured, since with one left out the others are too few."
             )
-        if self.gate is None:
-            told.append(f"No input gate: {counted(self.n_reference_subjects, 'training subject')}; 3 are needed.")
-        if self.likeness is None or self.likeness.threshold is None:
-            told.append(
-                f"No out-of-distribution threshold: {counted(self.n_reference_subjects, 'training subject')};"
-                " 19 are needed."
-            )
-        return [text for text in told if text]
+        return [*(text for text in told if text), *self.training.limits]
 
     def summary(self) -> dict[str, Any]:
         """Return what the model card says, in numbers."""
         found = self.calibration
         bins = found.reliability_after or found.reliability_before
         return {
-            "n_subjects": found.n_subjects, "n_reference_subjects": self.n_reference_subjects,
+            "n_subjects": found.n_subjects, "n_reference_subjects": self.training.n_subjects,
             "classes": {
                 "family": found.curve.family, "temperature": found.curve.temperature, "n_samples": found.n_samples,
                 "n_subjects": found.n_subjects, "n_present": dict(found.n_present),
@@ -238,8 +217,7 @@ class ClassTrust:
                 "reliability": [[b.said, b.true, b.count] for b in bins], "exclusive": self.exclusive,
             },
             "sets": self.sets.to_dict(),
-            "gate": None if self.gate is None else dict(self.gate.false_alarms),
-            "likeness": None if self.likeness is None else self.likeness.summary(),
+            **self.training.summary(),
             "limits": self.limits,
         }  # fmt: skip
 
@@ -248,24 +226,20 @@ class ClassTrust:
         return {
             "kind": KIND, "schema_version": VERSION, "weights_sha256": self.weights_sha256,
             "classes": list(self.classes), "exclusive": self.exclusive,
-            "n_reference_subjects": self.n_reference_subjects,
+            "n_reference_subjects": self.training.n_subjects,
             "class_calibration": self.calibration.to_dict(), "class_sets": self.sets.to_dict(),
-            "gate": None if self.gate is None else self.gate.to_dict(),
-            "likeness": None if self.likeness is None else self.likeness.to_dict(),
+            **self.training.to_dict(),
         }  # fmt: skip
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> ClassTrust:
         """Read the JSON document."""
-        gate, likeness = document["gate"], document["likeness"]
         found = cls(
             tuple(map(str, document["classes"])),
             bool(document["exclusive"]),
             ClassCalibration.from_dict(document["class_calibration"]),
             ClassSets.from_dict(document["class_sets"]),
-            None if gate is None else Gate.from_dict(gate),
-            None if likeness is None else Likeness.from_dict(likeness),
-            int(document["n_reference_subjects"]),
+            TrainingImages.from_dict(document),
             str(document["weights_sha256"]),
         )
         curve = found.calibration.curve

@@ -31,7 +31,6 @@ from striate.measure.calibration import BINS, equal_width
 from striate.measure.statistics import Summary, summarise
 from striate.model.model import Model
 from striate.phantoms.corruptions import CORRUPTIONS, MEANINGS, corrupted
-from striate.trust.assess import UNLIKE
 from striate.trust.calibration import SUSPECT
 from striate.trust.curve import sigmoid
 from striate.trust.evidence import CaseEvidence
@@ -296,11 +295,10 @@ def _look(
     dice = float(np.mean(values))
     if trust is None:
         return _Seen(dice, None, None, ())
-    codes = [caution.code for caution in (trust.gate.cautions(case.name, evidence.facts) if trust.gate else ())]
-    ood = trust.ood(evidence)
-    codes += [UNLIKE] if ood is not None and ood.outside else []
-    gated = trust.gate is not None or ood is not None
-    return _Seen(dice, calibration_error(evidence, trust), bool(codes) if gated else None, tuple(codes))
+    ood = trust.training.ood(evidence)
+    codes = tuple(caution.code for caution in trust.training.cautions(evidence, ood))
+    gated = trust.training.gate is not None or ood is not None
+    return _Seen(dice, calibration_error(evidence, trust), bool(codes) if gated else None, codes)
 
 
 def _points(
@@ -333,8 +331,8 @@ def _notes(too_short_s: float | None, trust: Trust | None) -> list[str]:
     notes = [] if too_short_s is None else [f"{show_seconds(too_short_s)} did not allow every strength."]
     if trust is None:
         notes.append("The model has no calibration and no input gate: neither was measured.")
-    elif trust.gate is None:
-        subjects = counted(trust.n_reference_subjects, "reference subject")
+    elif trust.training.gate is None:
+        subjects = counted(trust.training.n_subjects, "reference subject")
         notes.append(f"The model has no input gate ({subjects}; 3 are needed).")
     return notes
 

@@ -153,10 +153,18 @@ class Likeness:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Likeness:
-        """Read the JSON form."""
-        threshold = document["threshold"]
+        """Read the JSON form.
+
+        Raises
+        ------
+        ValueError
+            When the features are no rows of finite numbers, one for each case.
+        """
+        threshold, rows = document["threshold"], np.asarray(document["features"], dtype=np.float64)
+        if rows.ndim != 2 or len(rows) != len(document["subjects"]) or not np.isfinite(rows).all():
+            raise ValueError(f"likeness: features of shape {rows.shape}")
         return cls(
-            np.asarray(document["features"], dtype=np.float64), tuple(document["subjects"]), document["method"],
+            rows, tuple(document["subjects"]), document["method"],
             np.asarray(document["left_out"], dtype=np.float64), None if threshold is None else float(threshold),
         )  # fmt: skip
 

@@ -6,7 +6,7 @@ The document holds no name of a subject or case: they are numbered.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -17,14 +17,12 @@ from striate.core.errors import FormatError, ModelError, expected
 from striate.core.files import read_document, write_json
 from striate.inference.engines.uncertainty import made_by as way
 from striate.inference.observed import BINS
-from striate.measure.finding import Ood
 from striate.trust.calibration import Calibration
 from striate.trust.evidence import CaseEvidence
-from striate.trust.gate import Gate
 from striate.trust.intervals import COVERAGE, Intervals
 from striate.trust.lesions import LesionModel
-from striate.trust.likeness import Likeness, likeness_features
 from striate.trust.review import ReviewRule, flagged_anyway
+from striate.trust.training_images import TrainingImages, numbered
 
 KIND, VERSION, FILE = "striate-trust", 1, "trust.json"
 
@@ -43,12 +41,10 @@ class Trust:
         Of volumes and numbers of lesions.
     review
         Which masks must be looked at.
-    gate, likeness
-        What the images that the model learned from were like; None with fewer than 3 subjects.
+    training
+        What the images that the model learned from were like.
     n_subjects
         With known truth that calibration, lesions, intervals and review rest on.
-    n_reference_subjects
-        That gate and likeness rest on.
     weights_sha256
         Of the weights that were judged.
     made_by
@@ -60,10 +56,8 @@ class Trust:
     lesions: LesionModel
     intervals: Intervals
     review: ReviewRule
-    gate: Gate | None
-    likeness: Likeness | None
+    training: TrainingImages
     n_subjects: int
-    n_reference_subjects: int
     weights_sha256: str = ""
     made_by: Mapping[str, Any] = field(default_factory=lambda: way("none"))
 
@@ -94,25 +88,22 @@ class Trust:
         weights_sha256, made_by
             See the attributes.
         known
-            Earlier limits of the same weights, whose gate and likeness are kept where there is no `reference`.
+            Earlier limits of the same weights, whose `training` is kept where there is no `reference`.
 
         Raises
         ------
         UsageError
             When the coverage lies outside 0.5 to 1.
         """
-        both = _numbered([*cases, *spoilt])
+        both = numbered([*cases, *spoilt])
         cases, spoilt = both[: len(cases)], both[len(cases) :]
-        gate, likeness = (None, None) if known is None else (known.gate, known.likeness)
-        n_reference = 0 if known is None else known.n_reference_subjects
-        if reference:
-            gate, likeness, n_reference = seen_in_training(reference)
+        training = training_images(reference, known)
         calibration, left_out = Calibration.fit_left_out(cases)
         tables = {name: calibration.table(name) for name in calibration.labels}
         unlike, anyway = {}, set()
         for case in both:
-            found = ood_of(likeness, case)
-            if flagged_anyway(found, gate.cautions(case.case, case.facts) if gate is not None else ()):
+            found = training.ood(case)
+            if flagged_anyway(found, training.cautions(case)):
                 anyway.add(case.case)
             if found is not None and found.threshold > 0:
                 unlike[case.case] = found.score / found.threshold
@@ -121,17 +112,11 @@ class Trust:
             LesionModel.fit(cases),
             Intervals.fit(cases, tables, coverage, left_out=left_out),
             ReviewRule.fit(cases, tables, spoilt=spoilt, left_out=left_out, unlikeness=unlike, anyway=anyway),
-            gate,
-            likeness,
+            training,
             len({case.subject for case in cases}),
-            n_reference,
             weights_sha256,
             way("none") if made_by is None else dict(made_by),
         )
-
-    def ood(self, case: CaseEvidence) -> Ood | None:
-        """Return how unlike the training data a case is; None where that is not known."""
-        return ood_of(self.likeness, case)
 
     def holds_for(self, made_by: Mapping[str, Any]) -> bool:
         """Tell whether probabilities of masks made in this way are those that were calibrated."""
@@ -150,14 +135,7 @@ class Trust:
             if not found.n_present
         ]
         told += [self.intervals.reason(name) for name in labels] + [self.lesions.reason(name) for name in labels]
-        if self.gate is None:
-            told.append(f"No input gate: {counted(self.n_reference_subjects, 'training subject')}; 3 are needed.")
-        if self.likeness is None or self.likeness.threshold is None:
-            told.append(
-                f"No out-of-distribution threshold: {counted(self.n_reference_subjects, 'training subject')};"
-                " 19 are needed."
-            )
-        return [*(text for text in told if text), self.review.guarantee]
+        return [*(text for text in told if text), *self.training.limits, self.review.guarantee]
 
     def summary(self) -> dict[str, Any]:
         """Return what the model card says, in numbers."""
@@ -178,7 +156,7 @@ class Trust:
         }
         return {
             "n_subjects": self.n_subjects,
-            "n_reference_subjects": self.n_reference_subjects,
+            "n_reference_subjects": self.training.n_subjects,
             "calibration": self.calibration.summary,
             "reliability_is_calibrated": {
                 name: bool(found.reliability_after) for name, found in self.calibration.labels.items()
@@ -195,8 +173,7 @@ class Trust:
                 "n_bad_subjects": self.review.n_bad_subjects, "n_subjects": self.review.n_subjects,
                 "n_spoilt": self.review.n_spoilt,
             },
-            "gate": None if self.gate is None else dict(self.gate.false_alarms),
-            "likeness": None if self.likeness is None else self.likeness.summary(),
+            **self.training.summary(),
             "limits": self.limits,
         }  # fmt: skip
 
@@ -205,12 +182,11 @@ class Trust:
         return {
             "kind": KIND, "schema_version": VERSION, "weights_sha256": self.weights_sha256,
             "made_by": dict(self.made_by),
-            "n_subjects": self.n_subjects, "n_reference_subjects": self.n_reference_subjects,
+            "n_subjects": self.n_subjects, "n_reference_subjects": self.training.n_subjects,
             "calibration": self.calibration.to_dict(), "intervals": self.intervals.to_dict(),
             "lesions": {"labels": {name: found.to_dict() for name, found in self.lesions.labels.items()}},
             "review": self.review.to_dict(),
-            "gate": None if self.gate is None else self.gate.to_dict(),
-            "likeness": None if self.likeness is None else self.likeness.to_dict(),
+            **self.training.to_dict(),
         }  # fmt: skip
 
     @classmethod
@@ -220,35 +196,24 @@ class Trust:
         Raises
         ------
         ValueError
-            When a table has another number of bins, or the likeness is not a set of rows of finite numbers.
+            When a table has another number of bins, or a part has another form.
         """
-        gate, likeness = document["gate"], document["likeness"]
         found = cls(
             Calibration.from_dict(document["calibration"]),
             LesionModel.from_dict(document["lesions"]),
             Intervals.from_dict(document["intervals"]),
             ReviewRule.from_dict(document["review"]),
-            None if gate is None else Gate.from_dict(gate),
-            None if likeness is None else Likeness.from_dict(likeness),
+            TrainingImages.from_dict(document),
             int(document["n_subjects"]),
-            int(document["n_reference_subjects"]),
             str(document["weights_sha256"]),
             dict(document["made_by"]),
         )
-        found._check()
-        return found
-
-    def _check(self) -> None:
-        """Refuse parts that do not fit together."""
-        tables = {f"intervals of {name}": found.table for name, found in self.intervals.labels.items()}
-        tables |= {f"review of {name}": found.table for name, found in self.review.models.items()}
+        tables = {f"intervals of {name}": label.table for name, label in found.intervals.labels.items()}
+        tables |= {f"review of {name}": model.table for name, model in found.review.models.items()}
         for name, table in tables.items():
             if len(table) != BINS or not np.isfinite(table).all():
                 raise ValueError(f"{name}: a table of {len(table)} numbers, {BINS} finite ones are needed")
-        if self.likeness is not None:
-            rows = self.likeness.features
-            if rows.ndim != 2 or len(rows) != len(self.likeness.subjects) or not np.isfinite(rows).all():
-                raise ValueError(f"likeness: features of shape {rows.shape}")
+        return found
 
     def write(self, folder: Path) -> None:
         """Write ``trust.json`` into the folder of the model."""
@@ -266,37 +231,6 @@ class Trust:
         return read_limits(folder, weights_sha256, KIND, VERSION, cls.from_dict)
 
 
-def ood_of(likeness: Likeness | None, case: CaseEvidence) -> Ood | None:
-    """Return the likeness of a case; None without a threshold, or where its features could not be had."""
-    if likeness is None or likeness.threshold is None:
-        return None
-    features = likeness_features(case.facts, case.features)
-    if features.shape != likeness.features.shape[1:]:
-        return None
-    return Ood(likeness.score(features), likeness.threshold)
-
-
-def seen_in_training(reference: Sequence[CaseEvidence]) -> tuple[Gate | None, Likeness | None, int]:
-    """Return gate and likeness of cases that a network learned from (at least one), and how many subjects they rest on."""
-    cases = _numbered(reference)
-    subjects = [case.subject for case in cases]
-    return Gate.fit([case.facts for case in cases], subjects), _likeness(cases), len(set(subjects))
-
-
-def _likeness(reference: Sequence[CaseEvidence]) -> Likeness | None:
-    """Fit to the cases whose features could be had: all but blank images."""
-    rows = [likeness_features(case.facts, case.features) for case in reference]
-    longest = max(len(row) for row in rows)
-    kept = [i for i, row in enumerate(rows) if len(row) == longest]
-    return Likeness.fit(np.stack([rows[i] for i in kept]), [reference[i].subject for i in kept])
-
-
-def _numbered(cases: Sequence[CaseEvidence]) -> list[CaseEvidence]:
-    """Return the cases with numbers for the names of subjects."""
-    numbers = {subject: str(i) for i, subject in enumerate(sorted({case.subject for case in cases}), 1)}
-    return [replace(case, subject=numbers[case.subject]) for case in cases]
-
-
 class Limits(Protocol):
     """What is known of one set of weights."""
 
@@ -304,8 +238,17 @@ class Limits(Protocol):
     def weights_sha256(self) -> str:
         """Of the weights that were judged."""
 
+    @property
+    def training(self) -> TrainingImages:
+        """What the images that they learned from were like."""
+
 
 L = TypeVar("L", bound=Limits)
+
+
+def training_images(reference: Sequence[CaseEvidence], known: Limits | None) -> TrainingImages:
+    """Return what the cases that a network learned from were like; without any, what earlier limits know."""
+    return TrainingImages.of(reference) if reference else TrainingImages() if known is None else known.training
 
 
 def read_limits(

@@ -100,7 +100,7 @@ def _measured(
 ) -> ClassEvaluation:
     """Write findings, table, measures and pictures of the cases; return the measures."""
     plan, by_name = model.plan, {one.case.name: one.case for one in found}
-    asked = trust.gate is not None or trust.likeness is not None
+    asked = trust.training.asks
     findings_of(trust, [trust.assess(one, images=asked) for one in evidence]).write(folder)
     truths = {
         (one.case, place): row for one in evidence for place, row in zip(one.slices, _names(one, trust), strict=True)

@@ -190,7 +190,7 @@ class ClassJudge:
     @property
     def listens(self) -> bool:
         """Whether facts and features of the images are needed."""
-        return self.trust is not None and (self.trust.gate is not None or self.trust.likeness is not None)
+        return self.trust is not None and self.trust.training.asks
 
     def look(self, name: str, prepared: Prepared) -> None:
         """Note what speaks against the images of a case, and measure them where that is needed."""
