@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from striate.core.errors import DataError
+from striate.core.errors import DataError, MemoryLimitError
 from striate.core.pipeline import pipelined, sparing
 
 
@@ -126,6 +126,18 @@ def test_an_item_whose_data_are_bad_costs_no_other(step, together):
     assert [item for item, *_ in (*found[:2], found[3])] == [0, 1, 3]
     with pytest.raises(ValueError, match=r"^compute 1$"):  # a mistake stops all
         list(pipelined(range(4), *map(sparing, Work({("compute", 1)}).steps()), together=together))
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_an_item_that_is_too_large_costs_no_other_but_memory_that_ran_out_for_all_does(together):
+    def named(text):
+        return MemoryLimitError(text, case="2")
+
+    for kind, seen in ((named, MemoryLimitError), (MemoryError, MemoryError)):
+        found = list(pipelined(range(4), *map(sparing, Work({("read", 2)}, kind).steps()), together=together))
+        assert isinstance(found[2], seen) and [item for item, *_ in (*found[:2], found[3])] == [0, 1, 3]
+    with pytest.raises(MemoryLimitError, match=r"^compute 1$"):
+        list(pipelined(range(4), *map(sparing, Work({("compute", 1)}, MemoryLimitError).steps()), together=together))
 
 
 def test_closing_early_leaves_no_thread():

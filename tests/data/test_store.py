@@ -15,7 +15,8 @@ from striate.core.case import Case
 from striate.core.errors import DataError, FormatError, GeometryError, UsageError
 from striate.core.targets import Targets
 from striate.data.prepare import Preparation, prepare
-from striate.data.store import PatchStore, sample_foreground
+from striate.data.store import PatchStore, sample_foreground, stored_bytes
+from striate.io.read import read_header
 
 TARGETS = Targets.of_labels({1: "a", 3: "b"})
 PREPARATION = Preparation(spacing_mm=(1.0, 1.0, 1.0), normalisation=("zscore_nonzero",), intensities=(None,))
@@ -38,6 +39,16 @@ def _cohort(folder: Path, count: int = 3) -> list[Case]:
 @pytest.fixture
 def cases(tmp_path: Path) -> list[Case]:
     return _cohort(tmp_path)
+
+
+@pytest.mark.parametrize("scheme", ["zscore_nonzero", "none"])
+def test_it_takes_no_more_than_was_foreseen(cases, tmp_path, scheme):
+    preparation = PREPARATION.changed(normalisation=(scheme,), spacing_mm=(0.5, 1.0, 1.0), crop=False)
+    PatchStore.build(cases, preparation, TARGETS, tmp_path / "store")
+    size = sum(path.stat().st_size for path in (tmp_path / "store").iterdir())
+    foreseen = [stored_bytes(preparation, TARGETS, read_header(case.channels["t1"]).grid, 1) for case in cases]
+    assert 0.3 * sum(foreseen) < size <= sum(foreseen)
+    assert sum(foreseen) > 3 * 28 * 12 * 10 * (5 if scheme == "none" else 3)
 
 
 def test_it_holds_what_preparation_gives(cases, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import signal
 import subprocess
@@ -14,14 +16,16 @@ import pytest
 import torch
 
 from striate import networks
-from striate.core.errors import DataError, FormatError, Interrupted
+from striate.cli.main import run
+from striate.core import disk
+from striate.core.errors import DataError, DiskFullError, FormatError, Interrupted, MemoryLimitError
 from striate.core.files import hash_file, read_json
 from striate.core.image import Grid, Image
 from striate.core.machine import show_bytes
 from striate.core.progress import Silent
 from striate.core.unfinished import Unfinished
 from striate.data.prepare import Preparation
-from striate.inference import memory
+from striate.inference import memory, probabilities
 from striate.inference.inputs import check_headers, gather
 from striate.inference.memory import needed_bytes, peak_bytes
 from striate.io.write import write_image
@@ -127,9 +131,92 @@ def test_the_error_of_a_case_alone_leaves_nothing_and_several_are_all_named(mode
     assert "case1.nii.gz" in lines[0] and "case2.nii.gz" in lines[1] and "2 of 4 cases are kept" in last
 
 
-def test_a_disk_that_fills_up_is_told_and_keeps_what_was_done(model, scans, tmp_path, monkeypatch):
-    from striate.core.errors import DiskFullError
+def _large(model, scans, monkeypatch, *, fit):
+    """Leave memory for the first `fit` cases, each by itself."""
+    opened = Model.open(model)
+    grids = [check_headers(case, 3) for case in gather([scans], ("flair",))]
+    alone = [peak_bytes([needed_bytes(opened.plan, *grid, opened.facts)], together=False) for grid in grids]
+    monkeypatch.setattr(memory, "memory_available_bytes", lambda: alone[fit - 1] if fit else 1)
+    assert alone == sorted(set(alone))
 
+
+def test_a_case_too_large_for_the_memory_costs_no_other_case(model, scans, tmp_path, monkeypatch, capsys):
+    _large(model, scans, monkeypatch, fit=3)
+    arguments = ["predict", str(model), str(scans), "--out", str(tmp_path / "out"), "--engine", "torch"]
+    assert run([*arguments, "--dry-run", "--json"]) == MemoryLimitError.exit_code
+    (left,) = (document := json.loads(capsys.readouterr().out))["left_out"]
+    assert left["case"] == "case3" and "case case3: shape (38, 18, 14) with 1 channel needs about" in left["reason"]
+    assert document["windows"] == sum(case["windows"] for case in document["cases"][:3])
+    assert run([*arguments, "--dry-run"]) == MemoryLimitError.exit_code and _names(tmp_path) == ["in"]
+    shown = capsys.readouterr().err
+    assert "left out: case case3: shape" in shown and "3 cases would be predicted into" in shown
+    told = Silent()
+    says = r"^case case3: .* needs about .* of memory are free\. .*3 of 4 cases are kept in .*out\.unfinished"
+    with pytest.raises(MemoryLimitError, match=says) as caught:
+        predict(model, scans, tmp_path / "out", engine="torch", progress=told)
+    assert caught.value.case == "case3" and _kept(tmp_path / "out") == ["case0", "case1", "case2"]
+    assert told.warnings[0].startswith("1 case of 4 is too large for the free memory and left out: case3;")
+    monkeypatch.undo()
+    assert len(predict(model, scans, tmp_path / "out", engine="torch")) == CASES
+
+
+def test_where_no_case_fits_all_are_told_and_nothing_is_begun(model, scans, tmp_path, monkeypatch):
+    _large(model, scans, monkeypatch, fit=0)
+    for options in ({}, {"dry_run": True}):
+        with pytest.raises(MemoryLimitError) as caught:
+            predict(model, scans, tmp_path / "out", engine="torch", **options)
+        first, *lines = str(caught.value).splitlines()
+        assert first == "4 of 4 cases cannot be predicted:" and _names(tmp_path) == ["in"]
+        assert [line.split(":")[0] for line in lines] == [f"  case case{i}" for i in range(CASES)]
+
+
+def test_memory_that_runs_out_at_one_case_costs_no_other_case(model, scans, tmp_path, monkeypatch):
+    answer = predict_masks.answer
+
+    def lacking(model, case, *rest, **more):
+        if case.name == "case1":
+            raise MemoryError
+        return answer(model, case, *rest, **more)
+
+    monkeypatch.setattr(predict_masks, "answer", lacking)
+    with pytest.raises(MemoryLimitError, match=r"^case case1: the memory ran out while .* 3 of 4 cases are kept in"):
+        predict(model, scans, tmp_path / "out", engine="torch")
+    assert _kept(tmp_path / "out") == ["case0", "case2", "case3"]
+
+
+def test_a_disk_with_too_little_room_is_refused_before_anything(model, scans, tmp_path, monkeypatch, capsys):
+    maps = {"save_probabilities": True, "save_uncertainty": True, "engine": "torch"}
+    found = predict(model, scans, tmp_path / "out", dry_run=True, **maps).document["disk"]
+    predict(model, scans, tmp_path / "out", **maps)
+    size = sum(path.stat().st_size for path in (tmp_path / "out").rglob("*") if path.is_file())
+    assert size <= found["needed_bytes"] < found["free_bytes"]
+    monkeypatch.setattr(disk, "disk_free_bytes", lambda folder: found["needed_bytes"] - 1)
+    monkeypatch.setattr(predict_masks, "choose", lambda *given: pytest.fail("begun"))
+    for options in ({}, {"dry_run": True}):
+        with pytest.raises(DiskFullError, match=r"what is written of 4 cases may take up to .* or leave --save-prob"):
+            predict(model, scans, tmp_path / "full", **maps, **options)
+    assert _names(tmp_path) == ["in", "out"]
+    assert (
+        run(["predict", str(model), str(scans), "--out", str(tmp_path / "full"), "--dry-run"]) == 0
+    )  # masks alone fit
+    assert "disk: up to about" in capsys.readouterr().err
+
+
+def test_a_disk_that_fills_up_leaves_no_rows_of_probabilities(model, scans, tmp_path, monkeypatch):
+    write = probabilities.write_image
+    monkeypatch.setattr(probabilities, "write_image", lambda path, image: _full(path) or write(path, image))
+    with pytest.raises(DiskFullError, match=r"the disk is full; .*nothing was left half-written"):
+        predict(model, scans, tmp_path / "out", engine="torch", save_probabilities=True)
+    left = sorted(path.name for path in (tmp_path / "out.unfinished").rglob("*") if path.name.startswith("."))
+    assert left == [] and _kept(tmp_path / "out") == ["case0"]
+
+
+def _full(path):
+    if "case1" in path.name:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_disk_that_fills_up_is_told_and_keeps_what_was_done(model, scans, tmp_path, monkeypatch):
     def full(path, label):
         if "case1" in path.name:
             raise DiskFullError(f"{path}: the disk is full; room for the output is needed.")

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 import striate
+from striate.core import disk
 from striate.core.errors import (
     DataError,
+    DiskFullError,
     MemoryLimitError,
     ModelError,
     PlanError,
@@ -19,13 +21,16 @@ from striate.core.errors import (
 )
 from striate.core.progress import Silent
 from striate.core.record import Record
+from striate.data.cohort import Cohort
 from striate.data.split import Split
+from striate.data.store import PatchStore
 from striate.io.read import read_image, read_label
 from striate.model.model import Model
 from striate.planning.fingerprint import Fingerprint
 from striate.planning.plan import Plan
 from striate.training.laps import PARTS
 from striate.training.log import read_rows
+from striate.workflows.disk import run_bytes
 from striate.workflows.plan import plan
 from striate.workflows.refuse import with_options
 from striate.workflows.train import train
@@ -182,6 +187,26 @@ def test_the_memory_that_is_given_counts(tiny_cohort, planned, tmp_path):
         train(tiny_cohort, out=tmp_path / "run", plan=planned(), memory="100M")
 
 
+def test_a_run_writes_no_more_than_was_foreseen(finished, tiny_cohort):
+    done, _ = finished
+    size = sum(path.stat().st_size for path in done.folder.rglob("*") if path.is_file())
+    split = Split.read(done.folder / "split.json")
+    assert size <= run_bytes(Plan.read(done.folder / "plan.yaml"), Cohort.open(tiny_cohort), split) < 20 * size
+
+
+@pytest.mark.parametrize("room", [[1000], [1 << 40, 1000]])
+def test_a_disk_with_too_little_room_is_refused_before_cases_are_prepared(
+    tiny_cohort, planned, tmp_path, monkeypatch, room
+):
+    left = iter(room)  # it may fill up while the cohort is checked
+    monkeypatch.setattr(disk, "disk_free_bytes", lambda folder: next(left))
+    monkeypatch.setattr(PatchStore, "build", lambda *given: pytest.fail("begun"))
+    says = r"run: 4 prepared cases, checkpoints and validation may take up to .* there; 1 kB are free on that disk"
+    with pytest.raises(DiskFullError, match=says):
+        train(tiny_cohort, out=tmp_path / "run", plan=planned())
+    assert not (tmp_path / "run").exists() and not list(left)
+
+
 @pytest.mark.parametrize(
     ("options", "error"),
     [
@@ -284,6 +309,7 @@ def test_plan_alone(tiny_cohort, tmp_path):
     assert Plan.read(tmp_path / "plan.yaml") == made
     assert made.training.budget_s == 60 and len(facts.cases) == 3
     assert made.expected.peak_memory_bytes < 2 << 30
+    assert 4 * (20 * 20 * 16) * (2 + 1) < made.expected.disk_bytes < 1 << 30
     assert striate.plan is plan
 
 

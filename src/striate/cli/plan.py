@@ -96,6 +96,7 @@ def show_plan(facts: Fingerprint, made: Plan) -> None:
         f" {told.training_flops_by_time or 0:.2e} by time × peak × 40 % (arXiv 2202.05924)"
     )
     say(f"{'memory':<12} about {show_bytes(told.peak_memory_bytes or 0)} at the peak")
+    say(f"{'disk':<12} up to about {show_bytes(told.disk_bytes or 0)}")
     say(f"{'time':<12} about {show_seconds(told.time_s or 0)} in all")
 
 

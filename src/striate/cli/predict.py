@@ -57,6 +57,7 @@ def command(
     """Predict masks, or classes, with a trained model."""
     gc.set_threshold(NEW_OBJECTS)
     from striate.cli.screen import Screen, show_json
+    from striate.core.errors import MemoryLimitError
     from striate.core.files import read_json
     from striate.workflows.predict import predict
 
@@ -68,7 +69,7 @@ def command(
     )  # fmt: skip
     if not isinstance(found, list):
         show_json(found.document) if as_json else _show_foreseen(found.document)
-        return 0
+        return MemoryLimitError.exit_code if found.document["left_out"] else 0  # as the call itself
     if (out / "predictions.csv").exists() or not (out / "findings.json").exists():
         _show_whole(out, as_json=as_json)
         return 0
@@ -83,7 +84,7 @@ def command(
 def _show_foreseen(document: dict[str, Any]) -> None:
     """Print the cases, the engine, the time where it is known, and where everything would be written."""
     from striate.cli.screen import say, table
-    from striate.core.machine import show_seconds
+    from striate.core.machine import show_bytes, show_seconds
 
     rows = []
     for case in document["cases"]:
@@ -101,7 +102,13 @@ def _show_foreseen(document: dict[str, Any]) -> None:
         )
     if document["kept"]:
         say(f"{counted(len(document['kept']), 'case')} of {len(rows)} kept from a call that was stopped")
-    say(f"{counted(len(rows), 'case')} would be predicted into {document['out']}; nothing was written")
+    disk = document["disk"]
+    free = f", {show_bytes(disk['free_bytes'])} free there" if disk["free_bytes"] is not None else ""
+    say(f"disk: up to about {show_bytes(disk['needed_bytes'])}{free}")
+    for left in document["left_out"][:ROWS_SHOWN]:
+        say(f"left out: {left['reason']}")
+    count = counted(len(rows) - len(document["left_out"]), "case")
+    say(f"{count} would be predicted into {document['out']}; nothing was written")
 
 
 def _show_whole(out: Path, *, as_json: bool) -> None:

@@ -1,6 +1,6 @@
 """`pipelined`: the steps of many items, in turn or with those of neighbours at one time; the results are the same.
 
-`sparing`: a step whose failure with the data of one item is a result like others, so that it costs only this item.
+`sparing`: a step that fails for the data or the size of one item has a result like others, so that it costs only this item.
 """
 
 from __future__ import annotations
@@ -9,7 +9,10 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from striate.core.errors import DataError
+from striate.core.errors import DataError, MemoryLimitError
+
+OF_ONE = (DataError, MemoryLimitError, MemoryError)
+"""What may be wrong with one item alone."""
 
 Item = TypeVar("Item")
 Read = TypeVar("Read")
@@ -88,15 +91,20 @@ def pipelined(
 
 
 def sparing(step: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `step`, which returns a `DataError` instead of raising it; it is not done where it is given one."""
+    """Return `step`, which returns what is wrong with one item instead of raising it; it is not done where it is given that.
+
+    A `MemoryLimitError` that names neither case nor file is of no single item, and raised.
+    """
 
     def spared(*given: Any) -> Any:
-        failed = next((one for one in given if isinstance(one, DataError)), None)
+        failed = next((one for one in given if isinstance(one, OF_ONE)), None)
         if failed is not None:
             return failed
         try:
             return step(*given)
-        except DataError as error:
+        except OF_ONE as error:
+            if isinstance(error, MemoryLimitError) and not (error.case or error.path):
+                raise
             return error
 
     return spared

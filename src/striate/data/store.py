@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 from collections.abc import Sequence
 from contextlib import closing, suppress
@@ -17,16 +18,19 @@ from numpy.typing import NDArray
 from striate.core.case import Case
 from striate.core.errors import DataError, FormatError, UsageError, expected
 from striate.core.files import filling, hash_file, read_json, write_json
+from striate.core.image import Grid
 from striate.core.in_threads import in_threads
 from striate.core.names import did_you_mean
 from striate.core.progress import Progress, Silent, each
 from striate.core.targets import Targets
-from striate.data.prepare import Preparation, Prepared, prepare, preparing_bytes
+from striate.data.prepare import Preparation, Prepared, prepare, preparing_bytes, uncut_shape
 
 VERSION = 1
 INDEX = "store.json"
 FOREGROUND_VOXELS = 10_000
 HALF_LIMIT = 3e4
+HEADERS_BYTES = 4096
+"""Of the three files of a case, and of its entry in the index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +251,14 @@ def write_case(stem: Path, prepared: Prepared, preparation: Preparation) -> dict
         "keep_zero": [s == "zscore_nonzero" for s in schemes],
         "notes": list(prepared.notes),
     }
+
+
+def stored_bytes(preparation: Preparation, targets: Targets, grid: Grid, channels: int) -> int:
+    """Return the most that a case on `grid` takes in a store: nothing is cut away, each class has many voxels."""
+    each = 4 if "none" in preparation.normalisation else 2
+    voxels = math.prod(uncut_shape(preparation, grid))
+    foreground = 8 * min(FOREGROUND_VOXELS * len(targets.sets), voxels)
+    return (each * channels + 1) * voxels + foreground + HEADERS_BYTES
 
 
 def sample_foreground(

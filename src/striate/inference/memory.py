@@ -227,6 +227,6 @@ def check_memory(
         raise MemoryLimitError(
             expected(where, f"shape {grid.shape} with {counted(channels, 'channel')} needs about {show_bytes(needed)}"
                      f" ({', '.join(f'{k} {show_bytes(v)}' for k, v in parts.items())})",
-                     f"{show_bytes(free)} of memory are free", advice)
+                     f"{show_bytes(free)} of memory are free", advice), case=where.removeprefix("case "),
         )  # fmt: skip
     return parts

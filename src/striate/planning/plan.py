@@ -232,6 +232,7 @@ class Expected(Config):
     training_flops_by_operations: float | None = None
     training_flops_by_time: float | None = None
     peak_memory_bytes: int | None = None
+    disk_bytes: int | None = None
     time_s: float | None = None
 
 

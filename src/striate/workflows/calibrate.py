@@ -28,9 +28,9 @@ from striate.trust.class_trust import ClassTrust
 from striate.trust.intervals import COVERAGE, Intervals
 from striate.trust.trust import Trust
 from striate.workflows.class_limits import NAMING
+from striate.workflows.disk import PANELS
 from striate.workflows.held_out import HeldOut
 from striate.workflows.int8 import check_int8, measure_int8, settle
-from striate.workflows.predict_masks import PANELS
 from striate.workflows.unseen import check_cases, check_labels, unseen
 
 

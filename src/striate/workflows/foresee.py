@@ -28,8 +28,10 @@ from striate.inference.tiling import Tiling
 from striate.inference.warn import impossible_sizes
 from striate.model.model import Model
 from striate.planning.plan import Plan
+from striate.workflows.disk import refuse_prediction
+from striate.workflows.kept import refuse_failed
 from striate.workflows.kept_classes import names_in
-from striate.workflows.predict_masks import announce, needs_of
+from striate.workflows.predict_masks import able_of, announce, fitting, needs_of
 
 PACKAGES = {"torch": "torch", "openvino": "openvino", "int8": "openvino", "onnx": "onnxruntime"}
 """Engine → the package that computes it; it is loaded, because its memory counts."""
@@ -45,8 +47,10 @@ class Foreseen:
         Where everything would be written.
     document
         ``cases`` (of each ``case``, ``channels``, ``shape``, ``spacing_mm`` and ``windows``, at most so many; of models of whole
-        images none), ``windows`` of all, ``engine`` (``name``, ``precision``, ``reason``), ``memory`` (``announced_bytes``,
-        ``free_bytes``, ``neighbours_together``; None for models of whole images), ``network_s`` (of all windows, as measured on
+        images none), ``left_out`` (``case`` and ``reason`` of those too large for the memory), ``windows`` of the others,
+        ``engine`` (``name``, ``precision``, ``reason``), ``memory`` (``announced_bytes``,
+        ``free_bytes``, ``neighbours_together``; None for models of whole images), ``disk`` (``needed_bytes``, at most,
+        and ``free_bytes``, None where that is not known), ``network_s`` (of all windows, as measured on
         this machine; None where none was) and ``kept`` (cases that are there from a call that was stopped).
     """
 
@@ -68,21 +72,30 @@ def foresee(model: Model, cases: list[Case], out: Path, options: Mapping[str, An
         progress.note(line)
     masks = model.plan.task.kind == "segmentation"
     rows = [_row(model.plan, case, grids[case.name][0], masks=masks) for case in cases]
-    windows = sum(row["windows"] for row in rows) if masks else None
     place, names = Unfinished(out), {case.name for case in cases}
-    engine, memory = Engine("torch", "models of whole images are computed by it"), None
+    engine, memory, large = Engine("torch", "models of whole images are computed by it"), None, list[MemoryLimitError]()
     if masks:
-        engine = _engine(model, grids, options)
-        memory = _memory(model, cases, grids, options, engine, progress)
+        able, large = able_of(model, cases, grids, place, options)
+        engine = _engine(model, {case.name: grids[case.name] for case in able}, options)
+        memory, more = _memory(model, able, grids, options, engine, progress)
+        large += [error for error in more if error.case not in place.names]
+        if len(large) == len(cases):
+            refuse_failed(large, place, cases)
+    left_out = [{"case": str(error.case), "reason": str(error)} for error in large]
+    left, kept = {one["case"] for one in left_out}, names & set(place.names if masks else names_in(place))
+    todo = [case for case in cases if case.name not in left | kept]
+    disk = refuse_prediction(model, todo, grids, out, options)
+    windows = sum(row["windows"] for row in rows if row["case"] not in left) if masks else None
     mirrored = options["uncertainty"] == "tta" if masks else False
     copies = 2 ** len(model.plan.inference.mirror_axes) if mirrored else 1
     known = windows is not None and engine.window_s is not None and model.previous is None
     return Foreseen(
         out,
         {
-            "out": out, "cases": rows, "windows": windows, "engine": engine.to_dict(), "memory": memory,
+            "out": out, "cases": rows, "left_out": left_out, "windows": windows, "engine": engine.to_dict(), "memory": memory,
+            "disk": disk,
             "network_s": round((windows or 0) * copies * (engine.window_s or 0.0), 1) if known else None,
-            "kept": sorted(names & set(place.names if masks else names_in(place))),
+            "kept": sorted(kept),
         },
     )  # fmt: skip
 
@@ -121,24 +134,31 @@ def _memory(
     options: Mapping[str, Any],
     engine: Engine,
     progress: Progress,
-) -> dict[str, Any]:
-    """Say and return what would be announced; weights and libraries, which are loaded by then, count.
+) -> tuple[dict[str, Any], list[MemoryLimitError]]:
+    """Say and return what would be announced, and why cases would be left out; weights and libraries, loaded by then, count.
 
     Where a comparison would decide, that is the larger of what its engines would take.
     """
     packages = [PACKAGES[name] for name in ([engine.name] if engine.name else [engines.compared(), BASE])]
     exact, way, both = bool(options["exact"]), str(options["uncertainty"]), list[list[list[Parts]]]()
+    crf, large = bool(options["crf"]), list[MemoryLimitError]()
     for package in packages:
         runtime() if package == "openvino" else importlib.import_module(package)
         computes = replace(engine, name=package if package in ("torch", "openvino") else engine.name)
+        if not both:
+            cases, needed, large = fitting(model, cases, grids, computes, crf=crf, exact=exact)
+            both.append(needed)
+            continue
         try:
-            both.append(needs_of(model, cases, grids, computes, crf=bool(options["crf"]), exact=exact))
+            both.append(needs_of(model, cases, grids, computes, crf=crf, exact=exact))
         except MemoryLimitError as error:
-            if not both:
-                raise
             progress.note(f"if PyTorch were found faster: {error}")
-    needs = max(both, key=lambda stages: max(parts["network"] for stage in stages for parts in stage))
+    needs = max(both, key=lambda stages: max((parts["network"] for stage in stages for parts in stage), default=0))
     members = 1 + len(options["ensemble"])
     weights = members * sum(4 * int(m.facts.get("parameters") or 0) for m in (model, model.previous) if m is not None)
     together, announced = announce(model, needs, progress, tta=way == "tta" or exact, held=-weights)
-    return {"announced_bytes": announced, "neighbours_together": together, "free_bytes": memory_available_bytes()}
+    return {
+        "announced_bytes": announced,
+        "neighbours_together": together,
+        "free_bytes": memory_available_bytes(),
+    }, large

@@ -10,7 +10,7 @@ from typing import Any
 
 from striate.core.case import Case
 from striate.core.counted import counted, some
-from striate.core.errors import DataError, Interrupted
+from striate.core.errors import DataError, Interrupted, MemoryLimitError
 from striate.core.files import hash_file, plain
 from striate.core.machine import processor
 from striate.core.progress import Progress, each
@@ -20,6 +20,7 @@ from striate.core.unfinished import Unfinished
 from striate.inference.engines import Engine, network_in
 from striate.inference.engines.int8 import FOLDER, VERDICT
 from striate.inference.engines.openvino import PARITY
+from striate.inference.inputs import MOST_TOLD
 from striate.inference.prediction import Prediction
 from striate.measure.finding import CaseFindings
 from striate.model.model import EXPORTED, FACTS, PLAN, Model
@@ -208,13 +209,14 @@ def _told(place: Unfinished, cases: Sequence[Case], count: Callable[[], int] | N
     return f"{kept}, the same call goes on with {'it' if done == 1 else 'them'}." if done else ""
 
 
-def refuse_failed(failed: Sequence[DataError], place: Unfinished, cases: Sequence[Case]) -> None:
+def refuse_failed(failed: Sequence[DataError | MemoryLimitError], place: Unfinished, cases: Sequence[Case]) -> None:
     """Raise where cases could not be predicted, once the others are.
 
     Raises
     ------
-    DataError
-        With the sentence of each, and what is kept of the others.
+    DataError, MemoryLimitError
+        With the sentence of each, and what is kept of the others; where all fail the first `MOST_TOLD` sentences. The latter
+        where memory alone was lacking.
     """
     if not failed:
         return
@@ -222,8 +224,11 @@ def refuse_failed(failed: Sequence[DataError], place: Unfinished, cases: Sequenc
     if len(failed) == 1:
         kind, told = type(first), f"{first}"
     else:
-        kind, told = DataError, f"{len(failed)} of {len(cases)} cases cannot be predicted:"
-        told += "".join(f"\n  {error}" for error in failed) + ("\n" if kept else "")
+        kind = MemoryLimitError if all(isinstance(error, MemoryLimitError) for error in failed) else DataError
+        shown = failed if len(failed) < len(cases) else failed[:MOST_TOLD]
+        told = f"{len(failed)} of {len(cases)} cases cannot be predicted:" + "".join(f"\n  {error}" for error in shown)
+        told += f"\n  and {len(failed) - len(shown)} more" if len(shown) < len(failed) else ""
+        told += "\n" if kept else ""
     raise kind(
         f"{told} {kept} Mend or leave out the rest." if kept else told, case=first.case, path=first.path
     ) from first

@@ -15,6 +15,7 @@ from striate.planning.make import make_plan
 from striate.planning.make_whole import make_whole_plan
 from striate.planning.plan import Plan, Task
 from striate.planning.rules.whole_images import small_images
+from striate.workflows.disk import with_disk
 from striate.workflows.encoder import from_encoder
 from striate.workflows.harden import hardened, with_contrast
 from striate.workflows.options import Options, budget_of, checked, split_of, targets_of, wishes_of
@@ -85,7 +86,8 @@ def plan_training(
         progress.note("Timing a few real training steps on this machine …")
         made = make_whole_plan(facts, task, budget_of(options, spent_s), MachineTimer(), wishes_of(options))
         note_small(facts, made, progress)
-        return facts, hardened(from_encoder(made, options), options.get("adversarial"))
+        made = hardened(from_encoder(made, options), options.get("adversarial"))
+        return facts, with_disk(made, cohort, split)
     targets = targets_of(cohort, options)
     facts = Fingerprint.measure(cohort, [cohort.case(name) for name in split.train], targets, progress)
     regions = None if targets is None else dict(targets.sets)
@@ -93,7 +95,7 @@ def plan_training(
     progress.note("Timing a few real training steps on this machine …")
     made = make_plan(facts, masks, budget_of(options, spent_s), MachineTimer(), wishes_of(options))
     made = hardened(from_encoder(made, options), options.get("adversarial"))
-    return facts, with_contrast(made, [cohort.case(name) for name in split.train])
+    return facts, with_disk(with_contrast(made, [cohort.case(name) for name in split.train]), cohort, split)
 
 
 def note_small(facts: Fingerprint, plan: Plan, progress: Progress) -> None:

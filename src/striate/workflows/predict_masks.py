@@ -3,7 +3,7 @@
 While the engine is made ready, the first case is read and prepared. While the network computes one case, the next one is read
 and prepared, and the one before is judged and written (`striate.core.pipeline`); where memory does not suffice for three cases,
 one is done after the other. What is done is kept beside the output until all is (`striate.workflows.kept`), and a case that fails
-for its own data does not stop the others.
+for its own data, or is too large for the memory, does not stop the others.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from striate.core.case import Case
-from striate.core.errors import DataError, UsageError
+from striate.core.counted import counted, is_or_are, some
+from striate.core.errors import DataError, MemoryLimitError, UsageError, expected
 from striate.core.files import hash_file
 from striate.core.grouped import grouped
 from striate.core.image import Grid, Image, LabelMap
 from striate.core.machine import memory_available_bytes, peak_rss_bytes, resident_bytes, show_bytes
-from striate.core.pipeline import pipelined, sparing
+from striate.core.pipeline import OF_ONE, pipelined, sparing
 from striate.core.progress import Progress
 from striate.core.record import Record, Stopwatch
 from striate.core.unfinished import Unfinished, unfinished
@@ -38,7 +39,7 @@ from striate.inference.predict import timed
 from striate.inference.prediction import Prediction
 from striate.inference.probabilities import ProbabilityWriter
 from striate.inference.warn import impossible_sizes
-from striate.io.read import extension, read_label
+from striate.io.read import read_label
 from striate.io.write import write_image, write_label
 from striate.measure.finding import CaseFindings
 from striate.measure.findings import Findings
@@ -46,6 +47,7 @@ from striate.model.model import PLAN, Model
 from striate.reporting.panel import write_case_panel
 from striate.trust.error_probability import error_probability
 from striate.trust.examine import answer, weigh
+from striate.workflows.disk import PANELS, ending_of, refuse_prediction
 from striate.workflows.folds import folds_told
 from striate.workflows.judge import Judge
 from striate.workflows.kept import Done, Kept, refuse_failed, telling, way_of
@@ -55,10 +57,6 @@ if TYPE_CHECKING:
     from striate.inference.engines.foresee import Foreseen
     from striate.trust.image_facts import Facts
 
-PANELS = 12
-"""Panels are written for this many cases; a report of more would not be looked at."""
-WRITTEN = {".jpg": ".png", ".jpeg": ".png", ".mhd": ".mha", ".nhdr": ".nrrd"}
-"""Ending of an image → that of its mask, where masks are not written in that format: it loses something, or takes two files."""
 Seconds = dict[str, float]
 Begun = dict[str, "Future[tuple[Prepared, Seconds]]"]
 """Name of a case → its reading, which was begun before it was asked for."""
@@ -73,29 +71,35 @@ def predict_masks(
     grids = {name: grid for name, (grid, _) in headers.items()}
     for line in impossible_sizes(model.plan, grids):
         progress.note(line)
-    first_shares = shares_of_first(model, grids)
-    name = str(options["engine"])
-    least = "torch" if exact or way not in ("none", "tta") else "openvino" if name in (AUTO, "int8") else name
-    least = GPU if not exact and name in (AUTO, "torch") and may_spare() else least
-    needs_of(model, cases, headers, least, crf=crf, exact=exact)  # refuses before anything is computed
-    with unfinished(out) as place, telling(place, cases, progress), _begun(model, cases, place, options) as begun:
+    first_shares, name = shares_of_first(model, grids), str(options["engine"])
+    able, large = able_of(model, cases, headers, Unfinished(out), options)
+    known = set(Unfinished(out).names)
+    refuse_prediction(model, [case for case in able if case.name not in known], headers, out, options)
+    if large:
+        left_out = (
+            f"{counted(len(large), 'case')} of {len(cases)} {is_or_are(len(large))} too large for the free memory"
+        )
+        progress.warn(f"{left_out} and left out: {some([str(error.case) for error in large])}; why is told at the end.")
+    grids = {case.name: grids[case.name] for case in able}
+    with unfinished(out) as place, telling(place, cases, progress), _begun(model, able, place, options) as begun:
         others = [Model.open(path) for path in options["ensemble"]]
-        chosen = None if exact else _engine(model, cases[0], grids, way, others, name, progress)
-        first = None if exact else _first(model, cases[0], grids, way, others, name, progress)
+        chosen = None if exact else _engine(model, able[0], grids, way, others, name, progress)
+        first = None if exact else _first(model, able[0], grids, way, others, name, progress)
         engine, before = (found.engine if found else None for found in (chosen, first))
         made = {"exact": True} if exact else made_by(way, crf=crf, others=others)
         judge = Judge(model, made, progress, maps=bool(options["save_uncertainty"]))
         panels = {case.name for case in cases[:PANELS]}
         kept = Kept(place, way_of((model, *others), options, (engine, before)), model.plan.targets, panels)
-        done = kept.find(cases, progress)
-        left = [case for case in cases if case.name not in done]
-        needs = needs_of(model, left or cases, headers, engine or "torch", crf=crf, exact=exact)
+        done = kept.find(able, progress)
+        left = [case for case in able if case.name not in done]
+        fit, needs, more = fitting(model, left or able, headers, engine or "torch", crf=crf, exact=exact)
+        large, left = large + (more if left else []), fit if left else []
         together, announced = announce(model, needs, progress, tta=way == "tta" or exact, held=_held(begun))
         if told := folds_told(model, way, exact=exact, others=bool(others)):
             progress.note(told)
         steps = _Steps(model, options, kept, judge, engine, before, images_of((model, *others)), begun, first_shares)
         done |= _predicted(left, steps, progress, together=together)
-        refuse_failed(steps.failed, place, cases)
+        refuse_failed([*large, *steps.failed], place, cases)
         kept.place.keep_only(kept.files)
         found, findings = [done[case.name][0] for case in cases], [done[case.name][1] for case in cases]
         for line in grouped((one.case, c.code, c.message) for one in findings for c in one.warnings):
@@ -109,21 +113,30 @@ def predict_masks(
 
 
 def _predicted(cases: list[Case], steps: _Steps, progress: Progress, *, together: bool) -> dict[str, Done]:
-    """Predict cases; return by name what came of each, without those that failed for their own data (`_Steps.failed`)."""
+    """Predict cases; return by name what came of each, without those that failed for their own data or size (`_Steps.failed`)."""
     if not cases:
         return {}
     order, done = {case.name: index for index, case in enumerate(cases)}, dict[str, Done]()
-    with progress.bar("predict", len(cases)) as bar:
+    with steps.rows, progress.bar("predict", len(cases)) as bar:
         steps.tell = lambda case, share: bar.update(order[case] + share, case=case)
         each_of = sparing(steps.read), sparing(steps.look), sparing(steps.compute), sparing(steps.write)
         work = pipelined(cases, *each_of, together=together)
         with contextlib.closing(work) as results:
             for case, result in zip(cases, results, strict=True):
-                if isinstance(result, DataError):
-                    steps.failed.append(result)
+                if isinstance(result, OF_ONE):
+                    steps.failed.append(_too_large(case) if isinstance(result, MemoryError) else result)
                 else:
                     done[case.name] = result
     return done
+
+
+def _too_large(case: Case) -> MemoryLimitError:
+    """Return the sentence for a case at which the memory ran out, though headers did not foresee it."""
+    return MemoryLimitError(
+        expected(f"case {case.name}", "the memory ran out while it was predicted",
+                 f"{show_bytes(memory_available_bytes())} are free now, and more was needed",
+                 "Close other programs and call again, or cut the image to the part that matters."), case=case.name,
+    )  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -145,7 +158,9 @@ class _Steps:
     tell
         Is told the name of the case that is computed, and which share of it is done.
     failed
-        What was wrong with the data of cases.
+        What was wrong with the data, or the size, of cases.
+    rows
+        Closed at the end, so that no rows of probabilities stay where the disk is full.
     """
 
     model: Model
@@ -158,7 +173,8 @@ class _Steps:
     begun: Begun
     first_shares: Mapping[str, float]
     tell: Callable[[str, float], None] = lambda case, share: None
-    failed: list[DataError] = field(default_factory=list)
+    failed: list[DataError | MemoryLimitError] = field(default_factory=list)
+    rows: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     @property
     def folder(self) -> Path:
@@ -189,6 +205,7 @@ class _Steps:
         maps, before = None, self.first_shares[case.name]
         if self.options["save_probabilities"]:
             maps = ProbabilityWriter(self.folder / "probabilities", case.name, self.model.plan.targets)
+            self.rows.enter_context(maps)
         prediction = answer(
             self.model, case, ready[0], engine=self.engine, tta=self.options["uncertainty"] == "tta",
             crf=self.options["crf"], exact=self.options["exact"], maps=maps,
@@ -235,8 +252,7 @@ class _Steps:
     def _store(self, prediction: Prediction, seconds: Seconds) -> list[Path]:
         """Write the mask of one case, and its panel; return the paths, the mask's first."""
         case, names = prediction.case, self.model.plan.task.label_names
-        ending = extension(next(iter(case.channels.values()))) or ".nii.gz"
-        paths = [self.folder / f"{case.name}{WRITTEN.get(ending, ending)}"]
+        paths = [self.folder / f"{case.name}{ending_of(case)}"]
         with timed(seconds, "store"):
             write_label(paths[0], prediction.label)
             if case.name in self.kept.panels:
@@ -329,6 +345,54 @@ def _first(
     return _engine(stage, case, grids, "none", [], name, progress)
 
 
+def able_of(
+    model: Model,
+    cases: list[Case],
+    headers: Mapping[str, tuple[Grid, int]],
+    place: Unfinished,
+    options: Mapping[str, Any],
+) -> tuple[list[Case], list[MemoryLimitError]]:
+    """Return the cases that fit into the memory with the engine that takes least, or are done; and why others do not.
+
+    Raises
+    ------
+    MemoryLimitError
+        When there is none.
+    """
+    exact, name = bool(options["exact"]), str(options["engine"])
+    by_torch = exact or options["uncertainty"] not in ("none", "tta")
+    least = "torch" if by_torch else "openvino" if name in (AUTO, "int8") else name
+    least = GPU if not exact and name in (AUTO, "torch") and may_spare() else least
+    known = set(place.names)
+    waiting = [case for case in cases if case.name not in known]
+    large = fitting(model, waiting, headers, least, crf=bool(options["crf"]), exact=exact)[2]
+    able = [case for case in cases if case.name not in {error.case for error in large}]
+    if not able:
+        refuse_failed(large, place, cases)
+    return able, large
+
+
+def fitting(
+    model: Model,
+    cases: Sequence[Case],
+    headers: Mapping[str, tuple[Grid, int]],
+    engine: Engine | Foreseen | str,
+    *,
+    crf: bool,
+    exact: bool,
+) -> tuple[list[Case], list[list[Parts]], list[MemoryLimitError]]:
+    """Return the cases that by themselves fit into the memory, what they need (`needs_of`), and why others do not."""
+    fit, needs, large = list[Case](), list[list[list[Parts]]](), list[MemoryLimitError]()
+    for case in cases:
+        try:
+            needs.append(needs_of(model, [case], headers, engine, crf=crf, exact=exact))
+            fit.append(case)
+        except MemoryLimitError as error:
+            large.append(error)
+    stages = 1 if model.previous is None else 2
+    return fit, [[found[stage][0] for found in needs] for stage in range(stages)], large
+
+
 def needs_of(
     model: Model,
     cases: list[Case],
@@ -360,6 +424,8 @@ def announce(
 
     `held` bytes of what is needed are taken already.
     """
+    if not needs[0]:
+        return False, resident_bytes()
     plan, count, free = model.plan, len(needs[0]), memory_available_bytes() + held
     alone, most = (max(peak_bytes(stage, together=b) for stage in needs) for b in (False, True))
     together = model.previous is None and most <= free  # reading a case of a cascade computes too

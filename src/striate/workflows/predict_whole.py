@@ -27,6 +27,7 @@ from striate.model.model import Model
 from striate.planning.plan import Plan
 from striate.workflows.anomaly import Anomalies
 from striate.workflows.class_limits import ClassJudge
+from striate.workflows.disk import refuse_prediction
 from striate.workflows.kept import telling
 from striate.workflows.kept_classes import KeptClasses, Told
 from striate.workflows.taught import CODE, FACT, caution_of, images_of
@@ -56,6 +57,7 @@ def predict_whole_cases(
     headers = check_all_headers(cases, len(plan.preparation.spacing_mm), options["inputs"])
     for line in impossible_sizes(plan, {name: grid for name, (grid, _) in headers.items()}):
         progress.note(line)
+    refuse_prediction(model, cases, headers, out, options)
     progress.note(f"{len(cases)} case{'s' if len(cases) > 1 else ''}, {_told(plan)}")
     form = form_of(plan)
     with unfinished(out) as place:

@@ -30,6 +30,7 @@ from striate.training import distributed, schedule
 from striate.training.run import Run, alone, resuming
 from striate.workflows.checked import FILE as CHECK
 from striate.workflows.checked import passed, result_for
+from striate.workflows.disk import refuse_run
 from striate.workflows.encoder import refuse_taught
 from striate.workflows.finish import REPORT_S, Finished, finish
 from striate.workflows.harden import with_contrast
@@ -99,7 +100,7 @@ def train(
                     known.write(run / CHECK)
                 _prepare(run, progress, began)
                 refuse_large(Plan.read(run / "plan.yaml"), run / "plan.yaml", run.options.get("memory"))
-                _build(run, progress)
+                _build(run, progress)  # refuses a full disk
         distributed.wait_for_all()
         with _resumable(folder):
             return _learn(Run.open(folder), progress, watch, began)
@@ -157,10 +158,11 @@ def _open_run(
     opened = Cohort.open(Path(cohort))
     made = None if plan is None else with_options(Plan.read(Path(plan)), Path(plan), options)
     task = _task(opened, made, options)
-    split_of(opened, options, truth_for(task))
+    split = split_of(opened, options, truth_for(task))
     if made is not None and plan is not None:
         refuse_other_data(made, Path(plan), opened)
         refuse_large(made, Path(plan), options.get("memory"))
+        refuse_run(made, opened, split, folder)
     elif task is None:
         targets_of(opened, options)
     asked = {**plain_options(options), "plan": str(Path(plan).resolve()) if plan else None}
@@ -261,6 +263,8 @@ def _refuse_missing(run: Run, split: Split, cohort: Cohort) -> None:
 
 def _build(run: Run, progress: Progress) -> None:
     cohort, split, made = Cohort.open(run.cohort), Split.read(run / "split.json"), Plan.read(run / "plan.yaml")
+    if not (run / "cache").exists():
+        refuse_run(made, cohort, split, run.folder)
     build(run, made, split, cohort, progress)
 
 

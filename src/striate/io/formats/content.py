@@ -116,7 +116,9 @@ def _beside(path: Path) -> str:
     return f"Did you mean '{best}'?" if best else f"Its folder {path.parent} holds {others}."
 
 
-def refuse_impossible(path: Path, shape: tuple[int, ...], needed_bytes: int, *, packed: bool, offset: int = 0) -> int:
+def refuse_impossible(
+    path: Path, shape: tuple[int, ...], needed_bytes: int, *, packed: bool, offset: int = 0, held: bool = True
+) -> int:
     """Refuse a header whose voxels cannot be in the file or in memory, before anything is allocated.
 
     Parameters
@@ -131,6 +133,8 @@ def refuse_impossible(path: Path, shape: tuple[int, ...], needed_bytes: int, *, 
         True where the file is compressed by deflate.
     offset
         Bytes before the voxels.
+    held
+        Whether they will be held in memory.
 
     Returns
     -------
@@ -156,7 +160,7 @@ def refuse_impossible(path: Path, shape: tuple[int, ...], needed_bytes: int, *, 
                      "header and voxels must fit together; the file is truncated or its header is wrong",
                      "Copy or export it again."), path=path,
         )  # fmt: skip
-    if needed_bytes > ALWAYS_TRIED_BYTES and needed_bytes > memory_available_bytes():
+    if held and needed_bytes > ALWAYS_TRIED_BYTES and needed_bytes > memory_available_bytes():
         raise MemoryLimitError(
             expected(path, f"its voxels need {show_bytes(needed_bytes)} of memory",
                      f"{show_bytes(memory_available_bytes())} are free", "Crop or resample the image, or use a bigger machine."),

@@ -33,7 +33,7 @@ class Itk:
 
     def read_header(self, path: Path, *, stack: bool = False) -> Header:
         """Read what the file says of itself."""
-        header, _ = _header(path, stack)
+        header, _ = _header(path, stack, held=False)
         return header
 
     def read(self, path: Path, *, stack: bool = False, labels: bool = False) -> Image:
@@ -93,7 +93,7 @@ def _sitk() -> Any:
     return sitk
 
 
-def _header(path: Path, stack: bool) -> tuple[Header, Any]:
+def _header(path: Path, stack: bool, *, held: bool = True) -> tuple[Header, Any]:
     sitk = _sitk()
     head = head_of(path)
     if not head.startswith(_STARTS[path.suffix.lower()]):
@@ -116,7 +116,7 @@ def _header(path: Path, stack: bool) -> tuple[Header, Any]:
     bits = next((int(b) for b in (64, 32, 16, 8) if f"{b}-bit" in dtype), 8)
     needed = math.prod(shape) * channels * bits // 8
     inside = path.suffix.lower() in (".nrrd", ".mha")
-    size = refuse_impossible(path, shape, needed, packed=True) if inside else path.stat().st_size
+    size = refuse_impossible(path, shape, needed, packed=True, held=held) if inside else path.stat().st_size
     affine = np.eye(4)
     dims = len(shape)
     direction = np.array(reader.GetDirection()).reshape(dims, dims)

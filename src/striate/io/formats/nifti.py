@@ -57,7 +57,9 @@ class Nifti:
         with opening(path) as stream:
             source = Bytes(stream, path)
             parsed = _parse(source.take(540), path)
-        size = refuse_impossible(path, parsed.shape, parsed.needed_bytes, packed=source.packed, offset=parsed.offset)
+        size = refuse_impossible(
+            path, parsed.shape, parsed.needed_bytes, packed=source.packed, offset=parsed.offset, held=False
+        )
         spatial, channels = _axes(parsed, path, stack)
         return Header(Grid(spatial, parsed.affine), channels, _base(parsed.dtype).name, self.name, size)
 

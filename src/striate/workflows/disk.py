@@ -1,0 +1,121 @@
+"""How much a run or a prediction writes, known from headers: told, and refused where less is free."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from striate.core.case import Case
+from striate.core.counted import counted
+from striate.core.disk import refuse_full
+from striate.core.errors import DataError, MemoryLimitError
+from striate.core.image import Grid
+from striate.data.cohort import Cohort
+from striate.data.split import Split
+from striate.inference.written import FOUND_BYTES, map_bytes, mask_bytes, panel_bytes
+from striate.io.read import extension, read_header
+from striate.model.model import Model
+from striate.planning.plan import Plan
+
+PANELS = 12
+"""Panels are written for this many cases; a report of more would not be looked at."""
+WRITTEN = {".jpg": ".png", ".jpeg": ".png", ".mhd": ".mha", ".nhdr": ".nrrd"}
+"""Ending of an image → that of its mask, where masks are not written in that format: it loses something, or takes two files."""
+PARAMETER_BYTES = 40
+"""Of each number that a network learns: weight, average and two moments in a checkpoint, twice while it is replaced; a model."""
+
+
+def ending_of(case: Case) -> str:
+    """Return the ending of the mask of a case."""
+    ending = extension(next(iter(case.channels.values()))) or ".nii.gz"
+    return WRITTEN.get(ending, ending)
+
+
+def refuse_prediction(
+    model: Model,
+    cases: Sequence[Case],
+    headers: Mapping[str, tuple[Grid, int]],
+    out: Path,
+    options: Mapping[str, Any],
+) -> dict[str, int | None]:
+    """Refuse to predict where the disk has less room than the files of `cases` may take; return what is needed and free.
+
+    Raises
+    ------
+    DiskFullError
+        With what is needed, what is free, and where.
+    """
+    plan, masks = model.plan, model.plan.task.kind == "segmentation"
+    labels = len(plan.targets.names) if options.get("save_probabilities") else 0
+    maps = labels + bool(options.get("save_uncertainty")) + (plan.task.kind == "reconstruction")
+    total = most = 0
+    for index, case in enumerate(cases):
+        grid, channels = headers[case.name]
+        total += FOUND_BYTES + maps * map_bytes(grid)
+        total += mask_bytes(plan, grid, ending_of(case)) if masks else 0
+        total += panel_bytes(plan, grid, channels) if masks and index < PANELS else 0
+        most = max(most, labels * map_bytes(grid))  # put together beside those that are written
+    more = (
+        " or leave --save-probabilities and --save-uncertainty away"
+        if labels or options.get("save_uncertainty")
+        else ""
+    )
+    hint = f"Free some space, choose another --out, give fewer cases at a time{more}."
+    return refuse_full(out, total + most, f"what is written of {counted(len(cases), 'case')}", hint)
+
+
+def refuse_run(plan: Plan, cohort: Cohort, split: Split, folder: Path) -> None:
+    """Refuse to train where the disk has less room than the run may take.
+
+    Raises
+    ------
+    DiskFullError
+        With what is needed, what is free, and where.
+    """
+    count = counted(len(split.train) + len(split.validation), "prepared case")
+    hint = "Free some space, choose another --out, or give fewer cases."
+    refuse_full(folder, run_bytes(plan, cohort, split), f"{count}, checkpoints and validation", hint)
+
+
+def with_disk(plan: Plan, cohort: Cohort, split: Split) -> Plan:
+    """Return the plan, which tells what its run writes."""
+    return plan.changed(expected=plan.expected.changed(disk_bytes=run_bytes(plan, cohort, split)).model_dump())
+
+
+def run_bytes(plan: Plan, cohort: Cohort, split: Split) -> int:
+    """Return what a run writes, an upper estimate: its prepared cases uncut, checkpoints, the model, the validation cases."""
+    from striate.planning.cost import network_cost
+
+    training, masks = plan.training, plan.task.kind == "segmentation"
+    learned = plan.expected.parameters
+    if learned is None:
+        learned = network_cost(plan.task, plan.network, training.patch, training.length).parameters
+    total = learned * (PARAMETER_BYTES + 4 * training.snapshots)
+    held_out = set(split.validation)
+    for name in (*split.train, *split.validation):
+        try:
+            grid, channels = _header(cohort.case(name))
+        except (DataError, MemoryLimitError):  # who reads it says what is wrong
+            continue
+        total += _prepared_bytes(plan, grid, channels)
+        if name in held_out:
+            total += FOUND_BYTES + (mask_bytes(plan, grid) + panel_bytes(plan, grid, channels) if masks else 0)
+    return total
+
+
+def _header(case: Case) -> tuple[Grid, int]:
+    files = dict.fromkeys(case.channels.values())
+    header = read_header(next(iter(files)), stack=len(files) < len(case.channels))
+    return header.grid, len(case.channels)
+
+
+def _prepared_bytes(plan: Plan, grid: Grid, channels: int) -> int:
+    if plan.task.kind == "segmentation":
+        from striate.data.store import stored_bytes
+
+        return stored_bytes(plan.preparation, plan.targets, grid, channels)
+    from striate.data.samples import sampled_bytes
+    from striate.inference.whole import form_of
+
+    return sampled_bytes(form_of(plan), grid, channels)
