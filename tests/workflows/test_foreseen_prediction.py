@@ -175,6 +175,10 @@ def test_models_of_whole_images_have_no_windows(scans, tmp_path, monkeypatch):
     assert _listed(tmp_path) == before and [case["case"] for case in found["cases"]] == ["a", "b"]
     assert "windows" not in found["cases"][0] and (found["windows"], found["memory"], found["kept"]) == (None, None, [])
 
+    predict(model, scans, tmp_path / "whole")
+    size = sum(path.stat().st_size for path in (tmp_path / "whole").rglob("*") if path.is_file())
+    assert size <= found["disk"]["needed_bytes"] < 100_000
+
     def stopped(*given, **more):
         raise KeyboardInterrupt
 

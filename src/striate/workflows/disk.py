@@ -13,7 +13,7 @@ from striate.core.errors import DataError, MemoryLimitError
 from striate.core.image import Grid
 from striate.data.cohort import Cohort
 from striate.data.split import Split
-from striate.inference.written import FOUND_BYTES, map_bytes, mask_bytes, panel_bytes
+from striate.inference.written import found_bytes, map_bytes, mask_bytes, panel_bytes
 from striate.io.read import extension, read_header
 from striate.model.model import Model
 from striate.planning.plan import Plan
@@ -52,7 +52,7 @@ def refuse_prediction(
     total = most = 0
     for index, case in enumerate(cases):
         grid, channels = headers[case.name]
-        total += FOUND_BYTES + maps * map_bytes(grid)
+        total += found_bytes(plan, grid) + maps * map_bytes(grid)
         total += mask_bytes(plan, grid, ending_of(case)) if masks else 0
         total += panel_bytes(plan, grid, channels) if masks and index < PANELS else 0
         most = max(most, labels * map_bytes(grid))  # put together beside those that are written
@@ -100,7 +100,9 @@ def run_bytes(plan: Plan, cohort: Cohort, split: Split) -> int:
             continue
         total += _prepared_bytes(plan, grid, channels)
         if name in held_out:
-            total += FOUND_BYTES + (mask_bytes(plan, grid) + panel_bytes(plan, grid, channels) if masks else 0)
+            total += found_bytes(plan, grid) + (
+                mask_bytes(plan, grid) + panel_bytes(plan, grid, channels) if masks else 0
+            )
     return total
 
 
