@@ -15,9 +15,13 @@ if TYPE_CHECKING:
 
 def command(
     model: options.ModelFolder,
-    cohort: Annotated[Path, typer.Argument(help="Cases with masks: a folder in a known layout, or a CSV.")],
+    cohort: Annotated[
+        Path, typer.Argument(metavar="COHORT", help="Cases with masks: a folder in a known layout, or a CSV.")
+    ],
     out: Annotated[Path, typer.Option(help="New folder for the audit.")],
-    budget: Annotated[str | None, typer.Option(help="Time of all parts together; 20m by default.")] = None,
+    budget: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Time of all parts together; 20m by default.")
+    ] = None,
     require: Annotated[
         str | None, typer.Option(help='Limits, for instance "ece<=0.05, coverage>=0.87"; exit 1 where one is broken.')
     ] = None,

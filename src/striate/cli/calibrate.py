@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def command(
     model: ModelFolder,
     cohort: Annotated[
-        Path, typer.Argument(help="Cases with masks (or classes) that the model never saw, in any layout.")
+        Path,
+        typer.Argument(metavar="COHORT", help="Cases with masks (or classes) that the model never saw, in any layout."),
     ],
     out: Annotated[
         Path, typer.Option(help="New folder for a copy of the model with its limits, and what was measured.")

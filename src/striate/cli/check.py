@@ -13,8 +13,10 @@ from striate.core.counted import counted
 
 
 def command(
-    cohort: Annotated[Path, typer.Argument(help="Folder of a cohort in any known layout, or its CSV.")],
-    out: Annotated[Path | None, typer.Option(help="Write the result as JSON to this file.")] = None,
+    cohort: Annotated[
+        Path, typer.Argument(metavar="COHORT", help="Folder of a cohort in any known layout, or its CSV.")
+    ],
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the result as JSON to this file.")] = None,
     as_json: AsJson = False,
 ) -> int:
     """Check a cohort; returns 1 where an error or a warning was found."""

@@ -16,9 +16,14 @@ if TYPE_CHECKING:
 
 def command(
     cohort: options.NewCohort = None,
-    networks: Annotated[str | None, typer.Option(help="Names joined by commas, for instance lenet5,hmax,mlp.")] = None,
+    networks: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES", help="Names joined by commas, for instance lenet5,hmax,mlp: striate networks lists them."
+        ),
+    ] = None,
     budget: Annotated[
-        str | None, typer.Option(help="Time of all runs together, for instance 30m (the default).")
+        str | None, typer.Option(metavar="TIME", help="Time of all runs together, for instance 30m (the default).")
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Updates of each run instead of a time.")] = None,
     fractions: Annotated[

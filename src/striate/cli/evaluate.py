@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from striate.cli.options import AsJson
+from striate.cli.options import AsJson, Regions
 from striate.core.counted import counted, is_or_are
 
 if TYPE_CHECKING:
@@ -26,12 +26,16 @@ ROWS_SHOWN = 30
 
 def command(
     predicted: Annotated[
-        Path, typer.Argument(help="What predict wrote (masks, predictions.csv or evaluation.json), a mask or a cohort.")
+        Path,
+        typer.Argument(
+            metavar="PREDICTED",
+            help="What predict wrote (masks, predictions.csv or evaluation.json), a mask or a cohort.",
+        ),
     ],
-    truth: Annotated[Path, typer.Argument(help="A mask, a folder of masks, or a cohort in any layout.")],
-    regions: Annotated[
-        list[str] | None, typer.Option(help="Unions of labels, for instance tumour=1+2+3+4 core=1+3+4.")
-    ] = None,
+    truth: Annotated[
+        Path, typer.Argument(metavar="TRUTH", help="A mask, a folder of masks, or a cohort in any layout.")
+    ],
+    regions: Regions = None,
     out: Annotated[
         Path | None, typer.Option(help="Also write all values there: FILE.json or, of masks, FILE.csv.")
     ] = None,

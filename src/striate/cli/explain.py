@@ -17,7 +17,11 @@ def command(
     out: Annotated[Path | None, typer.Option(help="New folder for maps, verdicts, record and report.")] = None,
     method: Annotated[
         list[str] | None,
-        typer.Option(help="occlusion, gradient_input, integrated_gradients, grad_cam; repeatable.", show_default="all"),
+        typer.Option(
+            metavar="METHOD",
+            help="occlusion, gradient_input, integrated_gradients, grad_cam; repeatable.",
+            show_default="all",
+        ),
     ] = None,
     label: Annotated[
         str | None, typer.Option(help="Label, region or class to explain.", show_default="each that was predicted")
@@ -40,7 +44,8 @@ def command(
         Path | None, typer.Option(help="Where --unit looks for patches.", show_default="the inputs")
     ] = None,
     budget: Annotated[
-        str | None, typer.Option(help="Time for all, for instance 2m.", show_default="standard effort, about 5m")
+        str | None,
+        typer.Option(metavar="TIME", help="Time for all cases: 2m, 1h …", show_default="standard effort, about 5m"),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of random weights and orders.")] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what it would cost.")] = False,

@@ -20,7 +20,8 @@ def command(
     image: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Channel file of one case, once per channel: answers are compared on it. Else on a drawn image."
+            metavar="FILE",
+            help="Channel file of one case, once per channel: answers are compared on it. Else on a drawn image.",
         ),
     ] = None,
     as_json: AsJson = False,

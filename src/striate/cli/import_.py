@@ -16,12 +16,16 @@ KINDS = {"nnunet": "a results folder of nnU-Net v2"}
 def command(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="What it is: nnunet.")],
     results: Annotated[
-        Path, typer.Argument(help="Folder TRAINER__PLANS__CONFIGURATION with plans.json, dataset.json and fold_0 …")
+        Path,
+        typer.Argument(
+            metavar="RESULTS", help="Folder TRAINER__PLANS__CONFIGURATION with plans.json, dataset.json and fold_0 …"
+        ),
     ],
     out: Annotated[Path, typer.Option(help="New folder for the model.")],
     fold: Annotated[
         list[str] | None,
         typer.Option(
+            metavar="FOLD",
             help="0 or 0,1,2; repeatable. all: fold_all where there is one, else every numbered fold.",
             show_default="every numbered fold that is finished, else fold_all",
         ),

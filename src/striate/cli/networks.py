@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 
 
 def command(
-    name: Annotated[str | None, typer.Argument(help="One of them; all in a table without it.")] = None,
-    size: Annotated[str | None, typer.Option(help="Voxels per axis, for instance 64,64 or 32,64,64.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="One of them; all in a table without it.")] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="VOXELS", help="Voxels per axis, for instance 64,64 or 32,64,64.")
+    ] = None,
     channels: Annotated[int, typer.Option(help="Channels of the image.")] = 1,
     classes: Annotated[int, typer.Option(help="Classes, or labels with background.")] = 10,
-    option: Annotated[list[str] | None, typer.Option(help="KEY=VALUE of the network's options; repeatable.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="One of the network's own options; repeatable.")
+    ] = None,
     training: Annotated[bool, typer.Option("--training", help="Count what runs while training.")] = False,
     draw: Annotated[Path | None, typer.Option(help="Draw the network: FILE.svg.")] = None,
     as_json: AsJson = False,

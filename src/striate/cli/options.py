@@ -7,26 +7,44 @@ from typing import Annotated
 
 import typer
 
-ModelFolder = Annotated[Path, typer.Argument(help="Folder of a model, or of the run that trained it.")]
+ModelFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a model, or of the run that trained it.")]
 Inputs = Annotated[
     list[Path],
     typer.Argument(
-        metavar="INPUT...",
+        metavar="INPUT",
         help="An image; the channel files of one case in the model's order; a folder; a cohort folder or CSV.",
     ),
 ]
-NewCohort = Annotated[Path | None, typer.Argument(help="A folder in a known layout, or a CSV; not with --resume.")]
-Budget = Annotated[str | None, typer.Option(help="Time of the whole run, for instance 10m (the default).")]
-Steps = Annotated[int | None, typer.Option(help="Number of updates instead of a time.")]
-Memory = Annotated[str | None, typer.Option(help="Memory that training may use, for instance 6G.")]
+NewCohort = Annotated[
+    Path | None, typer.Argument(metavar="COHORT", help="A folder in a known layout, or a CSV; not with --resume.")
+]
+Budget = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Time of the whole run: 90s, 10m (the default), 1h30m …")
+]
+Steps = Annotated[int | None, typer.Option(metavar="N", help="Number of updates, instead of a time.")]
+Memory = Annotated[str | None, typer.Option(metavar="SIZE", help="Memory that training may use: 6G, 800M …")]
 TaskName = Annotated[
     str | None,
-    typer.Option(help="segmentation, classification, sequence, reconstruction, contains:REGION or sequence:REGION."),
+    typer.Option(
+        metavar="TASK",
+        help="What is learned: segmentation, classification, sequence, reconstruction, contains:REGION or sequence:REGION.",
+        show_default="masks where there are any, else classes",
+    ),
 ]
-Regions = Annotated[list[str] | None, typer.Option(help="Unions of labels, for instance tumour=1+2+3+4.")]
-Holdout = Annotated[list[str] | None, typer.Option(help="Subject or case kept for validation; repeatable.")]
-Fold = Annotated[str | None, typer.Option(help="K/N: validate on part K of N, by subject.")]
-Fraction = Annotated[float | None, typer.Option(help="Share of the training subjects that teach, by seed.")]
+Regions = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=LABELS", help="Unions of labels, for instance tumour=1+2+3+4 core=1+3+4."),
+]
+Holdout = Annotated[
+    list[str] | None, typer.Option(metavar="SUBJECT", help="Subject or case kept for validation; repeatable.")
+]
+Fold = Annotated[str | None, typer.Option(metavar="K/N", help="Validate on part K of N, by subject.")]
+Fraction = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SHARE", help="Learn from this share of the training subjects, above 0 to 1; --seed chooses them."
+    ),
+]
 Adversarial = Annotated[
     float | None,
     typer.Option(
@@ -34,11 +52,16 @@ Adversarial = Annotated[
         help="Harden the network: attack its patches by at most EPS (0.05 where not given) of the tissue contrast.",
     ),
 ]
-NetworkName = Annotated[str | None, typer.Option(help="Use this network.")]
+NetworkName = Annotated[str | None, typer.Option(metavar="NAME", help="Use this network: striate networks lists them.")]
 Dims = Annotated[int | None, typer.Option(help="2: a 2D network on slices of 3D scans.")]
 Uncertainty = Annotated[
     str | None,
-    typer.Option(help="How several answers are had: none, tta, dropout, ensemble.", show_default="none"),
+    typer.Option(
+        metavar="WAY",
+        help="Where several answers come from, which differ where a mask is unsure: none, tta (mirrored copies), dropout,"
+        " ensemble.",
+        show_default="none; ensemble with --ensemble",
+    ),
 ]
 Ensemble = Annotated[
     list[Path] | None,

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 
 def command(
-    cohort: Annotated[Path, typer.Argument(help="A folder in a known layout, or a CSV.")],
-    out: Annotated[Path | None, typer.Option(help="Write the plan there, to read, edit and train with.")] = None,
+    cohort: Annotated[Path, typer.Argument(metavar="COHORT", help="A folder in a known layout, or a CSV.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the plan there, to read, edit and train with.")
+    ] = None,
     budget: options.Budget = None,
     steps: options.Steps = None,
     memory: options.Memory = None,

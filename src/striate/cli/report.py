@@ -13,7 +13,12 @@ from striate.core.machine import show_bytes
 
 
 def command(
-    folder: Annotated[Path, typer.Argument(metavar="RUN|PREDICTION", help="Folder that train or predict made.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FOLDER", help="What train, predict, explain, calibrate, change, compare or audit made."
+        ),
+    ],
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="The page; report.html in the folder by default.")
     ] = None,
@@ -25,4 +30,5 @@ def command(
     page = report(folder, out)
     if as_json:
         show_json({"report": str(page), "bytes": page.stat().st_size})
+        return
     say(f"report: {page} ({show_bytes(page.stat().st_size)}); open it in a browser")

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
 def command(
     cohort: options.NewCohort = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder; runs/COHORT by default.")] = None,
-    plan: Annotated[Path | None, typer.Option(help="A plan.yaml to follow; else one is made.")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with this run; --steps or --budget extend it.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="RUN", help="Run folder; runs/COHORT by default.")] = None,
+    plan: Annotated[Path | None, typer.Option(metavar="FILE", help="A plan.yaml to follow; else one is made.")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Go on with this run; --steps or --budget extend it.")
+    ] = None,
     budget: options.Budget = None,
     steps: options.Steps = None,
     memory: options.Memory = None,

@@ -11,12 +11,12 @@ from striate.reporting.render import render
 
 @kinds
 def report(folder: Path | str, out: Path | str | None = None) -> Path:
-    """Write the report of a run or prediction folder.
+    """Write the report of the folder of a run, a prediction, a comparison or an audit, or of what was made from one.
 
     Parameters
     ----------
     folder
-        What `train` or `predict` made.
+        What `train`, `predict`, `explain`, `calibrate`, `change`, `compare` or `audit` made.
     out
         The page to write; ``report.html`` in the folder where it is not given.
 
@@ -28,7 +28,7 @@ def report(folder: Path | str, out: Path | str | None = None) -> Path:
     Raises
     ------
     DataError
-        When the folder is neither a run nor a prediction.
+        When the folder is none of them.
     DiskFullError
         When the page cannot be written.
     """
