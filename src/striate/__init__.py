@@ -6,7 +6,8 @@ Every name here is loaded on first use, so that ``import striate`` stays light a
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+
+TYPE_CHECKING = False  # as in `typing`, which takes longer to import than all that is here
 
 __version__ = "0.1.0"
 
@@ -63,6 +64,8 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from striate import networks as networks
     from striate.core.case import Case as Case
     from striate.core.errors import StriateError as StriateError

@@ -16,7 +16,7 @@ import os, runpy, signal, sys
 class Stop:
     def find_spec(self, name, path=None, target=None):
         if name == moment:
-            os.kill(os.getpid(), signal.SIGINT)
+            exec("os.kill(os.getpid(), signal.SIGINT)")  # as packages do; Python remembers that it came there
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs tests may ignore it
 moment, sys.argv = sys.argv[1], ["striate", "check", "nowhere"]

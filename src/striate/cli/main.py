@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import importlib
@@ -30,7 +31,7 @@ VERBS = {
     "change": "Compare two examinations of a subject: what is new, enlarged, shrunken, vanished.",
     "export": "Write a model for machines without torch.",
     "compare": "Train several networks within one budget and compare what they reach and cost.",
-    "report": "Write one self-contained HTML page about a run or a prediction.",
+    "report": "Write one self-contained HTML page about what another command made.",
     "phantom": "Make a cohort of FLAIR-like scans with known lesions.",
     "digits": "Make a cohort of handwritten digits, to try classification.",
     "toy": "Gradient descent on y = a·x + b, step by step.",
@@ -47,6 +48,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with the design's exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files that are not UTF-8
+    code = 0
+    # the last to run at exit: where Ctrl-C came while a package ran `exec`, Python would end itself by the signal
+    atexit.register(lambda: os._exit(code) if code == Interrupted.exit_code else None)
     try:
         code = run(sys.argv[1:] if arguments is None else arguments)
         _leave_stdout()
