@@ -57,6 +57,23 @@ def test_folders_by_name(tmp_path):
     assert "belongs to no case of the truth, ignored: d." in pairs.notes[1]
 
 
+def test_masks_predicted_from_single_files_are_those_of_the_cases_whose_images_they_are(tmp_path):
+    """``striate predict RUN P1_flair.nii.gz`` writes P1_flair; P2 has one by its own name, P3 two, P4 a file as others."""
+    rows = ["subject,flair,t1,label"]
+    for number in range(1, 6):
+        name, other = f"P{number}", "shared" if number > 3 else f"P{number}_t1"
+        for image in (f"{name}_flair", other):
+            write_image(tmp_path / f"{image}.nii.gz", Image(np.ones((1, 6, 5, 4), np.float32), np.eye(4)))
+        rows.append(
+            f"{name},{name}_flair.nii.gz,{other}.nii.gz,{mask(tmp_path / 'masks' / f'{name}.nii.gz').relative_to(tmp_path)}"
+        )
+    (tmp_path / "cohort.csv").write_text("\n".join(rows) + "\n")
+    given = ["P1_flair", "P2", "P2_flair", "P3_flair", "P3_t1", "shared"]
+    pairs = pair_masks(folder(tmp_path / "p", given), tmp_path / "cohort.csv")
+    assert [(p.case, p.predicted.name) for p in pairs.pairs] == [("P1", "P1_flair.nii.gz"), ("P2", "P2.nii.gz")]
+    assert "4 predicted masks belong to no case of the truth, ignored: P2_flair, P3_flair, P3_t1" in pairs.notes[1]
+
+
 def test_words_at_the_end_are_ignored(tmp_path):
     predicted = folder(tmp_path / "p", ["sub-01", "sub-02_pred"])
     truth = folder(tmp_path / "t", ["sub-01_label-lesion_mask", "sub-02_seg"])

@@ -58,6 +58,8 @@ class _Masks:
     label_names: Mapping[int, str] = field(default_factory=dict)
     unlabelled: tuple[str, ...] = ()
     regions: Mapping[str, tuple[int, ...]] | None = None
+    images: Mapping[str, str] = field(default_factory=dict)
+    """Name of an image file → the one case that it belongs to: so is the mask called that was predicted from the file alone."""
 
 
 def pair_masks(predicted: Path, truth: Path) -> Pairs:
@@ -82,11 +84,12 @@ def pair_masks(predicted: Path, truth: Path) -> Pairs:
         name = stem(truth)
         return Pairs((MaskPair(name, name, predicted, truth),), {}, regions=_regions(predicted.parent))
     ours, theirs = _masks(predicted, "predicted"), _masks(truth, "true")
-    matched = _match(ours.files, theirs.files)
+    matched = _match(ours.files, theirs.files, theirs.images)
     if not matched:
         raise DataError(
             expected(predicted, f"cases {_names(ours.files)}", f"none of them is a labelled case of {truth}, which has "
-                     f"{_names(theirs.files)}", "Masks are matched by case name: rename the files, or give two files."),
+                     f"{_names(theirs.files)}", "Masks are matched by the names of cases or of their images: rename the files, or"
+                     " give two files."),
             path=predicted,
         )  # fmt: skip
     pairs = tuple(
@@ -124,10 +127,15 @@ def _notes(matched: Mapping[str, str], ours: _Masks, theirs: _Masks) -> tuple[st
     return tuple(notes)
 
 
-def _match(ours: Mapping[str, Path], theirs: Mapping[str, Path]) -> dict[str, str]:
-    """True name → predicted name: equal names first, then names equal without words such as ``_seg``."""
+def _match(ours: Mapping[str, Path], theirs: Mapping[str, Path], images: Mapping[str, str]) -> dict[str, str]:
+    """True name → predicted name: equal names first, then names of images, then names equal without words such as ``_seg``."""
     matched = {name: name for name in theirs if name in ours}
-    left = _by_core(name for name in ours if name not in matched)
+    from_image: dict[str, list[str]] = {}
+    for name in ours:
+        if name not in matched and name in images and images[name] not in matched:
+            from_image.setdefault(images[name], []).append(name)
+    matched |= {name: found[0] for name, found in from_image.items() if len(found) == 1}
+    left = _by_core(name for name in ours if name not in matched.values())
     for core, names in _by_core(name for name in theirs if name not in matched).items():
         if len(names) == len(left.get(core, ())) == 1:
             matched[names[0]] = left[core][0]
@@ -162,7 +170,7 @@ def _masks(path: Path, side: str) -> _Masks:
     subjects = {case.name: case.subject for case in cohort.cases}
     if labelled:
         blind = tuple(case.name for case in cohort.cases if case.name not in labelled)
-        return _Masks(labelled, subjects, cohort.label_names, blind)
+        return _Masks(labelled, subjects, cohort.label_names, blind, images=_images(cohort))
     if loose:
         return _Masks(_one_each(path, loose), subjects, cohort.label_names)
     raise DataError(
@@ -171,6 +179,14 @@ def _masks(path: Path, side: str) -> _Masks:
         ),
         path=path,
     )
+
+
+def _images(cohort: Cohort) -> dict[str, str]:
+    owners: dict[str, set[str]] = {}
+    for case in cohort.labelled:
+        for path in case.channels.values():
+            owners.setdefault(stem(path), set()).add(case.name)
+    return {name: min(cases) for name, cases in owners.items() if len(cases) == 1}
 
 
 def _predicted(folder: Path) -> dict[str, Path]:
