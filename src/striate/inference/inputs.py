@@ -19,7 +19,6 @@ from striate.core.case import Case
 from striate.core.counted import counted
 from striate.core.errors import DataError, GeometryError, LayoutError, ModelError, UsageError, expected
 from striate.core.image import Grid
-from striate.core.together import MOST_TOLD as MOST_TOLD
 from striate.core.together import together
 from striate.data.cohort import Cohort
 from striate.io.layouts.csv_table import ENDINGS
@@ -158,6 +157,8 @@ def group(files: Sequence[Path], channels: tuple[str, ...]) -> list[Case]:
 
 
 def _numbered(case: str, given: dict[int, Path], channels: tuple[str, ...]) -> Case:
+    if list(given) == [0] and len(channels) > 1 and read_header(given[0], stack=True).channels == len(channels):
+        return _case(case, dict.fromkeys(channels, given[0]))  # as nnU-Net names pictures in colours
     if sorted(given) != list(range(len(channels))):
         numbers = ", ".join(f"_{n:04d}" for n in sorted(given))
         wanted = ", ".join(f"_{n:04d} ({name})" for n, name in enumerate(channels))

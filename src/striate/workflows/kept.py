@@ -16,11 +16,11 @@ from striate.core.machine import processor
 from striate.core.progress import Progress, each
 from striate.core.record import versions
 from striate.core.targets import Targets
+from striate.core.together import MOST_TOLD
 from striate.core.unfinished import Unfinished
 from striate.inference.engines import Engine, network_in
 from striate.inference.engines.int8 import FOLDER, VERDICT
 from striate.inference.engines.openvino import PARITY
-from striate.inference.inputs import MOST_TOLD
 from striate.inference.prediction import Prediction
 from striate.measure.finding import CaseFindings
 from striate.model.model import EXPORTED, FACTS, PLAN, Model
