@@ -13,7 +13,7 @@ from scipy.stats import mannwhitneyu
 from striate.core.errors import DataError, FormatError, UsageError
 from striate.measure import calibration
 from striate.measure.classification import ClassEvaluation
-from striate.measure.roc import MOST_POINTS, auc, roc_points, sensitivity_at
+from striate.measure.roc import MOST_POINTS, Ranking, auc, roc_points
 
 
 def softmax_samples(count: int, classes: int, seed: int, gain: float = 1.5) -> tuple[np.ndarray, np.ndarray]:
@@ -87,9 +87,9 @@ class TestAuc:
         self, rows: list[tuple[int, bool]], specificity: float
     ) -> None:
         scores, positive = np.array([r[0] for r in rows], float), np.array([r[1] for r in rows])
-        found = sensitivity_at(specificity, scores, positive)
+        found = Ranking(scores, positive).read(np.ones((1, len(rows)), np.int32), (specificity,))[0, 1]
         if positive.all() or not positive.any():
-            assert found is None
+            assert np.isnan(found)
             return
         best = max(
             (scores[positive] >= t).mean()

@@ -5,7 +5,7 @@ import pytest
 
 from striate.core.errors import GeometryError, UsageError
 from striate.measure.components import components, in_order
-from striate.measure.lesions import LesionOverlap, LesionRule, match_lesions
+from striate.measure.lesions import LesionOverlap, LesionRule
 
 
 def masks():
@@ -21,7 +21,7 @@ def masks():
 
 
 def test_by_hand():
-    match = match_lesions(*masks(), voxel_volume_ml=0.001)
+    match = LesionOverlap.of(*masks(), voxel_volume_ml=0.001).match()
     assert (match.predicted, match.truth, match.right, match.found) == (3, 3, 2, 2)
     assert match.precision == match.recall == match.f1 == pytest.approx(2 / 3)
 
@@ -36,12 +36,12 @@ def test_touching_by_a_corner_is_one_lesion():
 def test_minimal_overlap():
     """One of 8 voxels is 12.5 %: found at 0.1 and 0.125, missed at 0.13."""
     for share, found in ((0.1, 2), (0.125, 2), (0.13, 1), (1.0, 1)):
-        assert match_lesions(*masks(), 0.001, LesionRule(minimal_overlap=share)).found == found
+        assert LesionOverlap.of(*masks(), 0.001, LesionRule(minimal_overlap=share)).match().found == found
 
 
 def test_minimal_volume():
     """Below 3 mm³: the true lesion of 1 voxel and both predicted ones of 1 voxel do not count, but still cover."""
-    match = match_lesions(*masks(), 0.001, LesionRule(minimal_lesion_ml=0.003))
+    match = LesionOverlap.of(*masks(), 0.001, LesionRule(minimal_lesion_ml=0.003)).match()
     assert (match.predicted, match.truth, match.right, match.found) == (1, 2, 0, 1)
 
 
@@ -49,24 +49,24 @@ def test_a_prediction_on_a_small_true_lesion_is_not_false():
     truth, predicted = np.zeros((9, 9), bool), np.zeros((9, 9), bool)
     truth[4, 4] = True
     predicted[3:6, 3:6] = True
-    match = match_lesions(predicted, truth, 1.0, LesionRule(minimal_lesion_ml=2.0))
+    match = LesionOverlap.of(predicted, truth, 1.0, LesionRule(minimal_lesion_ml=2.0)).match()
     assert (match.truth, match.recall, match.precision) == (0, None, 1.0)
 
 
 def test_empty_masks():
     empty, full = np.zeros((4, 4, 4), bool), np.ones((4, 4, 4), bool)
-    both = match_lesions(empty, empty, 0.001)
+    both = LesionOverlap.of(empty, empty, 0.001).match()
     assert (both.precision, both.recall, both.f1) == (None, None, 1.0)
-    missed = match_lesions(empty, full, 0.001)
+    missed = LesionOverlap.of(empty, full, 0.001).match()
     assert (missed.precision, missed.recall, missed.f1) == (None, 0.0, 0.0)
-    invented = match_lesions(full, empty, 0.001)
+    invented = LesionOverlap.of(full, empty, 0.001).match()
     assert (invented.precision, invented.recall, invented.f1) == (0.0, None, 0.0)
 
 
 def test_one_blob_over_two_lesions():
     truth, predicted = np.zeros((9, 3), bool), np.ones((9, 3), bool)
     truth[1, 1] = truth[7, 1] = True
-    match = match_lesions(predicted, truth, 1.0)
+    match = LesionOverlap.of(predicted, truth, 1.0).match()
     assert (match.found, match.right, match.predicted) == (2, 1, 1)
 
 
@@ -83,7 +83,7 @@ def test_equal_to_an_independent_count(seed):
 
     ours, theirs = numbers(predicted), numbers(truth)
     found, right = set(theirs[predicted].tolist()) - {0}, set(ours[truth].tolist()) - {0}
-    match = match_lesions(predicted, truth, 1.0)
+    match = LesionOverlap.of(predicted, truth, 1.0).match()
     assert (match.predicted, match.truth) == (ours.max(), theirs.max())
     assert (match.right, match.found) == (len(right), len(found))
     precision, recall = len(right) / ours.max(), len(found) / theirs.max()
@@ -107,7 +107,7 @@ def test_detected_is_what_masks_of_rising_thresholds_show(seed, rule):
     assert len(found) == overlap.match().truth and overlap.predicted_voxels.sum() == predicted.sum()
     for threshold in np.arange(0, 1.05, 0.1).round(1):
         kept = np.isin(numbers, 1 + np.flatnonzero(scores >= threshold))
-        match = match_lesions(kept, truth, 0.001, rule)
+        match = LesionOverlap.of(kept, truth, 0.001, rule).match()
         assert np.count_nonzero(found >= threshold) == match.found
         assert np.count_nonzero(false >= threshold) == match.predicted - match.right
 
@@ -122,4 +122,4 @@ def test_impossible_rules(rule):
 
 def test_shapes_must_agree():
     with pytest.raises(GeometryError, match="shape"):
-        match_lesions(np.zeros((2, 2)), np.zeros((3, 2)), 1.0)
+        LesionOverlap.of(np.zeros((2, 2)), np.zeros((3, 2)), 1.0)

@@ -4,9 +4,18 @@ import numpy as np
 import pytest
 
 from striate.core.errors import GeometryError
-from striate.measure.surface import assd_mm, boundary, hd95_mm, surface_distances_mm
+from striate.measure.pair import MEASURES, Pair
+from striate.measure.surface import boundary, surface_distances_mm
 
 SPACING = (0.9, 1.1, 3.0)
+
+
+def hd95_mm(predicted, truth, spacing_mm):
+    return MEASURES["hd95_mm"](Pair(predicted, truth, spacing_mm, 1.0))
+
+
+def assd_mm(predicted, truth, spacing_mm):
+    return MEASURES["assd_mm"](Pair(predicted, truth, spacing_mm, 1.0))
 
 
 def blobs(seed, shape=(26, 22, 14)):

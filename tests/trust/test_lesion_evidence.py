@@ -8,7 +8,7 @@ from striate.core.image import LabelMap
 from striate.core.targets import Targets
 from striate.inference.observed import LOGITS
 from striate.measure.findings import Findings
-from striate.measure.lesions import match_lesions
+from striate.measure.lesions import LesionOverlap
 from striate.trust.lesion_evidence import lesion_evidence
 
 AFFINE = np.diag([2.0, 1.0, 3.0, 1.0])
@@ -62,7 +62,7 @@ def test_the_rule_of_the_lesion_measures():
     label, truth = (LabelMap((rng.random((16, 16, 8)) < 0.04).astype(np.uint8), AFFINE) for _ in range(2))
     targets = Targets.of_labels({1: "lesion"})
     rows = lesion_evidence(label, targets, {"lesion": np.zeros(label.array.shape, np.uint8)}, truth)["lesion"]
-    match = match_lesions(label.array, truth.array, 1.0)
+    match = LesionOverlap.of(label.array, truth.array, 1.0).match()
     assert (len(rows), sum(row.real for row in rows)) == (
         match.predicted,
         match.right,

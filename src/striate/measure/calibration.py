@@ -87,35 +87,30 @@ def adaptive_ece(confidence: Floats, outcome: NDArray[Any], bins: int = BINS) ->
     return calibration_error(confidence, outcome, equal_count(confidence, bins))
 
 
-def error_by_chance(confidence: Floats, bins: int = BINS, *, seed: int = 0, draws: int = CHANCES) -> float:
+def error_by_chance(confidence: Floats, *, seed: int = 0) -> float:
     """Return the mean ECE that these confidences would have if each were the true probability of its outcome.
 
-    Outcomes are drawn, so the value is that of independent samples.
+    Outcomes are drawn `CHANCES` times, so the value is that of independent samples.
 
     Parameters
     ----------
     confidence
         (n,) between 0 and 1.
-    bins
-        Of equal width.
     seed
         Of the numpy generator.
-    draws
-        How often the outcomes are drawn.
     """
-    members = equal_width(confidence, bins)
+    members = equal_width(confidence)
     order = np.argsort(members, kind="stable")
     said = np.asarray(confidence)[order]
     starts = np.flatnonzero(np.diff(members[order], prepend=-1))
     found = [
-        np.abs(np.add.reduceat(drawn - said, starts, axis=1)).sum(axis=1) / len(said)
-        for drawn in _outcomes(said, seed, draws)
+        np.abs(np.add.reduceat(drawn - said, starts, axis=1)).sum(axis=1) / len(said) for drawn in _outcomes(said, seed)
     ]
     return float(np.concatenate(found).mean())
 
 
-def _outcomes(said: Floats, seed: int, draws: int) -> Iterator[NDArray[np.bool_]]:
+def _outcomes(said: Floats, seed: int) -> Iterator[NDArray[np.bool_]]:
     rng = np.random.default_rng(seed)
     step = max(1, _BLOCK // len(said))
-    for start in range(0, draws, step):
-        yield rng.random((min(step, draws - start), len(said))) < said
+    for start in range(0, CHANCES, step):
+        yield rng.random((min(step, CHANCES - start), len(said))) < said

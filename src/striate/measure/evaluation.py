@@ -73,11 +73,11 @@ class CaseEvaluation:
         *,
         rule: LesionRule | None = None,
     ) -> CaseEvaluation:
-        """Measure one case; see `evaluate_pair`."""
+        """Measure one case; see `evaluate_pair`. `rule`: when lesions count and match."""
         values, overlaps = dict[str, dict[str, float | None]](), dict[str, LesionOverlap]()
         for name, pair in _pairs(predicted, truth, targets, case, rule):
             values[name], overlaps[name] = _measured(pair), pair.overlap
-        return cls(case, values, subject, overlaps)  # fmt: skip
+        return cls(case, values, subject, overlaps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +216,7 @@ class Evaluation:
 
 
 def evaluate_pair(
-    predicted: LabelMap, truth: LabelMap, targets: Targets, *, case_name: str = "", rule: LesionRule | None = None
+    predicted: LabelMap, truth: LabelMap, targets: Targets, *, case_name: str = ""
 ) -> dict[str, dict[str, float | None]]:
     """Measure one predicted label map against the truth.
 
@@ -228,8 +228,6 @@ def evaluate_pair(
         Labels or regions to measure.
     case_name
         For messages.
-    rule
-        When lesions count and match.
 
     Returns
     -------
@@ -241,11 +239,11 @@ def evaluate_pair(
     GeometryError
         When the grids differ.
     """
-    return {name: _measured(pair) for name, pair in _pairs(predicted, truth, targets, case_name, rule)}
+    return {name: _measured(pair) for name, pair in _pairs(predicted, truth, targets, case_name)}
 
 
 def _pairs(
-    predicted: LabelMap, truth: LabelMap, targets: Targets, case_name: str, rule: LesionRule | None
+    predicted: LabelMap, truth: LabelMap, targets: Targets, case_name: str, rule: LesionRule | None = None
 ) -> Iterator[tuple[str, Pair]]:
     """Yield each label or region with its two masks, on the axes of the prediction."""
     truth = on_one_grid(predicted, truth, case_name)

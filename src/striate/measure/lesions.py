@@ -128,7 +128,22 @@ class LesionOverlap:
     def of(
         cls, predicted: NDArray[Any], truth: NDArray[Any], voxel_volume_ml: float, rule: LesionRule | None = None
     ) -> LesionOverlap:
-        """Lay two masks of one shape over each other; see `match_lesions`."""
+        """Lay two masks over each other.
+
+        Parameters
+        ----------
+        predicted, truth
+            Masks (I, J, K) or (I, J) of one shape.
+        voxel_volume_ml
+            Volume of one voxel in mL.
+        rule
+            When lesions count and match; by default every lesion, and one common voxel.
+
+        Raises
+        ------
+        GeometryError
+            When the shapes differ.
+        """
         same_shape(predicted, truth)
         rule, box = rule or LesionRule(), union_box(predicted, truth)
         if box is None:
@@ -190,28 +205,6 @@ class LesionOverlap:
         covered = np.bincount(self.pairs[:, side], weights=self.common, minlength=len(voxels))
         counts = voxels * self.voxel_volume_ml >= self.rule.minimal_lesion_ml * (1 - 1e-9)
         return counts, _enough(covered, voxels, self.rule)
-
-
-def match_lesions(
-    predicted: NDArray[Any], truth: NDArray[Any], voxel_volume_ml: float, rule: LesionRule | None = None
-) -> LesionMatch:
-    """Match the lesions of two masks.
-
-    Parameters
-    ----------
-    predicted, truth
-        Masks (I, J, K) or (I, J) of one shape.
-    voxel_volume_ml
-        Volume of one voxel in mL.
-    rule
-        When lesions count and match; by default every lesion, and one common voxel.
-
-    Raises
-    ------
-    GeometryError
-        When the shapes differ.
-    """
-    return LesionOverlap.of(predicted, truth, voxel_volume_ml, rule).match()
 
 
 def _ordered(mask: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[np.intp]]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from striate.measure.box import union_box
 from striate.measure.lesions import LesionMatch, LesionOverlap, LesionRule
 from striate.measure.overlap import dice, iou, same_shape
-from striate.measure.surface import Distances, assd_of, hd95_of, surface_distances_mm
+from striate.measure.surface import Distances, assd_mm, hd95_mm, surface_distances_mm
 from striate.measure.volume import volume_error_ml
 
 
@@ -76,8 +76,8 @@ Measure = Callable[[Pair], float | None]
 MEASURES: dict[str, Measure] = {
     "dice": lambda pair: dice(pair.predicted, pair.truth),
     "iou": lambda pair: iou(pair.predicted, pair.truth),
-    "hd95_mm": lambda pair: hd95_of(*pair.distances_mm) if pair.distances_mm else None,
-    "assd_mm": lambda pair: assd_of(*pair.distances_mm) if pair.distances_mm else None,
+    "hd95_mm": lambda pair: hd95_mm(*pair.distances_mm) if pair.distances_mm else None,
+    "assd_mm": lambda pair: assd_mm(*pair.distances_mm) if pair.distances_mm else None,
     "volume_error_ml": lambda pair: volume_error_ml(pair.predicted, pair.truth, pair.voxel_volume_ml),
     "lesion_f1": lambda pair: pair.lesions.f1,
     "lesion_precision": lambda pair: pair.lesions.precision,

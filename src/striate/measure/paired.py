@@ -163,7 +163,7 @@ def compare(
     differences: dict[str, dict[str, Difference]] = {}
     for m, n in enumerate(wanted):
         name, measure = scores[0].columns[n]
-        p = None if found[m].low is None else _two_sided(resampled.drawn[:, m])
+        p = None if found[m].low is None else two_sided(resampled.drawn[:, m])
         one = Difference(values[0][m], values[1][m], found[m], p)
         differences.setdefault(name or "overall", {})[measure] = one
     right = [(decisions(p, exclusive=exclusive) == hot).all(axis=1) for p in said]
@@ -190,7 +190,8 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     return tuple(corrected)
 
 
-def _two_sided(drawn: NDArray[np.float64]) -> float:
+def two_sided(drawn: NDArray[np.float64]) -> float:
+    """Return the two-sided p of bootstrap draws (n,) of a difference; see the top of this file."""
     drawn = drawn[np.isfinite(drawn)]
     smaller = min(np.count_nonzero(drawn <= 0), np.count_nonzero(drawn >= 0))
     return min(1.0, 2.0 * (smaller + 1) / (len(drawn) + 1))

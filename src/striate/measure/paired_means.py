@@ -1,7 +1,6 @@
 """The means of two methods on the same cases, subjects drawn together.
 
-The interval is BCa, the two-sided p twice the smaller share of draws on either side of zero, (count + 1) / (draws + 1), as in
-`striate.measure.paired`.
+Interval and p are those of `striate.measure.paired`.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from striate.core.counted import counted
 from striate.core.errors import DataError, expected
-from striate.measure.paired import Difference
+from striate.measure.paired import Difference, two_sided
 from striate.measure.resample import DRAWS, Estimate, Weights, numbered, resample
 from striate.measure.statistics import LEVEL
 
@@ -54,9 +53,5 @@ def compare_means(
 
     found = resample(statistic, count, samples=len(one), seed=seed, draws=draws)
     estimate = found.estimates([len(one)], level)[0]
-    p = None
-    if estimate.low is not None:
-        drawn = found.drawn[:, 0]
-        smaller = min(np.count_nonzero(drawn <= 0), np.count_nonzero(drawn >= 0))
-        p = min(1.0, 2.0 * (smaller + 1) / (len(drawn) + 1))
+    p = None if estimate.low is None else two_sided(found.drawn[:, 0])
     return Difference(float(one.mean()), float(other.mean()), estimate, p)

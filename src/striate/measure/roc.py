@@ -87,33 +87,18 @@ def auc(scores: NDArray[Any], positive: NDArray[Any]) -> float | None:
     positive
         (N,) whether the sample is of the class.
     """
-    return _first(Ranking(scores, positive).read(_once(scores))[0, 0])
+    area = float(Ranking(scores, positive).read(np.ones((1, len(scores)), dtype=np.int32))[0, 0])
+    return area if np.isfinite(area) else None
 
 
-def sensitivity_at(specificity: float, scores: NDArray[Any], positive: NDArray[Any]) -> float | None:
-    """Return the largest sensitivity at a specificity of at least `specificity`; None without a positive or a negative.
-
-    Parameters
-    ----------
-    specificity
-        Between 0 and 1.
-    scores, positive
-        As in `auc`.
-    """
-    return _first(Ranking(scores, positive).read(_once(scores), (specificity,))[0, 1])
-
-
-def roc_points(
-    scores: NDArray[Any], positive: NDArray[Any], most: int = MOST_POINTS
-) -> tuple[tuple[float, float], ...]:
+def roc_points(scores: NDArray[Any], positive: NDArray[Any]) -> tuple[tuple[float, float], ...]:
     """Return (false positive rate, true positive rate), from (0, 0) to (1, 1), one point per score that occurs.
 
     Parameters
     ----------
     scores, positive
-        As in `auc`.
-    most
-        Where there are more points, those nearest to `most` places of equal distance along the curve are kept.
+        As in `auc`. Where there are more points, those nearest to `MOST_POINTS` places of equal distance along the curve are
+        kept.
 
     Returns
     -------
@@ -131,9 +116,9 @@ def roc_points(
     false = np.concatenate([[0], np.cumsum(~truth)[last]]) / (len(truth) - count)
     corner = _corners(false, true)
     false, true = false[corner], true[corner]
-    if len(true) > most:
+    if len(true) > MOST_POINTS:
         along = false + true
-        kept = np.unique(np.searchsorted(along, np.linspace(0, along[-1], most) - _ROUNDING))
+        kept = np.unique(np.searchsorted(along, np.linspace(0, along[-1], MOST_POINTS) - _ROUNDING))
         false, true = false[kept], true[kept]
     return tuple((float(f), float(t)) for f, t in zip(false, true, strict=True))
 
@@ -145,11 +130,3 @@ def _corners(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_
     within_y = (y[1:-1] == y[:-2]) & (y[1:-1] == y[2:])
     keep[1:-1] = ~(within_x | within_y)
     return keep
-
-
-def _once(scores: NDArray[Any]) -> Weights:
-    return np.ones((1, len(scores)), dtype=np.int32)
-
-
-def _first(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

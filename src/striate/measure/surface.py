@@ -80,25 +80,13 @@ def surface_distances_mm(
     return _nearest_mm(first, second, spacing_mm), _nearest_mm(second, first, spacing_mm)
 
 
-def hd95_mm(predicted: Mask, truth: Mask, spacing_mm: Sequence[float]) -> float | None:
-    """Return the larger of the two directed 95th percentile surface distances in mm; None when a mask is empty."""
-    distances = surface_distances_mm(predicted, truth, spacing_mm)
-    return None if distances is None else hd95_of(*distances)
-
-
-def assd_mm(predicted: Mask, truth: Mask, spacing_mm: Sequence[float]) -> float | None:
-    """Return the mean distance over the boundary voxels of both masks in mm; None when a mask is empty."""
-    distances = surface_distances_mm(predicted, truth, spacing_mm)
-    return None if distances is None else assd_of(*distances)
-
-
-def hd95_of(forward: Distances, backward: Distances) -> float:
-    """Return HD95 from the distances of both directions."""
+def hd95_mm(forward: Distances, backward: Distances) -> float:
+    """Return HD95 in mm from `surface_distances_mm`."""
     return float(max(np.percentile(forward, 95), np.percentile(backward, 95)))
 
 
-def assd_of(forward: Distances, backward: Distances) -> float:
-    """Return ASSD from the distances of both directions."""
+def assd_mm(forward: Distances, backward: Distances) -> float:
+    """Return ASSD in mm from `surface_distances_mm`."""
     return float((forward.sum() + backward.sum()) / (forward.size + backward.size))
 
 
