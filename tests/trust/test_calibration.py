@@ -92,8 +92,10 @@ def test_a_curve_is_read_as_it_was_written(family):
     assert Curve.from_dict(json.loads(json.dumps(curve.to_dict()))) == curve
 
 
-def test_a_curve_of_before_is_read_and_a_wrong_number_of_slopes_is_refused():
-    assert Curve.from_dict({"family": "platt", "a": 2.0, "b": 2.0, "c": 1.0}) == Curve("platt", 2.0, 2.0, 1.0)
+def test_a_wrong_number_of_slopes_is_refused():
+    assert Curve.from_dict({"family": "platt", "a": 2.0, "b": 2.0, "c": 1.0, "slopes": []}) == Curve(
+        "platt", 2.0, 2.0, 1.0
+    )
     with pytest.raises(ValueError, match=f"{len(KNOTS) + 1} or none are needed"):
         Curve.from_dict({"family": "ramps", "a": 1.0, "b": 1.0, "c": 1.0, "slopes": [1.0]})
 

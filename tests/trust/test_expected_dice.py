@@ -133,15 +133,3 @@ def test_the_json_form_reads_back_equal():
     for n in (0, 2, 9):
         model, _ = DiceModel.fit([seen_of(rng, f"s{i}") for i in range(n)], SIGMOID)
         assert DiceModel.from_dict(json.loads(json.dumps(model.to_dict()))) == model
-
-
-def test_what_an_older_version_wrote_is_read_and_says_the_same():
-    """Before certainty and blur were looked at there were 4 features."""
-    older = {
-        "table": SIGMOID.tolist(), "mean": [0.7, 1.0, -2.0, -1.0], "scale": [1.0, 0.5, 0.4, 0.3],
-        "correction": [-0.1, 0.2, 0.03, 0.01, -0.02], "n_subjects": 9, "n_cases": 9, "error": 0.05, "bias": 0.0,
-    }  # fmt: skip
-    model = DiceModel.from_dict(older)
-    features = np.array([0.8, 1.5, -1.8, -0.7, 5.0, 0.3])
-    assert model.expect(Seen("s", features)) == pytest.approx(0.8 - 0.1 + 0.02 + 0.03 + 0.005 - 0.02)
-    assert DiceModel.from_dict(json.loads(json.dumps(model.to_dict()))) == model

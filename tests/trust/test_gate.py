@@ -141,19 +141,6 @@ def test_what_is_expected_of_a_number_is_a_number(gate):
     assert "object touches 3; the 12 training subjects had 0, at most 0 is expected." in caution.message
 
 
-def test_limits_of_an_earlier_version_mean_what_they_meant(gate):
-    document = json.loads(json.dumps(gate.to_dict()))
-    before = document["channels"]["flair"]
-    for key in ("filled", "half_widths"):
-        del before[key]
-    before["ranges"]["faces"] = [0.0, 0.0, -0.9, 0.9]
-    old, rule = Gate.from_dict(document), MEASURES["faces"]
-    assert old.channels["flair"].ranges["faces"].low == 0
-    assert old.channels["flair"].ranges["faces"].beyond(2.7, rule) == pytest.approx(2)  # half of -0.9 to 0.9 is 0.9
-    assert "at most 0 is expected" in str(old.cautions("P", {"flair": {"faces": 3.0}})[0])
-    assert Gate.from_dict(old.to_dict()).to_dict() == old.to_dict()
-
-
 FOV = {"fov_x": 168, "fov_y": 207, "fov_z": 177}
 SIZES = [{"extent_x": 140.0, "extent_y": 180.0, "extent_z": z, **FOV} for z in (120, 150, 180)]
 

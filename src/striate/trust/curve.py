@@ -92,7 +92,7 @@ class Curve:
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Curve:
         """Read the JSON form."""
-        slopes = tuple(map(float, document.get("slopes", ())))
+        slopes = tuple(map(float, document["slopes"]))
         if len(slopes) not in (0, len(KNOTS) + 1):
             raise ValueError(f"{len(slopes)} slopes; {len(KNOTS) + 1} or none are needed")
         a, b, c = (float(document[name]) for name in "abc")

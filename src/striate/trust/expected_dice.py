@@ -31,7 +31,7 @@ LEAST = 3
 """Subjects that a correction needs."""
 ERROR = 0.1
 ANY = np.inf
-TERMS = (  # standard deviation of the prior, lowest, highest; an older ``trust.json`` has fewer: new ones come last
+TERMS = (  # standard deviation of the prior, lowest, highest
     (0.20, -ANY, ANY),  # 1
     (0.50, -1.0, ANY),  # the Dice that the probabilities expect
     (0.05, 0.0, ANY),  # volume of the mask
@@ -170,10 +170,7 @@ class DiceModel:
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> DiceModel:
         """Read the JSON form (lists for tuples)."""
-        known: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in document.items()}
-        for key, still, length in (("mean", 0.0, FEATURES), ("scale", 1.0, FEATURES), ("correction", 0.0, len(TERMS))):
-            known[key] = (*known[key], *(still,) * (length - len(known[key])))  # an older Striate knew fewer terms
-        return cls(**known)
+        return cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in document.items()})
 
 
 def _fitted(cases: Sequence[Seen]) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:

@@ -371,9 +371,9 @@ class Gate:
         """Read the JSON form."""
         channels = {
             name: Channel(
-                {m: _range(m, r, c.get("half_widths", {}).get(m)) for m, r in c["ranges"].items()}, c["stripped"],
+                {m: Range(*map(float, r), c["half_widths"].get(m)) for m, r in c["ranges"].items()}, c["stripped"],
                 np.asarray(c["quantiles"], dtype=np.float64), np.asarray(c["picture"], dtype=np.float64), c["alike"],
-                bool(c.get("filled")),
+                bool(c["filled"]),
             )
             for name, c in document["channels"].items()
         }  # fmt: skip
@@ -428,12 +428,6 @@ def _expected(limits: Range, rule: Measure) -> str:
         if not rule.high
         else f"{three_digits(limits.low)} to {three_digits(high)}"
     )
-
-
-def _range(measure: str, stored: Sequence[float], half: float | None) -> Range:
-    """Read a stored range; one of an earlier version may hold values that the measure cannot have."""
-    least, most, low, high = map(float, stored)
-    return Range(least, most, low, high, half).cut(MEASURES[measure])
 
 
 def correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
