@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import PositiveInt, model_validator
 
 from striate.core.config import Config
-from striate.core.errors import UsageError
+from striate.core.errors import PlanError, UsageError
 from striate.core.names import lookup
 from striate.networks import NETWORKS
 
@@ -94,8 +94,6 @@ class Asked(Config):
         UsageError
             When something does not fit.
         """
-        from striate.core.errors import PlanError
-
         known = {
             k: tuple(v) if isinstance(v, (list, tuple)) else v for k, v in given.items() if v not in (None, (), [])
         }

@@ -27,26 +27,24 @@ Repeated = Mapping[int, Outcomes]
 """Seed → outcomes of its runs."""
 
 
-def drawn_errors(parts: Sequence[Repeated], *, seed: int = 0, draws: int = DRAWS) -> tuple[list[float], NDArray[Any]]:
+def drawn_errors(parts: Sequence[Repeated]) -> tuple[list[float], NDArray[Any]]:
     """Return the mean error over repetitions of each part, and those of bootstrap draws.
 
     Parameters
     ----------
     parts
         One per fraction or network, all with the same seeds and subjects.
-    seed, draws
-        Of the bootstrap.
 
     Returns
     -------
     errors, drawn
-        (parts,) and (draws, parts); no draws with fewer than two subjects.
+        (parts,) and (`DRAWS`, parts); no draws with fewer than two subjects.
     """
     everyone = sorted({s for part in parts for one in part.values() for s in one.subjects})
     _, count = numbered(everyone)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     once = np.ones((1, count), dtype=np.int32)
-    weights = rng.multinomial(count, np.full(count, 1 / count), size=draws).astype(np.int32)
+    weights = rng.multinomial(count, np.full(count, 1 / count), size=DRAWS).astype(np.int32)
     errors, drawn = [], []
     for part in parts:
         statistics = [one.errors(everyone) for one in part.values()]

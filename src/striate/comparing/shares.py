@@ -30,9 +30,7 @@ def share(budget: str, runs: int) -> float:
     if each < LEAST_RUN_S:
         enough = show_seconds(math.ceil(runs * LEAST_RUN_S))
         most = int(whole // LEAST_RUN_S)
-        fewer = (
-            f" or fewer networks, fractions, seeds or folds (at most {most} run{'s' * (most > 1)} fit)" if most else ""
-        )
+        fewer = f" or fewer networks, fractions, seeds or folds (at most {counted(most, 'run')} fit)" if most else ""
         raise TimeLimitError(
             expected("budget", f"{show_seconds(whole)} for {counted(runs, 'run')} is {show_seconds(each)} each",
                      f"at least {show_seconds(LEAST_RUN_S)} each are needed to learn anything",
@@ -50,7 +48,7 @@ def told(runs: Sequence[Trial], run_s: float | None) -> str:
         "folds": {t.fold for t in runs},
     }
     product = " × ".join(f"{len(v)} {n if len(v) > 1 else n[:-1]}" for n, v in parts.items())
-    count = f"{len(runs)} run{'s' * (len(runs) > 1)} ({product})"
+    count = f"{counted(len(runs), 'run')} ({product})"
     if run_s is None:
         return f"{count}."
     whole = run_s * len(runs)
