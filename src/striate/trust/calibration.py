@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from striate.core.errors import UsageError
 from striate.core.names import did_you_mean
 from striate.inference.observed import BINS, LOGITS
+from striate.measure.calibration import equal_width
 from striate.trust.curve import FAMILIES, Curve, fit_curves, log_loss, sigmoid
 from striate.trust.evidence import CaseEvidence
 
@@ -266,7 +267,7 @@ class _Told:
 
     def reliability(self) -> tuple[Reliability, ...]:
         """Return the bins of all voxels seen."""
-        members = _equal_width(self.said)
+        members = equal_width(self.said, WIDTHS)
         n, t, said, counts = (
             np.bincount(members.ravel(), weights=np.ravel(w), minlength=WIDTHS)
             for w in (self.n, self.t, self.n * self.said, self.counts)
@@ -292,16 +293,11 @@ def _scores(said: Floats, n: Floats, t: Floats) -> Scores:
         return Scores(None, None, None)
     brier = float((t * (1 - said) ** 2 + (n - t) * said**2).sum() / total)
     gaps = t - n * said
-    return Scores(_error(gaps, _equal_width(said), total), _error(gaps, _equal_count(said, n), total), brier)
+    return Scores(_error(gaps, equal_width(said, WIDTHS), total), _error(gaps, _equal_count(said, n), total), brier)
 
 
 def _error(gaps: Floats, members: NDArray[np.intp], total: float) -> float:
     return float(np.abs(np.bincount(members.ravel(), weights=gaps.ravel())).sum() / total)
-
-
-def _equal_width(said: Floats) -> NDArray[np.intp]:
-    """Return the bin of each probability; bin m holds m / WIDTHS < q ≤ (m + 1) / WIDTHS, the first also 0."""
-    return np.clip(np.ceil(said * WIDTHS - 1e-12).astype(np.intp) - 1, 0, WIDTHS - 1)
 
 
 def _equal_count(said: Floats, n: Floats) -> NDArray[np.intp]:
