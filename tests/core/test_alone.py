@@ -52,10 +52,30 @@ def test_who_was_taken_for_dead_leaves_the_lock_of_the_next(tmp_path):
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOENT])
 def test_a_folder_that_takes_no_files_is_no_obstacle(tmp_path, monkeypatch, number):
     monkeypatch.setattr(module, "PATIENCE_S", 0.05)
+    waited = []
 
     def refuse(*_, **__):
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(module.time, "sleep", waited.append)
     with alone(tmp_path / "count"):
         assert list(tmp_path.iterdir()) == []
+    assert os.name == "nt" or not waited  # on Windows another may just be removing it
+
+
+def test_of_two_that_take_another_for_dead_one_waits_for_the_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "PATIENCE_S", 0.05)
+    lock, remove, quicker = tmp_path / ".count.lock", Path.unlink, []
+
+    def unlink(path, missing_ok=False):
+        remove(path, missing_ok)
+        if not quicker:
+            quicker.append(path)
+            raise FileNotFoundError(path)
+
+    lock.write_text("dead")
+    monkeypatch.setattr(Path, "unlink", unlink)
+    with alone(tmp_path / "count"):
+        assert lock.is_file() and quicker == [lock]
+    assert not lock.exists()

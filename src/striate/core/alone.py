@@ -7,6 +7,7 @@ know nothing of others.
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import time
 from collections.abc import Iterator
@@ -37,18 +38,24 @@ def _made(lock: Path, name: str) -> bool:
             with lock.open("x", encoding="utf-8") as stream:
                 stream.write(name)
             return True
-        except (FileExistsError, PermissionError):  # the second on Windows too, while another removes it
+        except FileExistsError:
             pass
-        except OSError:
-            return False
+        except OSError as error:
+            if not (
+                isinstance(error, PermissionError) and os.name == "nt"
+            ):  # there, another may be removing it just now
+                return False
         owner = _owner(lock)
         if owner != seen:
             seen, since = owner, time.monotonic()
         elif time.monotonic() - since > PATIENCE_S:
             try:
                 lock.unlink()
-            except OSError:
-                return False
+            except OSError as error:
+                if owner is None or not isinstance(
+                    error, FileNotFoundError
+                ):  # else another was as patient, and quicker
+                    return False
         time.sleep(PAUSE_S)
 
 
