@@ -198,7 +198,8 @@ def test_a_time_that_cannot_suffice_is_refused_before_a_case_is_read(tmp_path, m
         explain(model, image, out and tmp_path / out, methods=["grad_cam"], budget_s=0.001)
 
 
-def test_a_prediction_that_will_take_too_long_is_stopped_as_soon_as_that_is_known(monkeypatch):
+@pytest.mark.parametrize("at_once", [1, 8])
+def test_a_prediction_that_will_take_too_long_is_stopped_as_soon_as_that_is_known(monkeypatch, at_once):
     """Of 100 s 50 are left, and the methods with their checks take 20 s."""
     now = [1050.0]
     monkeypatch.setattr("striate.workflows.explain_time.time", SimpleNamespace(monotonic=lambda: now[0]))
@@ -207,14 +208,14 @@ def test_a_prediction_that_will_take_too_long_is_stopped_as_soon_as_that_is_know
     def predict(window_s):
         tell = Allowance(("grad_cam",), 100.0, 1000.0, 1, pass_s).telling()
         now[0] = 1055.0  # the first is slow, which says nothing of the others
-        for done in range(1, 101):
-            tell(done, 100)
+        for group in range(1, 101):
+            tell(group * at_once, 100 * at_once)
             now[0] += window_s
 
     predict(0.25)
     with pytest.raises(TimeLimitError, match="--budget: 1 min 40 s; about 1 min 55 s or more are needed"):
         predict(0.4)
-    assert now[0] == pytest.approx(1055.4)  # at the second window: 55 s spent, 39 s to predict, 20 s to explain
+    assert now[0] == pytest.approx(1055.4)  # at the second call: 55 s spent, 39 s to predict, 20 s to explain
 
 
 def test_windows_and_cases_to_explain_are_counted(monkeypatch):
@@ -224,6 +225,20 @@ def test_windows_and_cases_to_explain_are_counted(monkeypatch):
     allowance.refuse(windows=2)
     with pytest.raises(TimeLimitError, match="about 2 min 00 s or more"):
         allowance.refuse(windows=3)
+
+
+def test_cases_that_were_left_out_take_no_time(tmp_path, monkeypatch):
+    seen = list[Allowance]()
+
+    def look_at(opened, case, ask, allowance):
+        seen.append(allowance)
+        raise DataError(f"{case.name} is empty.")
+
+    monkeypatch.setattr(verb, "look_at", look_at)
+    model = mask_model(tmp_path / "model")
+    with pytest.raises(DataError, match="none of 2 cases can be explained"):
+        explain(model, [scan(tmp_path / "a.nii.gz"), scan(tmp_path / "b.nii.gz")], tmp_path / "out", budget_s=600)
+    assert [allowance.cases for allowance in seen] == [2, 1]
 
 
 def test_wrong_channels_are_refused(tmp_path):

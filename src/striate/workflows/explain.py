@@ -167,10 +167,7 @@ def _patch(plan: Plan) -> tuple[int, ...]:
 
 def _seen(plan: Plan) -> tuple[int, ...]:
     """Return the size (C, *patch) of one window as the network sees it."""
-    patch = list(_patch(plan))
-    if len(patch) > plan.network.spatial_dims:
-        patch.remove(1)
-    return (len(plan.task.channels) + len(plan.preparation.previous_labels), *patch)
+    return (plan.in_channels, *seen_patch(_patch(plan), plan.network.spatial_dims))
 
 
 def _effort(
@@ -239,7 +236,8 @@ def _explain_all(
     rows, features = list[dict[str, Any]](), list[dict[str, Any]]()
     for number, case in enumerate(cases):
         try:
-            look = look_at(opened, case, ask, UNLIMITED if rows else allowance)
+            left = replace(allowance, cases=len(cases) - number)
+            look = look_at(opened, case, ask, UNLIMITED if rows else left)
         except DataError as error:
             if len(cases) == 1:
                 raise

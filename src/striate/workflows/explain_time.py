@@ -87,14 +87,13 @@ class Allowance:
 
     def telling(self) -> Callable[[int, int], None]:
         """Return what is told of the windows predicted, done and in all, and refuses as soon as they will take too long."""
-        first = time.monotonic()
+        first: tuple[float, int] | None = None
 
         def tell(done: int, total: int) -> None:
             nonlocal first
             now = time.monotonic()
-            if done == 1:
-                first = now
-            self.refuse(ahead_s=(now - first) / max(1, done - 1) * (total - done))
+            since, before = first = first or (now, done)  # small windows come several at once
+            self.refuse(ahead_s=(now - since) / max(1, done - before) * (total - done))
 
         return tell
 
