@@ -100,17 +100,21 @@ class _Lines:
     def __init__(self) -> None:
         self._start = self._told = time.monotonic()
 
+    @property
+    def apart_s(self) -> float:
+        """Time between two lines."""
+        return min(self.MOST_S, max(self.LEAST_S, self.SHARE * (time.monotonic() - self._start)))
+
     def due(self) -> bool:
         """Tell whether it is time for a line, and count it as told."""
         now = time.monotonic()
-        wait_s = min(self.MOST_S, max(self.LEAST_S, self.SHARE * (now - self._start)))
-        due = now - self._told >= wait_s
+        due = now - self._told >= self.apart_s
         self._told = now if due else self._told
         return due
 
 
 class _LineBar:
-    """A line now and then, and one at the end of what took longer than the shortest time between two."""
+    """A line now and then, and one at the end of what took longer than the time between two."""
 
     def __init__(self, title: str, total: float | None, lines: _Lines) -> None:
         self.title, self.total, self._lines = title, total, lines
@@ -134,5 +138,5 @@ class _LineBar:
 
     def __exit__(self, *exc: object) -> None:
         took_s = time.monotonic() - self._start
-        if took_s > _Lines.LEAST_S:
+        if took_s > self._lines.apart_s:
             say(f"{self.title}: {show_seconds(took_s)}")
