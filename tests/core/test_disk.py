@@ -32,6 +32,11 @@ def test_a_file_system_that_does_not_tell_refuses_nothing(tmp_path, monkeypatch,
     assert refuse_full(tmp_path, 1 << 60, "all", "Wait.") == {"needed_bytes": 1 << 60, "free_bytes": None}
 
 
+def test_of_a_drive_that_is_not_there_nothing_is_known(tmp_path, monkeypatch):
+    monkeypatch.setattr(disk.Path, "exists", lambda path: False)
+    assert disk_free_bytes(tmp_path / "out") is None
+
+
 def test_too_little_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(disk, "disk_free_bytes", lambda folder: 2_000_000)
     assert refuse_full(tmp_path, 2_000_000, "all", "Wait.")["free_bytes"] == 2_000_000

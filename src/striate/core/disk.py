@@ -17,10 +17,9 @@ def disk_free_bytes(folder: Path) -> int | None:
     place = Path(folder)
     try:
         place = place.resolve()
-        while not place.exists():
-            place = place.parent
+        place = next(there for there in (place, *place.parents) if there.exists())
         usage = shutil.disk_usage(place)
-    except (OSError, RuntimeError):  # who writes there says what is wrong
+    except (OSError, RuntimeError, StopIteration):  # who writes there says what is wrong
         return None
     return usage.free if usage.total else None
 
