@@ -201,6 +201,7 @@ def test_spacing_is_one_number_or_three(given, meant, tmp_path, capsys):
         assert (code, json.loads(told.out)["spacing_mm"]) == (0, meant)
 
 
-def test_one_number_is_the_size_along_all_axes(tmp_path):
-    phantom(tmp_path / "p", subjects=1, spacing_mm=5)
+@pytest.mark.parametrize("given", [5, [5, 5, 5.0]])
+def test_one_number_is_the_size_along_all_axes_and_a_list_is_taken_too(tmp_path, given):
+    phantom(tmp_path / "p", subjects=1, spacing_mm=given)
     assert json.loads((tmp_path / "p" / "record.json").read_text())["options"]["spacing_mm"] == [5, 5, 5]

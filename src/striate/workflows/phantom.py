@@ -55,7 +55,7 @@ def phantom(
         When the disk is full or `out` cannot be written; nothing is left.
     """
     wanted = 2.0 if spacing_mm is None else spacing_mm
-    spacing = wanted if isinstance(wanted, tuple) else (wanted,) * 3
+    spacing = (wanted,) * 3 if isinstance(wanted, (int, float)) else tuple(wanted)
     validate(subjects, seed, spacing, visits, artefacts, sites)
     watch = Stopwatch()
     progress = progress or Silent()
