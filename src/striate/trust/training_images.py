@@ -40,7 +40,8 @@ class TrainingImages:
         cases = numbered(reference)
         subjects = [case.subject for case in cases]
         rows = [likeness_features(case.facts, case.features) for case in cases]
-        kept = [i for i, row in enumerate(rows) if len(row) == max(map(len, rows))]
+        longest = max(map(len, rows))
+        kept = [i for i, row in enumerate(rows) if len(row) == longest]
         return cls(
             Gate.fit([case.facts for case in cases], subjects),
             Likeness.fit(np.stack([rows[i] for i in kept]), [subjects[i] for i in kept]),
