@@ -107,6 +107,8 @@ def _show_foreseen(document: dict[str, Any]) -> None:
     say(f"disk: up to about {show_bytes(disk['needed_bytes'])}{free}")
     for left in document["left_out"][:ROWS_SHOWN]:
         say(f"left out: {left['reason']}")
+    if len(document["left_out"]) > ROWS_SHOWN:
+        say(f"  and {counted(len(document['left_out']) - ROWS_SHOWN, 'more case')}: see --json")
     count = counted(len(rows) - len(document["left_out"]), "case")
     say(f"{count} would be predicted into {document['out']}; nothing was written")
 
