@@ -6,6 +6,7 @@ R. R. Selvaraju et al., ICCV 2017, eq. 1 and 2; the score of a region instead of
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -78,7 +79,4 @@ def _enlarged(found: Tensor, tile: Tile) -> tuple[Tensor, Tensor]:
 
 def _weights(size: list[int]) -> Tensor:
     """Return the blending weights (*size) of one window, see `striate.inference.tiling`."""
-    found = torch.ones(())
-    for n in size:
-        found = found[..., None] * torch.from_numpy(bell(n).astype(np.float32))
-    return found
+    return torch.from_numpy(functools.reduce(np.multiply.outer, (bell(n).astype(np.float32) for n in size)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -204,9 +205,7 @@ def _windows(
         start = tuple(tiling.starts[a][w] for a, w in enumerate(where))
         mask = cut(target[None], start, tiling.patch)[0]
         if mask.any():
-            share = weights[0][where[0]]
-            for a, w in enumerate(where[1:], start=1):
-                share = share[..., None] * weights[a][w]
+            share = functools.reduce(np.multiply.outer, (weights[a][w] for a, w in enumerate(where)))
             found.append((start, (share * mask).astype(np.float32)))
     found.sort(key=lambda one: -float(one[1].sum()))
     total = float(np.count_nonzero(target))

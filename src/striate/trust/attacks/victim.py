@@ -104,7 +104,7 @@ class Victim:
         after = [max(0, s[-1] + p - n) for s, p, n in zip(tiling.starts, tiling.patch, size, strict=True)]
         self._pads = [n for pair in zip(reversed(self._before), reversed(after), strict=True) for n in pair]
         self._flat = tiling.patch.index(1) if self.plan.network.spatial_dims < len(size) else None
-        weights = [torch.from_numpy(tiling.weights(a)).to(self.device) for a in range(len(size))]
+        weights = [tiling.weights(a) for a in range(len(size))]
         padded, self.patch = self._padded(self.image), tiling.patch
         changing, labelled = (self._padded(m[None])[0] for m in (self.where, self.classes > 0))
         self._boxes, self._weights, held, others = list[Box](), list[Tensor](), list[int](), list[int]()
@@ -114,9 +114,8 @@ class Victim:
             box = tuple(slice(s, s + p) for s, p in zip(starts, tiling.patch, strict=True))
             index, tile = len(self._boxes), padded[(slice(None), *box)].flatten(1)
             self._boxes.append(box)
-            self._weights.append(
-                functools.reduce(lambda outer, w: outer[..., None] * w, (weights[a][w] for a, w in enumerate(at)))
-            )
+            outer = functools.reduce(np.multiply.outer, (weights[a][w] for a, w in enumerate(at)))
+            self._weights.append(torch.from_numpy(outer).to(self.device))
             if bool((tile == tile[:, :1]).all()):
                 self._blank.add(index)
             elif bool(changing[box].any()):
