@@ -17,14 +17,13 @@ Input
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from striate.core import config
-from striate.networks.layers.branches import Branches, Conv, Scale, Step
+from striate.networks.layers.branches import Branches, Conv, Maximum, Scale, Step
 from striate.networks.layers.conv_unit import ConvUnit
 from striate.networks.layers.mean_classifier import MeanClassifier
 from striate.networks.layers.pooling import max_pool
@@ -60,15 +59,6 @@ class Config(config.Config):
         return self
 
 
-@dataclass(frozen=True)
-class Largest:
-    """The maximum over 3 voxels along every axis, padded so that the size stays."""
-
-    def build(self, scale: Scale, inputs: int) -> tuple[nn.Module, int]:
-        """See `striate.networks.layers.branches.Step`."""
-        return max_pool(scale.dims, 3, 1, 1), inputs
-
-
 def branches(maps: int, module: str) -> dict[str, list[Step]]:
     """Return the branches of a module of `maps`: a quarter 1×1, a half 3×3, an eighth 5×5, an eighth pooled."""
     five: list[Step] = [Conv(maps // 8, 5)] if module == "inception1" else [Conv(maps // 8, 3), Conv(maps // 8, 3)]
@@ -76,7 +66,7 @@ def branches(maps: int, module: str) -> dict[str, list[Step]]:
         "point": [Conv(maps // 4)],
         "three": [Conv(3 * maps // 8), Conv(maps // 2, 3)],
         "five": [Conv(maps // 16), *five],
-        "pool": [Largest(), Conv(maps // 8)],
+        "pool": [Maximum(1, padded=True), Conv(maps // 8)],
     }
 
 

@@ -71,13 +71,14 @@ class Average:
 
 @dataclass(frozen=True)
 class Maximum:
-    """The maximum over 3 voxels along every axis, unpadded."""
+    """The maximum over 3 voxels along every axis; `padded`, so that stride 1 keeps the size."""
 
     stride: int = 2
+    padded: bool = False
 
     def build(self, scale: Scale, inputs: int) -> tuple[nn.Module, int]:
         """See `Step`."""
-        return max_pool(scale.dims, 3, self.stride), inputs
+        return max_pool(scale.dims, 3, self.stride, int(self.padded)), inputs
 
 
 class Branch(nn.Sequential):
