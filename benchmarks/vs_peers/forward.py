@@ -34,7 +34,7 @@ def main() -> None:
             deep_supervision=False,
         ).eval()  # fmt: skip
         names = {n: list(t.shape) for n, t in network.state_dict().items() if not AGAIN.search(n)}
-        network.load_state_dict(filled(names))
+        network.load_state_dict(filled(tag, names))
         with torch.no_grad():
             answer = network(seen(tag))
         at = [i * (answer.numel() - 1) // (VALUES - 1) for i in range(VALUES)]

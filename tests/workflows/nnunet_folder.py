@@ -15,6 +15,11 @@ GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "nnunet_forward.json
 FIRST = ("encoder.stages.0.0.convs.0.conv.weight", "encoder.stem.convs.0.conv.weight")
 CASCADE = "3d_cascade_fullres"
 NAMES = {"unet": "PlainConvUNet", "residual": "ResidualEncoderUNet"}
+VARIED = {
+    "conv_bias": False, "nonlin": "torch.nn.modules.activation.ReLU", "n_conv_per_stage": [1, 3, 2],
+    "n_conv_per_stage_decoder": [2, 1], "dropout_op_kwargs": {"p": 0.2}, "norm_op_kwargs": {"eps": 1e-3, "affine": True},
+}  # fmt: skip
+"""What plans of other hands say of the network."""
 
 
 def weights(tag: str, masks: int = 0) -> dict[str, Any]:
@@ -27,11 +32,12 @@ def weights(tag: str, masks: int = 0) -> dict[str, Any]:
         if name in shapes:
             filters, channels, *kernel = shapes[name]
             shapes[name] = [filters, channels + masks, *kernel]
-    return filled(shapes)
+    return filled(tag, shapes)
 
 
-def filled(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+def filled(tag: str, shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
     """Return tensors whose values follow from their names and shapes; some appear twice, as in nnU-Net's checkpoints."""
+    norm = 2 if "varied" in tag else 1  # after drop-out, where there is any
     import torch
 
     found = {}
@@ -40,8 +46,9 @@ def filled(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
         scale = math.prod(shape[1:]) ** 0.5 if len(shape) > 1 else 2
         base = 1.0 if len(shape) == 1 and name.endswith("weight") else 0.0
         values = torch.sin(k * k * 0.7 + sum(map(ord, name)) % 97) / scale + base
-        found[name] = values.reshape(tuple(shape)).float()
-        for part, number in ((".conv.", 0), (".norm.", 1)):
+        values = 0.2 + values.abs() if name.endswith("running_var") else values
+        found[name] = torch.tensor(7) if name.endswith("tracked") else values.reshape(tuple(shape)).float()
+        for part, number in ((".conv.", 0), (".norm.", norm)):
             if part in name:
                 found[name.replace(part, f".all_modules.{number}.")] = found[name]
     return {**found, **{f"decoder.{name}": tensor for name, tensor in found.items() if name.startswith("encoder.")}}
@@ -56,20 +63,26 @@ def seen(tag: str) -> Any:
 
 
 def plans(tag: str, **changes: Any) -> dict[str, Any]:
-    """Return ``plans.json``; `changes` are of the configuration."""
-    kind, dims = tag.split("_")[0], int(tag[-2])
-    strides = {"unet_3d": [[1, 1, 1], [1, 2, 2], [2, 2, 2]], "unet_2d": [[1, 1], [2, 2], [2, 2]]}
-    strides |= {"residual_3d": strides["unet_3d"], "residual_2d": [[1, 1], [2, 1], [2, 2]]}
+    """Return ``plans.json``; `changes` are of the configuration.
+
+    `tag` is the kind of network, then ``batch`` (normalisation) or ``varied`` (see `VARIED`) or nothing, then its axes.
+    """
+    (kind, *form), dims = tag.split("_")[:-1], int(tag[-2])
     residual = kind == "residual"
+    strides = [[1, 1, 1], [1, 2, 2], [2, 2, 2]] if dims == 3 else [[1, 1], [2, 1] if residual else [2, 2], [2, 2]]
     inner = {
-        "n_stages": 3, "features_per_stage": [4, 4, 8] if tag == "residual_2d" else [4, 6, 8],
-        "conv_op": f"torch.nn.modules.conv.Conv{dims}d", "strides": strides[tag],
+        "n_stages": 3, "features_per_stage": [4, 4, 8] if residual and dims == 2 else [4, 6, 8],
+        "conv_op": f"torch.nn.modules.conv.Conv{dims}d", "strides": strides,
         "kernel_sizes": [[1, 3, 3], [3, 3, 3], [3, 3, 3]] if dims == 3 else [[3, 3]] * 3,
         "n_conv_per_stage_decoder": [1, 1] if residual else [2, 2], "conv_bias": True,
         "norm_op": f"torch.nn.modules.instancenorm.InstanceNorm{dims}d", "norm_op_kwargs": {"eps": 1e-5, "affine": True},
         "dropout_op": None, "dropout_op_kwargs": None, "nonlin": "torch.nn.LeakyReLU", "nonlin_kwargs": {"inplace": True},
         ("n_blocks_per_stage" if residual else "n_conv_per_stage"): [1, 2, 2] if residual else [2, 2, 2],
     }  # fmt: skip
+    if form == ["batch"]:
+        inner["norm_op"] = f"torch.nn.modules.batchnorm.BatchNorm{dims}d"
+    elif form:
+        inner |= VARIED | {"dropout_op": f"torch.nn.modules.dropout.Dropout{dims}d"}
     resampling = {"is_seg": False, "order_z": 0, "force_separate_z": None}
     configuration = {
         "preprocessor_name": "DefaultPreprocessor", "batch_size": 2, "patch_size": [4, 8, 16][3 - dims:],
@@ -89,7 +102,7 @@ def plans(tag: str, **changes: Any) -> dict[str, Any]:
         "dataset_name": "Dataset001_Tiny", "plans_name": "nnUNetPlans", "image_reader_writer": "SimpleITKIO",
         "original_median_spacing_after_transp": [2.0, 1.0, 1.5], "transpose_forward": [0, 1, 2], "transpose_backward": [0, 1, 2],
         "foreground_intensity_properties_per_channel": {
-            str(c): {"mean": 10.0, "std": 5.0, "percentile_00_5": -3.0, "percentile_99_5": 30.0} for c in range(2)
+            str(c): {"mean": 10.0, "std": 5.0, "percentile_00_5": -3.0, "percentile_99_5": 30.0} for c in range(3)
         },
         "configurations": {"2d" if dims == 2 else "3d_fullres": configuration},
     }  # fmt: skip
@@ -101,11 +114,27 @@ def write_results(
     folds: tuple[str, ...] = ("0",),
     labels: dict[str, Any] | None = None,
     order: list[int] | None = None,
+    masks: int = 0,
+    bias: float = 0.0,
     **changes: Any,
 ) -> Path:
-    """Write the results folder and return it."""
+    """Write the results folder and return it; see `write_cascade`."""
     name = "2d" if tag.endswith("2d") else "3d_fullres"
-    return _write(folder, tag, plans(tag, **changes), name, folds, labels, order)
+    return _write(folder, tag, plans(tag, **changes), name, folds, labels, order, masks, bias)
+
+
+def write_pictures(folder: Path, tag: str = "unet_2d", **changes: Any) -> Path:
+    """Write the results of a training on PNG in three colours, the first z-scored inside of what is not black."""
+    schemes = ["ZScoreNormalization", "ZScoreNormalization", "RGBTo01Normalization"]
+    results = write_results(
+        folder, tag, masks=1, normalization_schemes=schemes, use_mask_for_norm=[True, False, False], **changes
+    )
+    for name, values in {
+        "plans.json": {"image_reader_writer": "NaturalImage2DIO", "original_median_spacing_after_transp": [999.0, 1.0, 1.0]},
+        "dataset.json": {"channel_names": {"0": "R", "1": "G", "2": "B"}, "file_ending": ".png"},
+    }.items():  # fmt: skip
+        (results / name).write_text(json.dumps({**json.loads((results / name).read_text()), **values}))
+    return results
 
 
 def write_cascade(

@@ -8,17 +8,18 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from nnunet_folder import write_cascade, write_results
+from nnunet_folder import write_cascade, write_pictures, write_results
 
 from striate import networks
 from striate.cli.main import run
 from striate.core.case import Case
 from striate.core.errors import UsageError
-from striate.core.image import Grid
+from striate.core.image import Grid, Image
 from striate.inference.engines.pytorch import TorchEngine
 from striate.inference.exact import gaussian, predict_exact, steps
 from striate.inference.memory import needed_bytes
 from striate.inference.predict import predict_case
+from striate.io.write import write_image
 from striate.model.model import Model
 from striate.workflows.import_nnunet import import_nnunet
 from striate.workflows.predict import predict
@@ -34,6 +35,11 @@ RESULTS = {
     "residual_3d": {},
     "unet_2d": {},
     "residual_2d": {},
+    "unet_batch_3d": {"bias": -0.6},
+    "residual_batch_2d": {},
+    "unet_varied_3d": {},
+    "picture": {"tag": "unet_2d", "spacing": [1.0, 1.0]},
+    "picture_of_residuals": {"tag": "residual_2d"},
     "regions": {"tag": "unet_3d", **REGIONS},
     "cascade": {"tag": "unet_3d", "folds": ("0", "1"), "bias": -0.4},
     "cascade_of_slices": {"tag": "residual_3d", "bias": -0.25, "low_mm": (7.0, 1.3, 1.7), "spacing": [5.0, 1.0, 1.5]},
@@ -45,11 +51,14 @@ RESULTS = {
 def write_named(folder: Path, name: str) -> Path:
     """Write the results that the golden masks of `name` were made from."""
     given = {"tag": name, **RESULTS[name]}
-    return (write_cascade if name.startswith("cascade") else write_results)(folder, **given)
+    kinds = {"cascade": write_cascade, "picture": write_pictures}
+    return kinds.get(name.split("_")[0], write_results)(folder, **given)
 
 
-def write_case(folder: Path) -> Case:
-    """Write the two channels that the golden masks were made of: a body in zeros, and waves."""
+def write_case(folder: Path, name: str = "") -> Case:
+    """Write what the golden masks of `name` were made of: a body in zeros, and waves; or a picture, which has a hole too."""
+    if name.startswith("picture"):
+        return write_picture(folder)
     x, y, z = np.indices(SHAPE)
     ramp = ((x * 7 + y * 5 + z * 3) % 11).astype(np.float32)
     inside = (x - 9) ** 2 + (y - 6) ** 2 * 2 + (z - 4) ** 2 * 3 < 60
@@ -61,11 +70,20 @@ def write_case(folder: Path) -> Case:
     return Case("a", "a", paths)
 
 
+def write_picture(folder: Path) -> Case:
+    """Write a picture in colours of a ring in black."""
+    x, y = np.indices((40, 24))
+    far = (x - 18) ** 2 + (y - 11) ** 2
+    colours = np.stack([(x * 7 + y * 5) % 251, (x * y) % 199, 128 + 100 * np.sin(x * 0.5) * np.cos(y * 0.7)])
+    write_image(folder / "a.png", Image(np.where((far > 9) & (far < 170), colours, 0).astype(np.uint8), np.eye(4)))
+    return Case("a", "a", dict.fromkeys("RGB", folder / "a.png"))
+
+
 @pytest.mark.parametrize("name", list(RESULTS))
 def test_masks_are_those_of_nnunet(name: str, tmp_path: Path) -> None:
     model = import_nnunet(write_named(tmp_path, name), tmp_path / "model")
-    expected = np.array(list(MASKS[name]), dtype=int).reshape(SHAPE)
-    found = predict_exact(model, write_case(tmp_path)).label.array
+    found = predict_exact(model, write_case(tmp_path, name)).label.array
+    expected = np.array(list(MASKS[name]), dtype=int).reshape(found.shape)
     assert len(np.unique(expected)) > 1
     assert int((found != expected).sum()) <= 2
 

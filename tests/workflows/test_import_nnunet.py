@@ -11,11 +11,19 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from nnunet_folder import GOLDEN, seen, weights, write_results
+from nnunet_folder import GOLDEN, filled, seen, weights, write_pictures, write_results
 
 from striate.cli.main import run
 from striate.core.errors import FormatError, ModelError, PlanError, UsageError
+from striate.core.image import Image
 from striate.core.progress import Silent
+from striate.inference.engines.convert import convert
+from striate.inference.engines.onnx import OnnxEngine
+from striate.inference.engines.onnx_file import write_onnx
+from striate.inference.engines.openvino import NETWORK, OpenVINOEngine
+from striate.inference.engines.pytorch import TorchEngine
+from striate.io.read import read_label
+from striate.io.write import write_image
 from striate.model.nnunet_weights import read_checkpoint, translate
 from striate.workflows.import_nnunet import import_nnunet
 
@@ -114,6 +122,14 @@ def test_plans_of_the_older_form(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"tensor .* is .*network of plans.json"):  # 4, 8, 8 maps, not 4, 6, 8
         import_nnunet(results, tmp_path / "model")
     assert not (tmp_path / "model").exists()
+    shapes = {n: [{6: 8, 12: 16}.get(k, k) for k in shape] for n, shape in GOLDEN["unet_3d"]["names"].items()}
+    path = results / "fold_0" / "checkpoint_final.pth"
+    torch.save({**read_checkpoint(path), "network_weights": filled("unet_3d", shapes)}, path)
+    older = import_nnunet(results, tmp_path / "older")
+    configuration["architecture"] = {"network_class_name": "PlainConvUNet", "arch_kwargs": inner}
+    inner["features_per_stage"] = [4, 8, 8]
+    (results / "plans.json").write_text(json.dumps(document))
+    assert import_nnunet(results, tmp_path / "newer").plan.network == older.plan.network
 
 
 class Foreign:
@@ -186,10 +202,78 @@ def test_wrapped_networks_are_unwrapped(prefix: str, tmp_path: Path) -> None:
     assert wrapped.keys() == translate(given, "unet", (2, 1, 0), tmp_path).keys()
 
 
-def test_batch_normalisation_is_named(tmp_path: Path) -> None:
-    given = {**weights("unet_3d"), "encoder.stages.0.0.convs.0.norm.running_mean": torch.zeros(4)}
-    with pytest.raises(ModelError, match=r"running_mean is of batch normalisation; .* not understood"):
-        translate(given, "unet", (2, 1, 0), tmp_path)
+def _configured(results: Path, **changes: object) -> dict:
+    """Change arguments of the network in plans.json; return the document."""
+    document = json.loads((results / "plans.json").read_text())
+    document["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"] |= changes
+    (results / "plans.json").write_text(json.dumps(document))
+    return document
+
+
+def test_batch_normalisation_that_only_the_trainer_knows_of(tmp_path: Path) -> None:
+    """nnUNetTrainerBN leaves plans.json as it was: with instance normalisation."""
+    said = import_nnunet(write_results(tmp_path / "a", "unet_batch_3d"), tmp_path / "said").plan.network
+    results = write_results(tmp_path / "b", "unet_batch_3d")
+    instance = "torch.nn.modules.instancenorm.InstanceNorm3d"
+    _configured(results, norm_op=instance, norm_op_kwargs={"eps": 0.1, "affine": True})
+    assert said.options["norm"] == "batch"
+    assert import_nnunet(results, tmp_path / "model").plan.network == said
+
+
+@pytest.mark.parametrize("tag", ["unet_batch_3d", "residual_batch_2d"])
+def test_other_engines_answer_so_too(tag: str, tmp_path: Path) -> None:
+    network = import_nnunet(write_results(tmp_path, tag), tmp_path / "model").network()
+    tile = torch.randn(1, 2, *(16, 8, 4)[: int(tag[-2])], generator=torch.Generator().manual_seed(0)).numpy()
+    wanted = TorchEngine(network, True, "fp32")(tile)
+    convert(network, True, torch.from_numpy(tile), tmp_path / NETWORK)
+    write_onnx(network, True, tile, tmp_path / "network.onnx")
+    for engine in (OpenVINOEngine(tmp_path / NETWORK, "fp32"), OnnxEngine(tmp_path / "network.onnx")):
+        np.testing.assert_allclose(engine(tile), wanted, atol=1e-3)
+
+
+def test_weights_in_half_precision(tmp_path: Path) -> None:
+    path = write_results(tmp_path, "unet_batch_3d") / "fold_0" / "checkpoint_final.pth"
+    whole = import_nnunet(path.parents[1], tmp_path / "whole").network().state_dict()
+    content = read_checkpoint(path)
+    halves = {n: t.half() if t.is_floating_point() else t for n, t in content["network_weights"].items()}
+    torch.save({**content, "network_weights": halves}, path)
+    for name, tensor in import_nnunet(path.parents[1], tmp_path / "half").network().state_dict().items():
+        assert tensor.dtype == whole[name].dtype
+        torch.testing.assert_close(tensor, whole[name], atol=1e-3, rtol=1e-3)
+
+
+def test_a_training_without_mirroring(tmp_path: Path) -> None:
+    path = write_results(tmp_path) / "fold_0" / "checkpoint_final.pth"
+    given = {"trainer_name": "nnUNetTrainer_250epochs_NoMirroring", "inference_allowed_mirroring_axes": None}
+    torch.save({**read_checkpoint(path), **given}, path)
+    model = import_nnunet(path.parents[1], tmp_path / "model")
+    assert model.plan.inference.mirror_axes == ()
+    assert model.facts["nnunet"]["trainer"] == "nnUNetTrainer_250epochs_NoMirroring"
+
+
+def test_one_number_for_all_stages(tmp_path: Path) -> None:
+    results = write_results(tmp_path)
+    _configured(results, n_conv_per_stage=2, n_conv_per_stage_decoder=2)
+    assert import_nnunet(results, tmp_path / "one").plan.network == (
+        import_nnunet(write_results(tmp_path / "b"), tmp_path / "several").plan.network
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        ({"nonlin": "torch.nn.GELU"}, "with nonlin torch.nn.GELU; LeakyReLU or ReLU is needed"),
+        ({"norm_op": None}, "with norm_op None; InstanceNorm3d or BatchNorm3d is needed"),
+        ({"norm_op": "torch.nn.BatchNorm2d"}, "with norm_op torch.nn.BatchNorm2d; InstanceNorm3d or BatchNorm3d"),
+        ({"norm_op_kwargs": None}, "with norm_op_kwargs {}; affine: true is needed"),
+        ({"nonlin_first": True}, "with nonlin_first"),
+    ],
+)
+def test_layers_that_striate_has_not(changes: dict, wanted: str, tmp_path: Path) -> None:
+    results = write_results(tmp_path)
+    _configured(results, **changes)
+    with pytest.raises(PlanError, match=wanted):
+        import_nnunet(results, tmp_path / "model")
 
 
 def test_a_channel_without_a_name_is_named_by_its_place(tmp_path: Path) -> None:
@@ -272,7 +356,7 @@ def test_plans_that_cannot_be_followed(changes: dict, wanted: str, tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("label_manager", "OwnManager"), ("image_reader_writer", "NaturalImage2DIO"), ("transpose_forward", [0, 0, 1])],
+    [("label_manager", "OwnManager"), ("image_reader_writer", "Tiff3DIO"), ("transpose_forward", [0, 0, 1])],
 )
 def test_plans_that_say_so_for_all_configurations(key: str, value: object, tmp_path: Path) -> None:
     results = write_results(tmp_path)
@@ -281,6 +365,27 @@ def test_plans_that_say_so_for_all_configurations(key: str, value: object, tmp_p
     (results / "plans.json").write_text(json.dumps(document))
     with pytest.raises(PlanError, match=value if isinstance(value, str) else key):
         import_nnunet(results, tmp_path / "model")
+
+
+def test_pictures_of_three_dimensions_are_none(tmp_path: Path) -> None:
+    results = write_results(tmp_path)
+    _edit(results, "plans.json", image_reader_writer="NaturalImage2DIO")
+    with pytest.raises(PlanError, match=r"pictures with transpose_forward \[0, 1, 2\] in configuration 3d_fullres"):
+        import_nnunet(results, tmp_path / "model")
+
+
+def test_pictures_in_colours_become_masks_of_the_same_size(tmp_path: Path) -> None:
+    model = import_nnunet(write_pictures(tmp_path, spacing=[1.0, 1.0]), tmp_path / "model")
+    assert model.plan.preparation.spacing_mm == (1.0, 1.0)
+    assert model.plan.inference.patch == (16, 8)
+    scans = tmp_path / "imagesTs"
+    scans.mkdir()
+    colours = np.random.default_rng(0).integers(0, 256, (3, 33, 21), dtype=np.uint8)
+    write_image(scans / "one_0000.png", Image(colours, np.eye(4)))  # as nnU-Net names it
+    for options in ([], ["--exact"]):
+        out = tmp_path / f"out{len(options)}"
+        assert run(["predict", str(model.folder), str(scans), "--out", str(out), *options]) == 0
+        assert read_label(out / "one.png").array.shape == (33, 21)
 
 
 def test_a_missing_key_is_named(tmp_path: Path) -> None:

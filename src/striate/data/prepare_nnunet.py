@@ -67,7 +67,8 @@ def prepare_as_nnunet(
     if "zscore_inside" in preparation.normalisation or previous is not None:
         from scipy.ndimage import binary_fill_holes
 
-        mask = binary_fill_holes(inside)[box]
+        flat = inside[..., None] if inside.ndim == 2 else inside  # holes of one slice are open above and below
+        mask = binary_fill_holes(flat).reshape(inside.shape)[box]
     if mask is not None and previous is not None:
         before = reorientation.apply(previous.array)[box].astype(np.int16)
         before[(before == 0) & ~mask] = OUTSIDE

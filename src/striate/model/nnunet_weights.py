@@ -15,7 +15,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -51,7 +51,7 @@ _DECODER: tuple[tuple[str, str], ...] = (
 )
 _PREFIX = re.compile(r"^(?:module\.|_orig_mod\.)+")
 """What wrappers of PyTorch (several GPUs, compilation) put before the names, in any order."""
-_BATCH = re.compile(r"\.(?:running_mean|running_var|num_batches_tracked)$")
+_STATISTICS = re.compile(r"\.running_(?:mean|var)$")
 PIECE_BYTES = 1 << 20
 NAMES = {"unet": (*_UNET, *_DECODER), "residual_unet": (*_RESIDUAL, *_DECODER)}
 """Network → (pattern of nnU-Net's name, Striate's name)."""
@@ -142,8 +142,18 @@ def _changed(path: Path) -> str:
     return wrong if right else ""
 
 
+def norm_of(weights: Mapping[str, Tensor]) -> Literal["instance", "batch"]:
+    """Return how the network of some weights normalises: ``batch`` where they hold running statistics.
+
+    Trainers such as nnUNetTrainerBN take another normalisation than ``plans.json`` says.
+    """
+    return "batch" if any(_STATISTICS.search(name) for name in weights) else "instance"
+
+
 def translate(weights: Mapping[str, Tensor], network: str, axes: Sequence[int], path: Path) -> dict[str, Tensor]:
     """Return nnU-Net's weights under the names of a network of Striate, for images whose axes are permuted.
+
+    Convolutions without a bias get one of 0.
 
     Parameters
     ----------
@@ -164,11 +174,6 @@ def translate(weights: Mapping[str, Tensor], network: str, axes: Sequence[int], 
     found: dict[str, Tensor] = {}
     for given, tensor in weights.items():
         name = _PREFIX.sub("", given)
-        if _BATCH.search(name):
-            raise ModelError(
-                expected(path, f"tensor {name} is of batch normalisation", "Striate has nnU-Net's networks with instance"
-                         " normalisation alone, so that others, as nnUNetTrainerBN trains them, are not understood"), path=path,
-            )  # fmt: skip
         if _REPEATED.search(name):
             continue
         ours = next((m.expand(new) for old, new in NAMES[network] if (m := re.fullmatch(old, name))), None)
@@ -180,6 +185,10 @@ def translate(weights: Mapping[str, Tensor], network: str, axes: Sequence[int], 
                 path=path,
             )
         moved = tensor.permute(0, 1, *(2 + a for a in axes)) if tensor.ndim == 2 + len(axes) else tensor
-        found[ours] = moved.float().contiguous()
+        found[ours] = (moved.float() if moved.is_floating_point() else moved).contiguous()
+    for name, tensor in list(found.items()):
+        if tensor.ndim > 2 and ".shortcut." not in name:
+            bias = name.removesuffix("weight") + "bias"
+            found.setdefault(bias, tensor.new_zeros(tensor.shape[1 if name.startswith("up.") else 0]))
     refuse_not_finite(found, path, "Take another fold or checkpoint.")
     return found

@@ -19,19 +19,19 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from torch import nn
 
 from striate.core import config
-from striate.core.counted import counted
 from striate.networks.layers.pooling import average_pool
 from striate.networks.layers.spatial import (
+    Norm,
     PerAxis,
     conv,
     cumulative,
     enlarging_conv,
     initialise,
-    instance_norm,
+    normalisation,
     per_stage,
 )
 from striate.networks.network import Network
-from striate.networks.unet import ConvNormAct
+from striate.networks.unet import ConvNormAct, refuse_other_lengths
 
 BLOCKS = (1, 3, 4, 6)
 """Residual blocks of the first stages; later ones have as many as the last."""
@@ -51,11 +51,13 @@ class Config(config.Config):
     kernels
         Kernel size of each stage, for all axes or per axis; 3 where not given. nnU-Net takes 1 along thick slices.
     convs_per_stage
-        Convolutions in each stage of the decoder.
+        Convolutions in each stage of the decoder; several numbers: finest first.
     deep_supervision
         While training, predict at every stage of the decoder.
+    norm
+        ``instance`` (per case and map) or ``batch`` (running statistics when predicting), as nnU-Net's trainer BN has it.
     norm_eps
-        Added to the variance in the instance normalisation.
+        Added to the variance.
     negative_slope
         Of the leaky rectifier.
     """
@@ -64,19 +66,16 @@ class Config(config.Config):
     blocks: tuple[PositiveInt, ...] | None = None
     strides: tuple[PerAxis, ...] | None = None
     kernels: tuple[PerAxis, ...] | None = None
-    convs_per_stage: PositiveInt = 1
+    convs_per_stage: PositiveInt | tuple[PositiveInt, ...] = 1
     deep_supervision: bool = True
+    norm: Norm = "instance"
     norm_eps: PositiveFloat = 1e-5
     negative_slope: float = Field(0.01, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _one_per_stage(self) -> Config:
-        for option in ("blocks", "strides", "kernels"):
-            given = getattr(self, option)
-            if given is not None and len(given) != len(self.features):
-                raise ValueError(
-                    f"{option} has {counted(len(given), 'entry', 'entries')}, features has {len(self.features)}"
-                )
+        refuse_other_lengths(self.features, self, "blocks", "strides", "kernels")
+        refuse_other_lengths(self.features[1:], self, "convs_per_stage")
         return self
 
 
@@ -86,15 +85,15 @@ class Block(nn.Module):
     def __init__(self, inputs: int, outputs: int, kernel: tuple[int, ...], stride: tuple[int, ...], c: Config) -> None:
         super().__init__()
         dims = len(kernel)
-        self.first = ConvNormAct(inputs, outputs, kernel, stride, c.norm_eps, c.negative_slope)
-        self.second = nn.Sequential(conv(outputs, outputs, kernel), instance_norm(dims, outputs, c.norm_eps))
+        self.first = ConvNormAct(inputs, outputs, kernel, stride, c.norm, c.norm_eps, c.negative_slope)
+        self.second = nn.Sequential(conv(outputs, outputs, kernel), normalisation(c.norm, dims, outputs, c.norm_eps))
         self.act = nn.LeakyReLU(c.negative_slope, inplace=True)
         shortcut: list[nn.Module] = []
         if max(stride) > 1:
             shortcut.append(average_pool(dims, stride, stride))
         if inputs != outputs:
             shortcut.append(conv(inputs, outputs, (1,) * dims, bias=False))
-            shortcut.append(instance_norm(dims, outputs, c.norm_eps))
+            shortcut.append(normalisation(c.norm, dims, outputs, c.norm_eps))
         self.shortcut = nn.Sequential(*shortcut)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -123,13 +122,14 @@ class ResidualUNet(Network):
         every = cumulative(strides)
         self.divisor = self.least = every[-1]
         self.output_strides = tuple(every[:-1]) if c.deep_supervision else tuple(every[:1])
-        self.stem = ConvNormAct(in_channels, f[0], kernels[0], 1, c.norm_eps, c.negative_slope)
+        self.stem = ConvNormAct(in_channels, f[0], kernels[0], 1, c.norm, c.norm_eps, c.negative_slope)
         self.encoder = nn.ModuleList(
             _stage(f[max(i - 1, 0)], f[i], kernels[i], strides[i], blocks[i], c) for i in range(stages)
         )
         finer = range(stages - 2, -1, -1)  # the decoder goes from coarse to fine
         self.up = nn.ModuleList(enlarging_conv(f[i + 1], f[i], strides[i + 1]) for i in finer)
-        self.decoder = nn.ModuleList(_decoder(f[i], kernels[i], c) for i in finer)
+        back = c.convs_per_stage if isinstance(c.convs_per_stage, tuple) else (c.convs_per_stage,) * stages
+        self.decoder = nn.ModuleList(_decoder(f[i], kernels[i], back[i], c) for i in finer)
         pointwise = (1,) * spatial_dims
         self.heads = nn.ModuleList(conv(f[i], out_channels, pointwise) for i in finer if i == 0 or c.deep_supervision)
         self.deep_supervision = c.deep_supervision
@@ -170,11 +170,11 @@ def _stage(
     )
 
 
-def _decoder(features: int, kernel: tuple[int, ...], c: Config) -> nn.Sequential:
+def _decoder(features: int, kernel: tuple[int, ...], convs: int, c: Config) -> nn.Sequential:
     """Return the convolutions of one stage of the decoder."""
     return nn.Sequential(
         *(
-            ConvNormAct(features if i else 2 * features, features, kernel, 1, c.norm_eps, c.negative_slope)
-            for i in range(c.convs_per_stage)
+            ConvNormAct(features if i else 2 * features, features, kernel, 1, c.norm, c.norm_eps, c.negative_slope)
+            for i in range(convs)
         )
     )

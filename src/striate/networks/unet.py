@@ -20,12 +20,13 @@ from torch import nn
 from striate.core import config
 from striate.core.counted import counted
 from striate.networks.layers.spatial import (
+    Norm,
     PerAxis,
     conv,
     cumulative,
     enlarging_conv,
     initialise,
-    instance_norm,
+    normalisation,
     per_stage,
 )
 from striate.networks.network import Network
@@ -43,11 +44,15 @@ class Config(config.Config):
     kernels
         Kernel size of each stage, for all axes or per axis; 3 where not given. nnU-Net takes 1 along thick slices.
     convs_per_stage
-        Convolutions in each stage of the encoder, and of the decoder.
+        Convolutions in each stage of encoder and decoder; several numbers are those of the encoder, finest first.
+    decoder_convs
+        Convolutions in each stage of the decoder, finest first, where they are not those of the encoder's.
     deep_supervision
         While training, predict at every stage of the decoder.
+    norm
+        ``instance`` (per case and map) or ``batch`` (running statistics when predicting), as nnU-Net's trainer BN has it.
     norm_eps
-        Added to the variance in the instance normalisation. nnU-Net's 1e-5 is kept; blank tiles are then
+        Added to the variance. nnU-Net's 1e-5 is kept; blank tiles are then
         ill-conditioned (DESIGN of `small_unet` uses 1e-3).
     negative_slope
         Of the leaky rectifier.
@@ -56,24 +61,43 @@ class Config(config.Config):
     features: tuple[PositiveInt, ...] = Field((32, 64, 128, 256, 320, 320), min_length=2)
     strides: tuple[PerAxis, ...] | None = None
     kernels: tuple[PerAxis, ...] | None = None
-    convs_per_stage: PositiveInt = 2
+    convs_per_stage: PositiveInt | tuple[PositiveInt, ...] = 2
+    decoder_convs: tuple[PositiveInt, ...] | None = None
     deep_supervision: bool = True
+    norm: Norm = "instance"
     norm_eps: PositiveFloat = 1e-5
     negative_slope: float = Field(0.01, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _one_per_stage(self) -> Config:
-        for option in ("strides", "kernels"):
-            given = getattr(self, option)
-            if given is not None and len(given) != len(self.features):
-                raise ValueError(
-                    f"{option} has {counted(len(given), 'entry', 'entries')}, features has {len(self.features)}"
-                )
+        refuse_other_lengths(self.features, self, "strides", "kernels", "convs_per_stage")
+        refuse_other_lengths(self.features[1:], self, "decoder_convs")
         return self
+
+    def convs(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the convolutions per stage of encoder and decoder, finest first."""
+        stages, given = len(self.features), self.convs_per_stage
+        encoder = (given,) * stages if isinstance(given, int) else given
+        return encoder, self.decoder_convs or encoder[:-1]
+
+
+def refuse_other_lengths(features: tuple[int, ...], c: config.Config, *options: str) -> None:
+    """Refuse options of several numbers that are not as many as `features`, those of the stages that they are for.
+
+    Raises
+    ------
+    ValueError
+        Which pydantic turns into a sentence on the options.
+    """
+    for option in options:
+        given = getattr(c, option)
+        if isinstance(given, tuple) and len(given) != len(features):
+            entries = counted(len(given), "entry", "entries")
+            raise ValueError(f"{option} has {entries}, features has {len(features)} of such stages")
 
 
 class ConvNormAct(nn.Sequential):
-    """Convolution with bias, instance normalisation, leaky rectifier."""
+    """Convolution with bias, normalisation, leaky rectifier."""
 
     def __init__(
         self,
@@ -81,21 +105,28 @@ class ConvNormAct(nn.Sequential):
         outputs: int,
         kernel: tuple[int, ...],
         stride: tuple[int, ...] | int,
+        norm: Norm,
         eps: float,
         slope: float,
     ) -> None:
         super().__init__(
             conv(inputs, outputs, kernel, stride),
-            instance_norm(len(kernel), outputs, eps),
+            normalisation(norm, len(kernel), outputs, eps),
             nn.LeakyReLU(slope, inplace=True),
         )
 
 
 class Stage(nn.Sequential):
-    """`convs_per_stage` convolutions at one resolution; the first may stride."""
+    """Some convolutions at one resolution; the first may stride."""
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: tuple[int, ...], stride: tuple[int, ...] | int, c: Config
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: tuple[int, ...],
+        stride: tuple[int, ...] | int,
+        convs: int,
+        c: Config,
     ) -> None:
         super().__init__(
             *(
@@ -104,10 +135,11 @@ class Stage(nn.Sequential):
                     outputs,
                     kernel,
                     stride if i == 0 else 1,
+                    c.norm,
                     c.norm_eps,
                     c.negative_slope,
                 )
-                for i in range(c.convs_per_stage)
+                for i in range(convs)
             )
         )
 
@@ -131,11 +163,13 @@ class UNet(Network):
         every = cumulative(strides)
         self.divisor = self.least = every[-1]
         self.output_strides = tuple(every[:-1]) if c.deep_supervision else tuple(every[:1])
-        inputs = (in_channels, *c.features)
-        self.encoder = nn.ModuleList(Stage(inputs[i], f, kernels[i], strides[i], c) for i, f in enumerate(c.features))
+        inputs, (down, back) = (in_channels, *c.features), c.convs()
+        self.encoder = nn.ModuleList(
+            Stage(inputs[i], f, kernels[i], strides[i], down[i], c) for i, f in enumerate(c.features)
+        )
         finer = range(stages - 2, -1, -1)  # the decoder goes from coarse to fine
         self.up = nn.ModuleList(enlarging_conv(c.features[i + 1], c.features[i], strides[i + 1]) for i in finer)
-        self.decoder = nn.ModuleList(Stage(2 * c.features[i], c.features[i], kernels[i], 1, c) for i in finer)
+        self.decoder = nn.ModuleList(Stage(2 * c.features[i], c.features[i], kernels[i], 1, back[i], c) for i in finer)
         pointwise = (1,) * spatial_dims
         self.heads = nn.ModuleList(
             conv(c.features[i], out_channels, pointwise) for i in finer if i == 0 or c.deep_supervision

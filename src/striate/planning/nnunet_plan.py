@@ -8,7 +8,7 @@ says which is which; strides, kernels, patch and spacing are given in Striate's 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import ValidationError
@@ -20,6 +20,9 @@ from striate.data.prepare import Intensities, Preparation
 from striate.io.nnunet_results import NnunetResults
 from striate.planning.plan import Inference, NetworkChoice, Plan, Task, Training
 
+if TYPE_CHECKING:
+    from striate.networks.layers.spatial import Norm
+
 NETWORKS = {"PlainConvUNet": "unet", "ResidualEncoderUNet": "residual_unet"}
 """nnU-Net's name → Striate's."""
 NORMALISATIONS = {
@@ -29,27 +32,33 @@ NORMALISATIONS = {
     "RescaleTo01Normalization": "rescale",
     "RGBTo01Normalization": "rgb",
 }
-READERS = {"SimpleITKIO": False, "NibabelIO": False, "NibabelIOWithReorient": True}
+PICTURES = "NaturalImage2DIO"
+READERS = {"SimpleITKIO": False, "NibabelIO": False, "NibabelIOWithReorient": True, PICTURES: False}
 """Reader → whether it turns images to RAS+."""
-FLAT_READERS = ("NaturalImage2DIO", "Tiff3DIO")
 RESAMPLING = "resample_data_or_seg_to_shape"
 
 
 def axes_of(results: NnunetResults) -> tuple[int, ...]:
-    """Return, per axis of nnU-Net's arrays, the axis (0 x, 1 y, 2 z) of Striate's."""
+    """Return, per axis of nnU-Net's arrays, the axis (0 x, 1 y, 2 z) of Striate's; of pictures, which have no z, two."""
     forward = results.plans.get("transpose_forward", [0, 1, 2])
     if sorted(forward) != [0, 1, 2]:
         raise _refused(results, f"transpose_forward is {forward}", "a permutation of 0, 1, 2 is needed")
-    return tuple(2 - int(axis) for axis in forward)
+    axes = tuple(2 - int(axis) for axis in forward)
+    if results.plans.get("image_reader_writer") != PICTURES:
+        return axes
+    if axes[0] != 2 or len(results.settings["patch_size"]) != 2:
+        raise _refused(results, f"pictures with transpose_forward {forward} in configuration {results.configuration}",
+                       "configuration 2d, the first axis before the others, is needed")  # fmt: skip
+    return axes[1:]
 
 
 def network_axes(results: NnunetResults) -> tuple[int, ...]:
     """Return, per spatial axis of Striate's network, the axis of nnU-Net's network."""
     dims = len(results.settings["patch_size"])
-    return tuple(int(a) for a in np.argsort(axes_of(results)[3 - dims :]))
+    return tuple(int(a) for a in np.argsort(axes_of(results)[-dims:]))
 
 
-def nnunet_plan(results: NnunetResults, mirror_axes: Sequence[int] | None) -> Plan:
+def nnunet_plan(results: NnunetResults, mirror_axes: Sequence[int] | None, norm: Norm = "instance") -> Plan:
     """Return the plan.
 
     Parameters
@@ -58,6 +67,8 @@ def nnunet_plan(results: NnunetResults, mirror_axes: Sequence[int] | None) -> Pl
         Plans and dataset.
     mirror_axes
         Axes of nnU-Net's network that predictions may be mirrored along, from the checkpoint.
+    norm
+        How the network normalises, from the checkpoint.
 
     Raises
     ------
@@ -67,7 +78,7 @@ def nnunet_plan(results: NnunetResults, mirror_axes: Sequence[int] | None) -> Pl
         When a key is missing or of another kind.
     """
     try:
-        return _plan(results, tuple(mirror_axes or ()))
+        return _plan(results, tuple(mirror_axes or ()), norm)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         problem = " ".join(str(error).split())
         if isinstance(error, ValidationError):
@@ -80,18 +91,18 @@ def nnunet_plan(results: NnunetResults, mirror_axes: Sequence[int] | None) -> Pl
         ) from error  # fmt: skip
 
 
-def _plan(results: NnunetResults, mirror_axes: tuple[int, ...]) -> Plan:
+def _plan(results: NnunetResults, mirror_axes: tuple[int, ...], norm: Norm) -> Plan:
     plans, settings = results.plans, results.settings
     _refuse(results, settings)
     axes, patch = axes_of(results), [int(n) for n in settings["patch_size"]]
     dims = len(patch)
     spacing = [float(v) for v in settings["spacing"]]
-    ours = axes[3 - dims :]
-    whole_patch, whole_spacing = [1] * 3, [0.0] * 3
+    ours = axes[-dims:]
+    whole_patch, whole_spacing = [1] * len(axes), [0.0] * len(axes)
     for axis, n, s in zip(ours, patch, spacing, strict=True):
         whole_patch[axis], whole_spacing[axis] = n, s
     native = None
-    if dims == 2:
+    if dims < len(axes):
         native = axes[0]
         whole_spacing[native] = float(plans["original_median_spacing_after_transp"][0])
     labels, regions, written = _targets(results)
@@ -105,7 +116,7 @@ def _plan(results: NnunetResults, mirror_axes: tuple[int, ...]) -> Plan:
             turned=READERS[str(plans["image_reader_writer"])], native_axis=native, axis_order=axes,
             previous_labels=_foreground(results) if settings.get("previous_stage") else (),
         ),
-        network=_network(results, settings, dims, order),
+        network=_network(results, settings, dims, order, norm),
         training=training,
         inference=Inference(
             patch=tuple(whole_patch), overlap=0.5, mirror_axes=tuple(sorted(ours[a] for a in mirror_axes))
@@ -135,11 +146,7 @@ def _refuse(results: NnunetResults, settings: dict[str, Any]) -> None:
     """Refuse what would be predicted in another way than nnU-Net does."""
     reader = str(results.plans["image_reader_writer"])
     if reader not in READERS:
-        hint = (
-            "Datasets of PNG (NaturalImage2DIO) and TIFF (Tiff3DIO) are not understood."
-            if reader in FLAT_READERS
-            else ""
-        )
+        hint = "Datasets of TIFF (Tiff3DIO) are not understood." if reader == "Tiff3DIO" else ""
         raise _refused(results, f"images are read by {reader}", f"one of {', '.join(READERS)} is needed", hint)
     preprocessor = settings.get("preprocessor_name", "DefaultPreprocessor")
     if preprocessor != "DefaultPreprocessor":
@@ -246,45 +253,56 @@ def _architecture(results: NnunetResults, settings: dict[str, Any]) -> tuple[str
         return name, dict(settings["architecture"]["arch_kwargs"])
     name = str(settings["UNet_class_name"])
     strides, base = settings["pool_op_kernel_sizes"], int(settings["UNet_base_num_features"])
-    encoder = settings["n_conv_per_stage_encoder"]
+    encoder, dims = settings["n_conv_per_stage_encoder"], len(settings["patch_size"])
     return name, {
         "features_per_stage": [min(base * 2**i, int(settings["unet_max_num_features"])) for i in range(len(strides))],
-        "strides": strides, "kernel_sizes": settings["conv_kernel_sizes"],
+        "conv_op": f"Conv{dims}d", "norm_op": f"InstanceNorm{dims}d", "norm_op_kwargs": {"affine": True}, "nonlin": "LeakyReLU",
+        "n_stages": len(strides), "strides": strides, "kernel_sizes": settings["conv_kernel_sizes"],
         "n_conv_per_stage": encoder, "n_blocks_per_stage": encoder,
         "n_conv_per_stage_decoder": settings["n_conv_per_stage_decoder"],
     }  # fmt: skip
 
 
-def _network(results: NnunetResults, settings: dict[str, Any], dims: int, order: Sequence[int]) -> NetworkChoice:
+def _network(
+    results: NnunetResults, settings: dict[str, Any], dims: int, order: Sequence[int], norm: Norm
+) -> NetworkChoice:
     name, given = _architecture(results, settings)
     if name not in NETWORKS:
         raise _refused(results, f"network {name}", f"Striate has {' and '.join(NETWORKS)} of nnU-Net's")
-    usual = {
-        "conv_bias": True, "norm_op": f"torch.nn.modules.instancenorm.InstanceNorm{dims}d", "nonlin": "torch.nn.LeakyReLU",
-        "dropout_op": None, "conv_op": f"torch.nn.modules.conv.Conv{dims}d", "nonlin_first": False,
+    known = {
+        "conv_op": (f"Conv{dims}d",), "norm_op": (f"InstanceNorm{dims}d", f"BatchNorm{dims}d"), "nonlin": ("LeakyReLU", "ReLU"),
     }  # fmt: skip
-    for key, value in usual.items():
-        if given.get(key, value) != value:
-            raise _refused(results, f"network {name} with {key} {given[key]}", f"{value} is needed")
-    features = [int(f) for f in given["features_per_stage"]]
+    of = {key: str(given.get(key)).split(".")[-1] for key in known}  # plans name other modules of torch for the same
+    for key, values in known.items():
+        if of[key] not in values:
+            raise _refused(results, f"network {name} with {key} {given.get(key)}", f"{' or '.join(values)} is needed")
+    if given.get("nonlin_first"):
+        raise _refused(results, f"network {name} with nonlin_first", "normalisation before the rectifier is needed")
+    normed, changed = given.get("norm_op_kwargs") or {}, norm == "batch" and of["norm_op"].startswith("Instance")
+    if not changed and not normed.get("affine", of["norm_op"].startswith("Batch")):
+        raise _refused(results, f"network {name} with norm_op_kwargs {normed}", "affine: true is needed")
+    features = _counts(given["features_per_stage"], int(given["n_stages"]))
     stages = len(features)
+    slope = (given.get("nonlin_kwargs") or {}).get("negative_slope", 0.01) if of["nonlin"] == "LeakyReLU" else 0
     options: dict[str, Any] = {
         "features": features,
-        "strides": [_moved(v, dims, order) for v in given["strides"]],
-        "kernels": [_moved(v, dims, order) for v in given["kernel_sizes"]],
-        "norm_eps": float((given.get("norm_op_kwargs") or {}).get("eps", 1e-5)),
-        "negative_slope": float((given.get("nonlin_kwargs") or {}).get("negative_slope", 0.01)),
+        "strides": [_moved(v, dims, order) for v in _each(given["strides"], stages)],
+        "kernels": [_moved(v, dims, order) for v in _each(given["kernel_sizes"], stages)],
+        "norm": norm,
+        "norm_eps": 1e-5 if changed else float(normed.get("eps", 1e-5)),
+        "negative_slope": float(slope),
     }
-    decoder = _counts(given["n_conv_per_stage_decoder"], stages - 1)
+    decoder = _counts(given["n_conv_per_stage_decoder"], stages - 1)[::-1]  # finest first
     if NETWORKS[name] == "residual_unet":
-        options["blocks"] = _counts(given["n_blocks_per_stage"], stages)
-        convs = decoder
+        options |= {"blocks": _counts(given["n_blocks_per_stage"], stages), "convs_per_stage": decoder}
     else:
-        convs = decoder + _counts(given["n_conv_per_stage"], stages)
-    if len(set(convs)) > 1:
-        raise _refused(results, f"network {name} with {convs} convolutions per stage", "one number for all is needed")
-    options["convs_per_stage"] = convs[0]
+        options |= {"convs_per_stage": _counts(given["n_conv_per_stage"], stages), "decoder_convs": decoder}
     return NetworkChoice(name=NETWORKS[name], spatial_dims=3 if dims == 3 else 2, options=options)
+
+
+def _each(value: Any, stages: int) -> list[Any]:
+    """Return a value per stage."""
+    return [value] * stages if isinstance(value, (int, float)) else list(value)
 
 
 def _moved(value: Any, dims: int, order: Sequence[int]) -> list[int]:
@@ -294,7 +312,7 @@ def _moved(value: Any, dims: int, order: Sequence[int]) -> list[int]:
 
 
 def _counts(value: Any, stages: int) -> list[int]:
-    return [int(value)] * stages if isinstance(value, (int, float)) else [int(v) for v in value]
+    return [int(v) for v in _each(value, stages)]
 
 
 def _refused(results: NnunetResults, got: str, want: str, hint: str = "") -> PlanError:

@@ -12,7 +12,7 @@ from striate.core.files import filling, hash_file
 from striate.core.progress import Progress, Silent
 from striate.io.nnunet_results import NnunetResults
 from striate.model.model import PREVIOUS, Model
-from striate.model.nnunet_weights import read_checkpoint, translate
+from striate.model.nnunet_weights import norm_of, read_checkpoint, translate
 from striate.model.weights import SNAPSHOTS, load_weights, save_weights
 from striate.planning.nnunet_plan import axes_of, network_axes, nnunet_plan, odd_regions
 from striate.planning.plan import Plan
@@ -86,7 +86,7 @@ def _write(found: NnunetResults, folder: Path, tell: Callable[[int, str], None])
         checkpoint = read_checkpoint(path)
         axes = _mirror_axes(checkpoint.get("inference_allowed_mirroring_axes"), path)
         if model is None:
-            mirrored, plan = axes, nnunet_plan(found, axes)
+            mirrored, plan = axes, nnunet_plan(found, axes, norm_of(checkpoint["network_weights"]))
         elif axes != mirrored:
             raise ModelError(
                 expected(path, f"it may be mirrored along axes {axes}", f"fold {names[0]} along {mirrored},"

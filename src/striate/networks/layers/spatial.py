@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
@@ -14,6 +14,8 @@ from striate.networks.layers.instance_norm import InstanceNorm2d, InstanceNorm3d
 
 PerAxis = int | tuple[int, ...]
 """One number for all axes, or one per axis."""
+Norm = Literal["instance", "batch"]
+"""Over each map of a case by itself, or over the batch, with running statistics when predicting."""
 
 _CONV: dict[int, Any] = {2: nn.Conv2d, 3: Conv3d}
 _TRANSPOSED: dict[int, Any] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
@@ -46,6 +48,11 @@ def batch_norm(spatial_dims: int, features: int, eps: float) -> nn.Module:
     """Return a batch normalisation with a learned scale and shift per map, and running statistics."""
     layer: nn.Module = _BATCH_NORM[spatial_dims](features, eps=eps)
     return layer
+
+
+def normalisation(kind: Norm, spatial_dims: int, features: int, eps: float) -> nn.Module:
+    """Return a normalisation with a learned scale and shift per map."""
+    return (batch_norm if kind == "batch" else instance_norm)(spatial_dims, features, eps)
 
 
 def initialise(network: nn.Module, negative_slope: float) -> None:
