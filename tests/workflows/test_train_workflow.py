@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,7 @@ from striate.io.read import read_image, read_label
 from striate.model.model import Model
 from striate.planning.fingerprint import Fingerprint
 from striate.planning.plan import Plan
+from striate.training import checkpoint
 from striate.training.laps import PARTS
 from striate.training.log import read_rows
 from striate.workflows.disk import run_bytes
@@ -192,6 +195,21 @@ def test_a_run_writes_no_more_than_was_foreseen(finished, tiny_cohort):
     size = sum(path.stat().st_size for path in done.folder.rglob("*") if path.is_file())
     split = Split.read(done.folder / "split.json")
     assert size <= run_bytes(Plan.read(done.folder / "plan.yaml"), Cohort.open(tiny_cohort), split) < 20 * size
+
+
+def test_a_disk_that_fills_up_while_learning_is_told_with_the_way_to_go_on(tiny_cohort, planned, tmp_path, monkeypatch):
+    def full(tensors, path, **more):
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(
+        DiskFullError, match=r"checkpoint\.safetensors: the disk is full; .*go on with: .*--resume .*run"
+    ):
+        train(tiny_cohort, out=tmp_path / "run", plan=planned(steps=1))
+    assert not list((tmp_path / "run").glob("*checkpoint*"))
+    monkeypatch.undo()
+    assert train(resume=tmp_path / "run").model is not None
 
 
 @pytest.mark.parametrize("room", [[1000], [1 << 40, 1000]])

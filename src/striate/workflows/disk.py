@@ -96,7 +96,9 @@ def run_bytes(plan: Plan, cohort: Cohort, split: Split) -> int:
     for name in (*split.train, *split.validation):
         try:
             grid, channels = _header(cohort.case(name))
-        except (DataError, MemoryLimitError):  # who reads it says what is wrong
+        except (DataError, MemoryLimitError):
+            continue  # who reads it says what is wrong
+        if len(grid.shape) != len(plan.preparation.spacing_mm):
             continue
         total += _prepared_bytes(plan, grid, channels)
         if name in held_out:

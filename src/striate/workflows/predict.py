@@ -90,7 +90,9 @@ def predict(
     UsageError
         When two things were asked for that exclude each other, or the model cannot do one.
     MemoryLimitError
-        When a case would not fit into the free memory.
+        When a case would not fit into the free memory; once the other cases are done.
+    DiskFullError
+        When the disk has less room than is foreseen to be written, before anything is computed; or when it fills up.
     """
     progress, watch, out = progress or Silent(), Stopwatch(), Path(out)
     model = model if isinstance(model, Model) else Model.open(model)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Unpack
 
 from striate.core.counted import counted
-from striate.core.errors import DataError, Interrupted, StriateError, UsageError, expected
+from striate.core.errors import DataError, DiskFullError, Interrupted, StriateError, UsageError, expected
 from striate.core.kinds import kinds
 from striate.core.machine import seconds_of, show_seconds
 from striate.core.progress import Progress, Silent, hearing_warnings
@@ -121,13 +121,17 @@ def _whole(folder: Path, *, new: bool) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _resumable(folder: Path) -> Iterator[None]:
-    """Tell who stops the work how to go on with it."""
+    """Tell who stops the work, or whose disk is full, how to go on with it."""
     try:
         yield
     except (KeyboardInterrupt, Interrupted) as error:
         if "--resume" in str(error):
             raise
         raise Interrupted(f"stopped; go on with: {resuming(folder)}") from error
+    except DiskFullError as error:
+        if not (folder / "run.json").exists():
+            raise
+        raise DiskFullError(f"{error} Once there is room, go on with: {resuming(folder)}", path=error.path) from error
 
 
 def _known(cohort: Path | str | None, check: Path | str | None, resume: Path | str | None) -> CheckResult | None:
