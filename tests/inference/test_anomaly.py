@@ -120,6 +120,12 @@ def area(found: Any, others: Any) -> float:
     return float((found[:, None] > others[None]).mean())
 
 
+def test_residuals_that_are_all_alike_have_a_deviation_too() -> None:
+    for value in np.linspace(0.01, 1, 40, dtype=np.float32):
+        found = anomaly.usual([np.full((1, 5, 7, 3), value)] * 3, per_place=True)
+        assert (found.std >= anomaly.FLAT).all()
+
+
 def test_lesions_that_were_never_seen_are_found() -> None:
     """Learn from healthy slices; then find lesions in those of other subjects, by place and by slice."""
     healthy = np.concatenate([draw_slices(1, s, lesions=False)[0] for s in range(16)])

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import numpy as np
 import pytest
 
 from striate.core.case import Case
-from striate.core.errors import DiskFullError
+from striate.core.errors import DiskFullError, ModelError, UsageError
 from striate.core.image import Image
+from striate.core.machine import processor
 from striate.inference.engines import choose as choosing
 from striate.inference.engines import folder as folders
 from striate.inference.engines.choose import choose
 from striate.inference.engines.foresee import foresee
 from striate.inference.engines.openvino import NETWORK, PARITY
 from striate.io.write import write_image
-from striate.model.model import Model
+from striate.model.model import EXPORTED, WEIGHTS, Model
 
 
 @pytest.fixture
@@ -82,6 +84,37 @@ def test_a_copy_with_other_windows_does_not_cost_what_is_there(model_of, case, c
     for one in (model, other):
         choose(one, case, "openvino", tell=told.append)
     assert told == [] and len(list(cache.rglob(NETWORK))) == 2
+
+
+def test_another_network_with_the_same_weights_is_another_one(model_of, plan_of):
+    """A plan is there to be edited: the same numbers then mean another function."""
+    model = model_of()
+    regions = {"all": (1, 2, 5), "core": (1,), "oedema": (2,), "cyst": (5,)}
+    network = model.plan.network.changed(options={**model.plan.network.options, "slope": 0.2})
+    plans = [model.plan, plan_of(regions=regions), model.plan.changed(network=network)]
+    assert len({choosing._key(Model(model.folder, plan, model.facts), "openvino") for plan in plans}) == 3
+
+
+def test_a_dry_run_of_an_exported_model_refuses_what_the_call_would_refuse(model_of):
+    model = model_of()
+    (model.folder / WEIGHTS).unlink()
+    (model.folder / EXPORTED).mkdir(parents=True)
+    near = {"openvino": 1e-3, "torch": 1e-3}
+    parity = {
+        "processor": processor(),
+        "precision": "fp32",
+        "tiles": {"middle": near},
+        "seconds": {"openvino": 0.5, "torch": 1},
+    }
+    (model.folder / EXPORTED / PARITY).write_text(json.dumps(parity))
+    model = Model(model.folder, model.plan, model.facts)
+    found = foresee(model, "auto", lambda: 0.0)
+    assert (found.name, found.window_s, found.reason) == ("openvino", 0.5, "the model was exported for it")
+    with pytest.raises(UsageError, match="--engine int8: the model has no network in int8"):
+        foresee(model, "int8", lambda: 0.0)
+    changed = Model(model.folder, model.plan, {**model.facts, "exported": {"files": {"plan.yaml": "of another plan"}}})
+    with pytest.raises(ModelError, match="it is not as striate export wrote it"):
+        foresee(changed, "auto", lambda: 0.0)
 
 
 def test_other_models_in_the_cache_stay(model_of, case, cache, monkeypatch):

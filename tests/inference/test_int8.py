@@ -7,6 +7,7 @@ import json
 import pytest
 
 from striate.inference.engines.int8 import FOLDER, VERDICT, Int8, int8_of
+from striate.measure import statistics
 from striate.measure.evaluation import CaseEvaluation
 
 
@@ -52,6 +53,21 @@ def test_a_label_without_dice_forbids_it(measured):
     assert found.reason == (
         "in int8 Dice of oedema is not known in the mean over 1 held-out subject, so that it is not used"
     )
+
+
+def test_a_case_without_dice_is_left_out_also_when_it_was_written_and_read(measured, model_of):
+    model, nan = model_of(), float("nan")
+    found = measured({"core": [nan, 0.8]}, {"core": [nan, 0.799]}, model.facts["weights_sha256"])
+    found.write()
+    found.folder.rename(model.folder / FOLDER)
+    assert found.allowed and int8_of(model).allowed and int8_of(model).reason == found.reason
+
+
+def test_whether_it_may_be_used_needs_no_interval(measured, monkeypatch):
+    found, usual, asked = measured({"core": [0.8, 0.9]}, {"core": [0.8, 0.9]}), statistics.summarise, []
+    monkeypatch.setattr(statistics, "summarise", lambda *given: asked.append(given) or usual(*given))
+    assert found.allowed and asked == []
+    assert found.reason and found.summary() and len(asked) == 1
 
 
 def test_where_dice_rises_it_is_not_said_to_fall(measured):

@@ -144,6 +144,8 @@ def test_a_2d_network_on_a_volume(model_of, case):
 
 
 def test_names_of_files_are_different_and_safe():
+    many = file_names(["core", "core-3", "core ", "Core"])
+    assert list(many.values()) == ["core", "core-3", "core-3-3", "Core-4"]
     names = file_names(["left/right", "left right", "..", "ödem"])
     assert len(set(names.values())) == 4
     assert all("/" not in n and " " not in n for n in names.values())

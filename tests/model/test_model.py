@@ -74,6 +74,22 @@ def test_a_failing_save_leaves_the_old_model(folder):
     assert [p.name for p in folder.parent.iterdir()] == ["model"]
 
 
+def test_the_old_model_stays_where_it_cannot_be_replaced(folder, monkeypatch):
+    before, usual = Model.open(folder).facts["weights_sha256"], Path.replace
+
+    def refuse(path, target):
+        if ".new." in path.name and Path(target) == folder:
+            raise PermissionError("another program looks into it")
+        return usual(path, target)
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    model = Model.open(folder)
+    with pytest.raises(PermissionError):
+        Model.save(folder, model.plan, {name: t + 1 for name, t in model.network().state_dict().items()}, {})
+    assert Model.open(folder).facts["weights_sha256"] == before
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
 def test_what_is_not_a_model_is_not_overwritten(tmp_path):
     (tmp_path / "thesis.tex").write_text("x")
     with pytest.raises(DataError, match="not empty"):

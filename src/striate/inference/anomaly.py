@@ -176,7 +176,8 @@ def usual(
     std = np.sqrt(np.maximum(squares / count - mean**2, 0))
     if per_place:
         axes = tuple(range(1, mean.ndim))
-        whole = np.sqrt((squares / count).mean(axis=axes, keepdims=True) - mean.mean(axis=axes, keepdims=True) ** 2)
+        spread = (squares / count).mean(axis=axes, keepdims=True) - mean.mean(axis=axes, keepdims=True) ** 2
+        whole = np.sqrt(np.maximum(spread, 0))
         mean, std = (ndimage.gaussian_filter(v, PLACE_SMOOTHING_VOXELS, axes=axes) for v in (mean, std))
         std = np.maximum(std, PLACE_FLOOR * whole)
     return Calibration(mean, np.maximum(std, FLAT), smoothing_voxels)

@@ -128,7 +128,8 @@ def predict_prepared(
     axis = window.tiling.rolling_axis
     restorer = Restorer(prepared, plan.targets, axis, maps, observer)
     slid = window.slide(prepared.array, lambda done: tell(done, window.tiling.count))
-    for start, rows in refined(slid, prepared, plan.targets, axis) if crf else slid:
+    images = len(plan.task.channels)
+    for start, rows in refined(slid, prepared, images, plan.targets, axis) if crf else slid:
         restorer.push(start, rows)
     return restorer.finish(), {"windows": window.tiling.count, "windows_skipped": window.skipped[0]}
 

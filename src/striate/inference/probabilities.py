@@ -94,9 +94,11 @@ def map_beside(mask: Path, case: str, name: str, names: Sequence[str]) -> Path |
 
 
 def file_names(names: Sequence[str]) -> Mapping[str, str]:
-    """Return for each name of a target a different one that can be part of a file name."""
+    """Return for each name of a target a different one that can be part of a file name, also where a is A."""
     found: dict[str, str] = {}
     for index, name in enumerate(names, start=1):
         plain = re.sub(r"[^\w.+-]+", "-", name).strip("-.") or f"target{index}"
-        found[name] = plain if plain not in found.values() else f"{plain}-{index}"
+        while plain.casefold() in {other.casefold() for other in found.values()}:
+            plain = f"{plain}-{index}"
+        found[name] = plain
     return found

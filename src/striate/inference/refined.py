@@ -13,7 +13,7 @@ from striate.data.prepare import Prepared
 
 
 def refined(
-    rows: Iterable[tuple[int, NDArray[Any]]], prepared: Prepared, targets: Targets, axis: int
+    rows: Iterable[tuple[int, NDArray[Any]]], prepared: Prepared, images: int, targets: Targets, axis: int
 ) -> Iterator[tuple[int, NDArray[Any]]]:
     """Collect the probabilities of a case, refine them and yield them as one block of rows.
 
@@ -22,7 +22,9 @@ def refined(
     rows
         (start, probabilities (K, rows, *other axes)), as `Window.slide` yields them.
     prepared
-        The case; its intensities decide which voxels belong together.
+        The case; the intensities of its images decide which voxels belong together.
+    images
+        How many channels are images; masks of a cascade's first stage lie behind them.
     targets
         Exclusive labels are refined together, each region by itself.
     axis
@@ -37,9 +39,9 @@ def refined(
 
     blocks = [part.astype(np.float32) for _, part in rows]
     probabilities = np.moveaxis(np.concatenate(blocks, axis=1), 1, axis + 1)
-    spacing_mm = prepared.grid.spacing_mm
+    spacing_mm, seen = prepared.grid.spacing_mm, prepared.array[:images]
     if targets.exclusive:
-        found = refine(probabilities, prepared.array, spacing_mm)
+        found = refine(probabilities, seen, spacing_mm)
     else:
-        found = np.stack([refine(np.stack([1 - p, p]), prepared.array, spacing_mm)[1] for p in probabilities])
+        found = np.stack([refine(np.stack([1 - p, p]), seen, spacing_mm)[1] for p in probabilities])
     yield 0, np.ascontiguousarray(np.moveaxis(found, axis + 1, 1))

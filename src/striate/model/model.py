@@ -247,8 +247,16 @@ def _find(path: Path, want: str, hint: str) -> Path:
 
 
 def _replace(old: Path, new: Path) -> None:
-    """Put `new` in the place of the model `old`: two renames, then the old one is removed."""
+    """Put `new` in the place of the model `old`: two renames, then the old one is removed; it stays where the second fails."""
     aside = Path(tempfile.mkdtemp(prefix=f".{old.name}.old.", dir=old.parent)) / old.name
-    old.replace(aside)
-    new.replace(old)
-    shutil.rmtree(aside.parent, ignore_errors=True)
+    try:
+        old.replace(aside)
+        new.replace(old)
+    except BaseException:
+        if aside.exists() and not old.exists():
+            aside.replace(old)
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+    finally:
+        if old.exists():
+            shutil.rmtree(aside.parent, ignore_errors=True)

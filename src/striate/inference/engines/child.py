@@ -9,19 +9,23 @@ from typing import Any
 
 from striate.core.errors import DataError
 
+_START = (
+    "import sys; sys.path[:] = {path!r}; import runpy; runpy.run_module({step!r}, run_name='__main__', alter_sys=True)"
+)
+"""Modules are looked for where this process does: in the folder of a call anything may lie, under any name."""
 SLOW = "it took more than"
 """How a sentence of `run` begins where time ran out."""
 
 
 def run(step: str, asked: dict[str, Any], seconds: float) -> str:
-    """Run ``python -m striate.inference.engines.STEP`` with `asked` on its standard input; return why it failed, else ``""``.
+    """Run the module ``striate.inference.engines.STEP`` with `asked` on its standard input; return why it failed, else ``""``.
 
     Raises
     ------
     DataError
         When an image cannot be read: that is no fault of the network, and another case may serve.
     """
-    command = [sys.executable, "-m", f"striate.inference.engines.{step}"]
+    command = [sys.executable, "-c", _START.format(path=sys.path, step=f"striate.inference.engines.{step}")]
     try:
         done = subprocess.run(
             command, input=json.dumps(asked), capture_output=True, text=True, timeout=seconds, check=False

@@ -251,22 +251,34 @@ def macs_of(model: Model, grids: Iterable[Grid]) -> float:
     return float(per_voxel) * voxels
 
 
-def _exported(model: Model, name: str) -> Chosen:
-    """Return the engine of a model that holds no weights; it was compared with PyTorch where it was exported."""
+def exported_as(model: Model, name: str) -> tuple[str, Path, dict[str, Any]]:
+    """Return which engine computes a model that holds no weights, the folder of its network, and what was measured of it there.
+
+    Raises
+    ------
+    UsageError
+        When another engine is asked for.
+    ModelError
+        When a file is not as it was exported.
+    """
     form = "onnx" if (model.folder / ONNX).is_file() else "openvino"
     if name not in (AUTO, form) and not (name == "int8" and form == "openvino"):
         raise UsageError(
             f"--engine {name}: {model.folder} was exported for {TITLES[form]} and holds no weights; leave it away."
         )
-    folder, found = (model.folder, form) if form == "onnx" else (model.folder / EXPORTED, form)
+    folder = model.folder if form == "onnx" else model.folder / EXPORTED
     refuse_changed(model)
     parity, problem = read_json(folder / PARITY), _without_int8(int8_of(model))
     if name == "int8" and problem:
         raise UsageError(f"--engine int8: {problem}.")
     faster = parity["processor"] == processor() and fastest(parity)[0] == "int8"  # it was measured there
-    if name == "int8" or (name == AUTO and faster and not problem):
-        found = "int8"
-    if form == "openvino":
+    return "int8" if name == "int8" or (name == AUTO and faster and not problem) else form, folder, parity
+
+
+def _exported(model: Model, name: str) -> Chosen:
+    """Return the engine of a model that holds no weights; it was compared with PyTorch where it was exported."""
+    found, folder, parity = exported_as(model, name)
+    if found != "onnx":
         _refuse_old(model, found, folder)
     compiled = f"{COMPILED}-{hashlib.sha256(processor().encode()).hexdigest()[:8]}"
     try:
@@ -314,10 +326,11 @@ def place_of(model: Model, form: str) -> Path:
 
 
 def _key(model: Model, form: str) -> str:
-    """Return the name of the folder for these weights and windows on this processor."""
+    """Return the name of the folder for this network and these weights and windows on this processor."""
     int8 = int8_of(model)
     parts = [
-        model.facts.get("weights_sha256"), model.plan.inference.patch, processor(), native_precision(),
+        model.facts.get("weights_sha256"), model.plan.network.model_dump(mode="json"), model.plan.targets.exclusive,
+        model.plan.inference.patch, processor(), native_precision(),
         _version(PACKAGES[form]), _version("torch"), MADE,
         int8.network_sha256 if int8 is not None and int8.allowed else None,
     ]  # fmt: skip

@@ -89,8 +89,8 @@ def compare(
     for name, tile in tiles.items():
         truth = exact(tile)
         answers = {e: engine(tile) for e, engine in every.items()}
-        apart = {e: float(np.abs(answer - truth).mean()) for e, answer in answers.items()}
-        largest = float(np.abs(answers[first] - truth).max())
+        apart = {e: float(_apart(answer, truth).mean()) for e, answer in answers.items()}
+        largest = float(_apart(answers[first], truth).max())
         found[name] = {**apart, "largest": largest, "same_decision": _same(answers[first], truth, exclusive)}
     return {"precision": engines[first].precision, "tiles": found, **race(every, next(iter(tiles.values())))}
 
@@ -134,6 +134,12 @@ def drawn(plan: Plan) -> NDArray[np.float32]:
     smooth[:images] = (smooth[:images] - smooth[:images].mean()) / smooth[:images].std()
     smooth[images:] = smooth[images:] > 0
     return smooth.astype(np.float32)
+
+
+def _apart(ours: NDArray[np.float32], truth: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return how far each probability lies from the truth; what is no number is as far as can be."""
+    found: NDArray[np.float32] = np.nan_to_num(np.abs(ours - truth), copy=False, nan=1.0, posinf=1.0)
+    return found
 
 
 def _same(ours: NDArray[np.float32], truth: NDArray[np.float32], exclusive: bool) -> float:

@@ -7,16 +7,14 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from striate.core.errors import UsageError
-from striate.core.files import read_json
 from striate.core.machine import may_have_gpu, native_precision, processor
 from striate.core.names import lookup
 from striate.inference.engines import ENGINES, TITLES
 from striate.inference.engines import choose as choosing
 from striate.inference.engines.fastest import fastest, measured
 from striate.inference.engines.int8 import int8_of
-from striate.inference.engines.openvino import PARITY
 from striate.inference.engines.race import BASE
-from striate.model.model import EXPORTED, ONNX, Model
+from striate.model.model import Model
 
 if TYPE_CHECKING:
     import torch
@@ -96,17 +94,9 @@ def compared() -> str:
 
 def _exported(model: Model, name: str) -> Foreseen:
     """Return the engine of a model that holds no weights."""
-    form = "onnx" if (model.folder / ONNX).is_file() else "openvino"
-    if name not in (choosing.AUTO, form) and not (name == "int8" and form == "openvino"):
-        raise UsageError(
-            f"--engine {name}: {model.folder} was exported for {TITLES[form]} and holds no weights; leave it away."
-        )
-    parity = read_json((model.folder if form == "onnx" else model.folder / EXPORTED) / PARITY)
-    found = form if name == choosing.AUTO else name
-    here = parity.get("processor") == processor()
-    return Foreseen(
-        found, "the model was exported for it", None, parity.get("seconds", {}).get(found) if here else None
-    )
+    found, _, parity = choosing.exported_as(model, name)
+    window_s = parity.get("seconds", {}).get(found) if parity.get("processor") == processor() else None
+    return Foreseen(found, "the model was exported for it", "int8" if found == "int8" else None, window_s)
 
 
 def _on_gpu() -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ FOLDER, VERDICT = "int8", "verdict.json"
 MOST_FALL = 0.002
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Int8:
     """What was measured of a network in int8.
 
@@ -66,21 +67,25 @@ class Int8:
         """The file."""
         return self.folder / NETWORK
 
-    @property
+    @cached_property
     def falls(self) -> dict[str, Summary]:
         """Label → by how much Dice falls, over the cases."""
         from striate.measure.statistics import summarise
 
         subjects = [row["subject"] for row in self.cases]
-        labels = self.cases[0]["dice"] if self.cases else ()
-        pairs = {label: [row["dice"][label] for row in self.cases] for label in labels}
-        return {label: summarise([b - a for b, a in found], subjects) for label, found in pairs.items()}
+        return {label: summarise(found, subjects) for label, found in self._by_label().items()}
 
     @property
     def allowed(self) -> bool:
         """Whether no label's Dice falls by more than `MOST_FALL` in the mean."""
-        means = [fall.mean for fall in self.falls.values()]
-        return bool(means) and all(mean is not None and mean <= MOST_FALL for mean in means)
+        known = [[fall for fall in found if not math.isnan(fall)] for found in self._by_label().values()]
+        return bool(known) and all(found and math.fsum(found) / len(found) <= MOST_FALL for found in known)
+
+    def _by_label(self) -> dict[str, list[float]]:
+        """Return label → by how much Dice falls in each case; NaN where it has none, which a file holds as None."""
+        labels = self.cases[0]["dice"] if self.cases else ()
+        pairs = {label: [row["dice"][label] for row in self.cases] for label in labels}
+        return {label: [math.nan if None in (b, a) else b - a for b, a in found] for label, found in pairs.items()}
 
     @property
     def reason(self) -> str:
