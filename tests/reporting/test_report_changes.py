@@ -17,6 +17,7 @@ from striate.reporting.change_panel import COLOURS, VALUES, ChangePanel
 from striate.reporting.figures.detectable import ChangeRow, change_plot
 from striate.reporting.figures.overlay import tinted
 from striate.reporting.folder import Folder
+from striate.reporting.own_reason import own_reason
 from striate.reporting.render import render
 
 SHAPE = (6, 30, 40)
@@ -167,3 +168,10 @@ def test_a_pair_that_could_not_be_compared_shows_no_numbers(folder):
     assert found.count("not compared") == 1 and found.count("<h3>") == len(document["changes"])
     own = found.split("<h3>" + document["changes"][0]["subject"])[1].split("</div>\n</section>")[0].split("<h3>")[0]
     assert "<svg" not in own and "stable" not in own
+
+
+def test_what_holds_for_all_cases_is_not_repeated_within_a_list_of_reasons() -> None:
+    limits = ["No intervals: 3 subjects; 9 are needed."]
+    told = "the mask of A is doubtful: too low. No intervals: 3 subjects; 9 are needed; 1 new lesion."
+    assert own_reason(told, limits) == "the mask of A is doubtful: too low; 1 new lesion."
+    assert own_reason(f"Too low. {limits[0]}", limits) == "Too low."

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from striate.core.errors import FormatError
 from striate.core.files import write_json
@@ -150,3 +153,12 @@ def test_the_bar_holds_its_numbers():
     assert full_colour(np.array([0.0, -2.0, 2.0])) == 2.0
     both, one = colour_bar(3861.4, both=True), colour_bar(0.5, both=False)
     assert "−3,861" in both and "against · for" in both and ">0<" in one
+
+
+def test_an_outline_is_seen_on_white_and_on_black() -> None:
+    target = np.zeros((60, 60), bool)
+    target[28:32, 28:32] = True
+    for tissue in (0, 255):
+        uri = picture(np.full((60, 60), tissue, np.uint8), (1.0, 1.0), outlines=(target,))
+        grey = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))).convert("L"), np.int32)
+        assert np.ptp(grey) > 150

@@ -19,6 +19,8 @@ from striate.reporting.figures.intervals import Interval, interval_plot
 from striate.reporting.figures.lines import Series, line_plot, smoothed, thinned
 from striate.reporting.figures.reliability import ReliabilityBin, reliability_diagram
 from striate.reporting.figures.risk import risk_coverage, risk_plot
+from striate.reporting.figures.rows import told_apart
+from striate.reporting.figures.shares import Share, share_bar
 
 HOSTILE = '<script>alert("1")</script>'
 
@@ -148,3 +150,17 @@ def test_the_masks_are_marked_wherever_they_lie(mask: tuple[float, float], words
     x, y = (float(v) for v in re.search(r'cx="([\d.]+)" cy="([\d.]+)"', plot).groups())
     assert 40 <= x <= 400 and 0 <= y <= 260
     assert "stroke-dasharray" not in froc_plot("lesion", [(0.125, 0.4), (8.0, 0.7)], (), mask)
+
+
+def test_long_names_that_begin_alike_are_told_apart() -> None:
+    names = [f"sub-hospital-of-somewhere-{n}_ses-baseline_flair" for n in range(3)]
+    assert told_apart(names) == ["…0_ses-baseline_f…", "…1_ses-baseline_f…", "…2_ses-baseline_f…"]
+    assert told_apart(["P1", "a name of twenty letters"]) == ["P1", "a name of twenty …"]
+    drawn = interval_plot([Interval(name, 1.0) for name in names], "volume (mL)")
+    assert all(f"<title>{name}</title>{short}<" in drawn for name, short in zip(names, told_apart(names), strict=True))
+
+
+def test_a_share_has_its_per_cent_in_it_only_where_there_is_room() -> None:
+    drawn = share_bar([Share("waiting", 7.0, 6), Share("forward", 93.0, 7)], "time (%)")
+    assert ">93\u00a0%</text>" in drawn
+    assert ">7.0\u00a0%</text>" not in drawn

@@ -59,7 +59,7 @@ def test_number(given: object, wanted: float | None) -> None:
         (bounds({"value": 1, "low": 0.8, "high": 1.25}, 1), "0.8 to 1.2"),
         (bounds(3.0), ""),
         (interval_name([{"low": 1, "high": 2, "coverage": 0.9}, {"value": 1}]), "90 % interval"),
-        (interval_name([{"low": 1, "high": 2, "coverage": 0.9}, {"low": 1, "high": 2, "level": 0.95}]), "interval"),
+        (interval_name([{"low": 1, "high": 2, "coverage": 0.9}, {"low": 1, "high": 2, "coverage": 0.95}]), "interval"),
         (product([1.0, 1.0, 3.0]), "1\u00a0×\u00a01\u00a0×\u00a03"),
         (plain_text({"a": [1, 2]}), "a: 1, 2"),
         (plain_text(True), "yes"),

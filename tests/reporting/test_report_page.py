@@ -136,3 +136,10 @@ def test_reports_need_no_torch() -> None:
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"
+
+
+def test_without_scripts_a_sentence_stands_in_place_of_empty_frames(run_folder: Path) -> None:
+    head, body = render(run_folder).split("<body>")
+    hidden = re.findall(r"<noscript><style>(.*?) { display: none; }</style></noscript>", head)
+    assert hidden == [".viewer .panes, .viewer .controls, .viewer .slider"]
+    assert body.count("<noscript>") == body.count('class="panes') == 3

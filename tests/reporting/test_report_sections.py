@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
+import report_folders
 from class_folders import (
     class_table,
     make_class_prediction,
@@ -21,6 +24,7 @@ from class_folders import (
 from report_folders import make_prediction, make_run
 
 from striate.core.errors import DataError
+from striate.measure.finding import Quantity
 from striate.reporting.folder import Folder
 from striate.reporting.render import make_section, page, render
 from striate.reporting.sections import (
@@ -472,3 +476,52 @@ def test_a_prediction_that_was_not_measured_says_so_once(tmp_path: Path) -> None
     assert 'id="detection"' in render(folder)
     (folder / "evaluation.json").unlink()
     assert 'id="detection"' not in render(folder)
+
+
+def many_structures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a run of twelve structures."""
+    names = {n: f"structure {n}" for n in range(1, 13)}
+    balls = np.zeros((40, 48, 30), np.uint8)
+    for n in names:
+        balls[report_folders.ball(balls.shape, (8 + 8 * (n % 4), 10 + 10 * (n // 4), 15), 3)] = n
+    quantity = Quantity(0.2, 0.1, 0.3, 0.9)
+    monkeypatch.setattr(report_folders, "NAMES", names)
+    monkeypatch.setattr(report_folders, "volumes", lambda n: ({"flair": balls * 1.0}, balls, np.roll(balls, 1, axis=1)))
+    monkeypatch.setattr(
+        report_folders, "judged",
+        lambda case, n: replace(case, labels={k: replace(v, volume_ml=quantity) for k, v in case.labels.items()}),
+    )  # fmt: skip
+    return make_run(tmp_path / "many")
+
+
+def test_of_many_structures_those_that_are_left_out_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = render(many_structures(tmp_path, monkeypatch))
+    assert "The tables hold 6 more." in text
+    assert "structure 5 Dice 0.764 · 7 more in the tables" in text
+    assert "The first 3 of 12 structures are drawn." in text
+    assert "Differences are drawn of the first 3 structures." in text
+
+
+def test_curves_of_held_out_cases_span_the_whole_run(run_folder: Path) -> None:
+    (run_folder / "validation.csv").write_text("step,elapsed_s,dice_core,ssim\n0,1,0.1,0.5\n")
+    plots = {one["caption"]: str(one["plot"]) for one in learning.make(Folder(run_folder)).data["plots"]}
+    for caption in ("Dice of the held-out cases", "validation measures"):
+        assert ">40</text>" in plots[caption]
+
+
+def test_shares_and_their_intervals_have_the_same_decimals(run_folder: Path) -> None:
+    row = detection.make(Folder(run_folder)).data["rows"][0]
+    for cell in (row["mask"], row["mean"], *row["cells"]):
+        assert re.fullmatch(r"\d\.\d{3}", cell["value"])
+        assert re.fullmatch(r"\d\.\d{3} to \d\.\d{3}", cell["interval"])
+
+
+def test_the_record_shows_options_that_were_given_and_durations_with_their_unit(run_folder: Path) -> None:
+    record = json.loads((run_folder / "record.json").read_text())
+    record |= {"options": {"budget": "2m", "fold": None}, "facts": {"seconds": {"forward": 14.027, "rest": 2.09}}}
+    (run_folder / "record.json").write_text(json.dumps(record))
+    data = sections_of("segmentation", "run")["record"](Folder(run_folder)).data
+    assert dict(data["tables"])["Options"] == [("Budget", "2m")]
+    assert data["nested"] == [("Seconds", [("forward", "14 s"), ("rest", "2.1 s")])]

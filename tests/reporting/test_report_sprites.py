@@ -62,3 +62,11 @@ def test_regions_overlap_and_the_largest_is_drawn_first(tmp_path: Path) -> None:
 def test_slices_open_where_there_is_most_lesion(panel: Panel) -> None:
     area = np.count_nonzero(panel.truth, axis=(0, 1))
     assert area[viewer_data(panel)["start"][2]] == area.max()
+
+
+def test_labels_that_share_a_colour_differ_in_their_line(tmp_path: Path) -> None:
+    images, truth, _ = volumes(1)
+    names = {n: f"structure {n}" for n in range(1, 13)}
+    write_panel(tmp_path / "P.npz", images, truth, (1, 1, 2), label_names=names)
+    targets = viewer_data(Panel.read(tmp_path / "P.npz"))["targets"]
+    assert len({(t["colour"], t.get("double", False)) for t in targets}) == 12

@@ -117,7 +117,7 @@ def bounds(quantity: Any, decimals: int = 2) -> str:
 
 def interval_name(quantities: Iterable[Any]) -> str:
     """Return ``90 % interval`` where all intervals of these quantities have that coverage, else ``interval``."""
-    found = {number(q.get("coverage", q.get("level"))) for q in quantities if isinstance(q, Mapping) and bounds(q)}
+    found = {number(q.get("coverage")) for q in quantities if isinstance(q, Mapping) and bounds(q)}
     share = found.pop() if len(found) == 1 else None
     return "interval" if share is None else f"{fixed(100 * share, 0)} % interval"
 

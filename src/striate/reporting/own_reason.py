@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 
 def own_reason(reason: str, limits: Iterable[str]) -> str:
     """Return the part of a reason that is the case's own; what holds for all cases, `limits`, is told once."""
-    for text in limits:
-        reason = reason.removesuffix(text).strip()
-    return reason
+    for text in limits:  # a list of reasons has no full stop within
+        reason = reason.replace(text, "").replace(text.rstrip("."), "").strip()
+    return re.sub(r"\.? +;", ";", reason)

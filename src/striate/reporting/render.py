@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -61,7 +61,8 @@ def _compared(folder: Comparison) -> str:
 def _audited(folder: Audit) -> str:
     sections = [make_section(folder, key, make) for key, make in OF_AUDIT.items()]
     model, cohort = folder.part("model"), folder.part("cohort")
-    title = f"Audit of {joined((model.get('labels') or [])[:4]) or 'a model'} from {joined((model.get('channels') or [])[:4])}"
+    labels, channels = _few(model.get("labels") or [], "labels"), _few(model.get("channels") or [], "channels")
+    title = f"Audit of {labels or 'a model'} from {channels}"
     started = str(folder.record.get("started") or "")[:10]
     told = f"{model.get('network', '')} on cohort {cohort.get('name', '')}"
     subtitle = " · ".join(part for part in (f"Audit {folder.path.resolve().name}", told, started) if part)
@@ -125,19 +126,18 @@ TITLES = {
 
 def _title(folder: Folder) -> str:
     named = folder.channels if folder.task == "reconstruction" else folder.targets
-    what = joined(named[:4]) if len(named) < 5 else f"{len(named)} classes" if folder.classes else joined(named[:4])
-    what = what or folder.path.resolve().name
+    words = "channels" if folder.task == "reconstruction" else "classes" if folder.classes else "structures"
+    what = _few(named, words) or folder.path.resolve().name
     if folder.kind == "explanation":
         rows = [row for row in folder.explanations.get("explanations") or [] if isinstance(row, dict)]
         labels = dict.fromkeys(str((row.get("target") or {}).get("label")) for row in rows)
-        return f"Explanation of {joined(list(labels)[:4])}" if labels else f"Explanation {folder.path.resolve().name}"
+        return f"Explanation of {_few(labels, 'labels')}" if labels else f"Explanation {folder.path.resolve().name}"
     if folder.kind == "run":
-        channels = "" if folder.task == "reconstruction" else joined(folder.channels[:4])
+        channels = "" if folder.task == "reconstruction" else _few(folder.channels, "channels")
         return f"{TITLES[folder.task]} of {what}" + (f" from {channels}" if channels else "")
     if folder.changes:
-        what = (
-            joined(list(dict.fromkeys(str(name) for c in folder.changes for name in c.get("labels") or {}))[:4]) or what
-        )
+        changed = dict.fromkeys(str(name) for c in folder.changes for name in c.get("labels") or {})
+        what = _few(changed, "structures") or what
         subjects = list(dict.fromkeys(str(c.get("subject")) for c in folder.changes))
         return f"Change of {what} in {f'{len(subjects)} subjects' if len(subjects) > 1 else subjects[0]}"
     names = [str(c.get("case")) for c in folder.cases]
@@ -148,6 +148,11 @@ def _title(folder: Folder) -> str:
     count = len(names) or len(folder.panels)
     word = "Reconstruction" if folder.task == "reconstruction" else "Prediction"
     return f"{word} of {what}" + (f" in {count} cases" if count > 1 else f" in {names[0]}" if names else "")
+
+
+def _few(names: Collection[str], words: str) -> str:
+    """Write up to four names, of more their number."""
+    return joined(names) if len(names) < 5 else f"{len(names)} {words}"
 
 
 def _subtitle(folder: Folder) -> str:

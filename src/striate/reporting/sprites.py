@@ -36,10 +36,11 @@ def viewer_data(panel: Panel, quality: int = 60) -> dict[str, Any]:
     masks = [m for m in (panel.prediction, panel.truth) if m is not None]
     values = sorted({int(v) for m in masks for v in np.unique(m)} - {0})
     step = max(1, 255 // max(len(values), 1))
-    targets = [
+    targets: list[dict[str, Any]] = [
         {
             "name": name,
             "colour": TARGET_COLOURS[n % len(TARGET_COLOURS)],
+            **({"double": True} if n % (2 * len(TARGET_COLOURS)) >= len(TARGET_COLOURS) else {}),
             "members": [values.index(v) + 1 for v in wanted if v in values],
         }
         for n, (name, wanted) in enumerate(panel.targets.items())

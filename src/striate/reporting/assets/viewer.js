@@ -88,7 +88,7 @@
       return this.shown().map((target) => {
         const wanted = new Uint8Array(256);
         target.members.forEach((n) => { wanted[n] = 1; });
-        return { colour: target.colour, inside: cut.map((v) => wanted[Math.round(v / step)]) };
+        return { colour: target.colour, double: target.double, inside: cut.map((v) => wanted[Math.round(v / step)]) };
       });
     }
 
@@ -115,7 +115,7 @@
         else for (const mask of masks[pane]) this.overlay(context, mask, plan, w, h, scale);
       }
       context.restore();
-      if (this.data.oriented && pane === "image") this.letters(context, canvas, scale);
+      if (this.data.oriented && pane === "image") { this.letters(context, canvas, scale); this.ruler(context, canvas, scale, fit); }
     }
 
     union(list) {
@@ -133,7 +133,8 @@
       Volume.outline(path, mask.inside, plan.width, plan.height, w / plan.width, h / plan.height);
       context.lineJoin = context.lineCap = "round";
       context.lineWidth = 2.6 * scale; context.strokeStyle = "rgb(0 0 0 / 0.45)"; context.stroke(path);
-      context.lineWidth = 1.4 * scale; context.strokeStyle = mask.colour; context.stroke(path);
+      context.lineWidth = (mask.double ? 2.6 : 1.4) * scale; context.strokeStyle = mask.colour; context.stroke(path);
+      if (mask.double) { context.lineWidth = 0.9 * scale; context.strokeStyle = "#fff"; context.stroke(path); }
     }
 
     agreement(masks, plan) {
@@ -152,13 +153,22 @@
       [[l, pad, h / 2], [r, w - pad, h / 2], [t, w / 2, pad], [b, w / 2, h - pad]].forEach(([letter, x, y]) => context.fillText(letter, x, y));
     }
 
+    // The longest round length that takes at most a quarter of the picture; `fit`: pixels in a millimetre.
+    ruler(context, canvas, scale, fit) {
+      const mm = [100, 50, 20, 10, 5, 2, 1].find((v) => v * fit <= canvas.width / 4) || 1;
+      const right = canvas.width - 9 * scale, y = canvas.height - 8 * scale;
+      context.fillRect(right - mm * fit, y, mm * fit, 2 * scale);
+      context.textAlign = "right";
+      context.fillText(`${mm} mm`, right, y - 8 * scale);
+    }
+
     legend() {
       const place = this.figure.querySelector("[data-legend]"), entries = [];
       if (this.state.mask === "agreement") entries.push(...AGREEMENT, ["truth", "#FFFFFF"]);
-      else if (this.state.mask !== "off") this.shown().forEach((t) => entries.push([t.name, t.colour]));
-      place.replaceChildren(...entries.map(([name, colour]) => {
+      else if (this.state.mask !== "off") this.shown().forEach((t) => entries.push([t.name, t.colour, t.double === true]));
+      place.replaceChildren(...entries.map(([name, colour, split]) => {
         const entry = document.createElement("span"), box = document.createElement("i");
-        box.style.background = colour;
+        box.style.background = split === true ? `linear-gradient(${colour} 35%, #fff 35% 65%, ${colour} 65%)` : colour;
         entry.append(box, name);
         return entry;
       }));
@@ -172,7 +182,7 @@
       this.range.value = index;
       const told = `${this.data.oriented ? PLANES[axis] + " " : ""}slice ${original} of ${size[axis]}`;
       const both = this.truth && this.area(this.truth, axis), found = this.area(this.prediction, axis);
-      const cm = (v) => `${(v / 100).toFixed(1)} cm²`;
+      const cm = (v) => `${v ? (v / 100).toFixed(v < 100 ? 2 : 1) : 0} cm²`;
       const areas = [both ? `truth ${cm(both[index])}` : "", `predicted ${cm(found[index])}`].filter(Boolean);
       this.output.textContent = [told, ...areas].join(innerWidth < 640 ? " · " : "\n");
       this.range.setAttribute("aria-valuetext", told);

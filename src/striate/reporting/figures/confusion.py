@@ -8,11 +8,14 @@ from markupsafe import Markup
 
 from striate.core.counted import counted
 from striate.reporting.figures.axes import WIDTH, Axes, picture
+from striate.reporting.figures.rows import told_apart
 
 LARGEST = 84.0
 """Of a cell, in the plot's units."""
 LETTER = 5.9
 """Width of a letter, in the plot's units."""
+LONGEST = 16
+"""Letters of a name that are shown."""
 DARK = 0.55
 """Share from which on the text of a cell is light."""
 
@@ -27,10 +30,10 @@ def confusion_matrix(classes: Sequence[str], counts: Sequence[Sequence[int]]) ->
     counts
         (K, K) samples: rows truth, columns predicted.
     """
-    longest = min(max(len(name) for name in classes), 16)
+    longest = min(max(len(name) for name in classes), LONGEST)
     left = 26 + LETTER * longest
     size = min(LARGEST, (WIDTH - left - 4) / len(classes))
-    turned = any(LETTER * min(len(name), 16) > size - 6 for name in classes)
+    turned = any(LETTER * min(len(name), LONGEST) > size - 6 for name in classes)
     if turned:
         size = min(LARGEST, (WIDTH - left - 0.67 * LETTER * longest) / len(classes))
     top = 22 + (10 + 0.75 * LETTER * longest if turned else 16)
@@ -42,10 +45,10 @@ def confusion_matrix(classes: Sequence[str], counts: Sequence[Sequence[int]]) ->
             '<text class="title" transform="translate(11 {:.1f}) rotate(-90)" text-anchor="middle">truth</text>'
         ).format(top + size * len(classes) / 2),
     ]
-    for n, name in enumerate(classes):
-        parts.append(_name(name, left - 7, top + size * (n + 0.5) + 4, "end"))
+    for n, (name, short) in enumerate(zip(classes, told_apart(classes, LONGEST), strict=True)):
+        parts.append(_name(name, short, left - 7, top + size * (n + 0.5) + 4, "end"))
         at = left + size * (n + 0.5)
-        parts.append(_turned(name, at, top - 6) if turned else _name(name, at, top - 7, "middle"))
+        parts.append(_turned(name, short, at, top - 6) if turned else _name(name, short, at, top - 7, "middle"))
     for n, row in enumerate(counts):
         total = sum(row)
         for m, count in enumerate(row):
@@ -75,16 +78,12 @@ def _text(x: float, y: float, style: str, text: str) -> Markup:
     return Markup('<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="middle">{}</text>').format(style, x, y, text)
 
 
-def _name(name: str, x: float, y: float, anchor: str) -> Markup:
+def _name(name: str, short: str, x: float, y: float, anchor: str) -> Markup:
     return Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="{}"><title>{}</title>{}</text>').format(
-        x, y, anchor, name, _short(name)
+        x, y, anchor, name, short
     )
 
 
-def _turned(name: str, x: float, y: float) -> Markup:
+def _turned(name: str, short: str, x: float, y: float) -> Markup:
     place = Markup("translate({:.1f} {:.1f}) rotate(-48)").format(x, y)
-    return Markup('<text transform="{}"><title>{}</title>{}</text>').format(place, name, _short(name))
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 16 else name[:15] + "…"
+    return Markup('<text transform="{}"><title>{}</title>{}</text>').format(place, name, short)

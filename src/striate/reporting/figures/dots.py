@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from striate.core.counted import counted
 from striate.reporting.figures.axes import Axes, around, picture
-from striate.reporting.figures.rows import room, row_name
+from striate.reporting.figures.rows import room, row_name, told_apart
 
 ROW = 34
 
@@ -44,9 +44,10 @@ def dot_plot(rows: list[Row], title: str, *, x_range: tuple[float, float] | None
         x_range or around(found, zero=zero), (0, 1), height=46 + ROW * len(rows), left=left, right=14, bottom=22
     )
     parts = [axes.frame("", title, rows=False)]
+    shown = told_apart([r.name for r in rows])
     for n, row in enumerate(rows):
         y = axes.top + ROW * (n + 0.5)
-        parts.append(row_name(row.name, left - 10, y))
+        parts.append(row_name(row.name, left - 10, y, shown[n]))
         if row.low is not None and row.high is not None:
             parts.append(
                 Markup('<rect class="band" x="{0}" y="{1}" width="{2}" height="14"/>').format(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from striate.reporting.figures.axes import WIDTH, Axes, around, picture
-from striate.reporting.figures.rows import row_name
+from striate.reporting.figures.rows import row_name, told_apart
 
 ROW, HEAD = 17.0, 24.0
 LEFT, RIGHT = 132.0, 44.0
@@ -66,16 +66,17 @@ def forest_plot(bunches: Sequence[Bunch], title: str, whole: float | None, *, mo
         y += HEAD
         head = Markup('<text class="title" x="0" y="{}">{}<tspan class="told{}" dx="8">{}</tspan></text>')
         parts.append(head.format(round(y - 7, 2), bunch.name, " alarm" if bunch.alarm else "", bunch.note))
-        for stem in bunch.stems:
-            parts.append(_stem(axes, stem, round(y + ROW / 2 - 2, 2), alarm=bunch.alarm))
+        shown = told_apart([stem.name for stem in bunch.stems], LONGEST)
+        for stem, name in zip(bunch.stems, shown, strict=True):
+            parts.append(_stem(axes, stem, name, round(y + ROW / 2 - 2, 2), alarm=bunch.alarm))
             y += ROW
     told = "; ".join(f"{b.name}: " + ", ".join(f"{s.name} {s.mean:.2f}" for s in b.stems) for b in bunches)
     return picture(axes, Markup("").join(parts), f"{title} by group. {told}.")
 
 
-def _stem(axes: Axes, stem: Stem, y: float, *, alarm: bool) -> Markup:
+def _stem(axes: Axes, stem: Stem, name: str, y: float, *, alarm: bool) -> Markup:
     colour = "alarm" if alarm else "c8" if stem.few else "c7"
-    parts = [row_name(stem.name, LEFT - 12, y, LONGEST)]
+    parts = [row_name(stem.name, LEFT - 12, y, name)]
     if stem.low is not None and stem.high is not None:
         ends = axes.at_x(max(stem.low, axes.x[0])), axes.at_x(min(stem.high, axes.x[1]))
         parts.append(Markup('<path class="whisker {}" d="M{} {}H{}"/>').format(colour, ends[0], y, ends[1]))

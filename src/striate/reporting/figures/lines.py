@@ -57,6 +57,7 @@ def line_plot(
     x_title: str,
     y_title: str,
     *,
+    x_range: tuple[float, float] | None = None,
     y_range: tuple[float, float] | None = None,
     zero: bool = False,
     mark: tuple[float, str] | None = None,
@@ -69,15 +70,15 @@ def line_plot(
         The lines, drawn in order.
     x_title, y_title
         Axis titles with units.
-    y_range
-        Range of the vertical axis; that of the data where it is not given.
+    x_range, y_range
+        Range of an axis; that of the data where it is not given.
     zero
         The vertical axis starts at 0.
     mark
         A horizontal line (value, what it means), for instance a limit.
     """
     drawn = [Series(s.name, *thinned(s.x, s.y), s.colour, s.faint, s.dots) for s in series if s.x]
-    xs = [v for s in drawn for v in s.x]
+    xs = [*(x_range or ()), *(v for s in drawn for v in s.x)]
     ys = [v for s in drawn for v in s.y] + ([mark[0]] if mark else [])
     axes = Axes((min(xs, default=0), max(xs, default=1)), y_range or around(ys, zero=zero))
     parts = [axes.frame(x_title, y_title, whole=True)]

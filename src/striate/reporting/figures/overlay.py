@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from striate.reporting.numbers import compact
 
-FOR, AGAINST, EDGE = (230, 130, 0), (86, 180, 233), (255, 255, 255)
+FOR, AGAINST, EDGE, HALO = (230, 130, 0), (86, 180, 233), (255, 255, 255), (0, 0, 0)
 LEAST_PIXELS = 420
 """Pictures are enlarged to about so many pixels along their longer side."""
 STRIPE = 12
@@ -70,7 +70,10 @@ def picture(
         share = np.clip(_enlarged(np.clip(values / full, -1, 1).astype(np.float32), size), -1, 1)
         shown = _coloured(shown, share)
     for mask in outlines:
-        shown[_border(_enlarged(mask.astype(np.uint8) * 255, size) > 127)] = EDGE
+        there = _enlarged(mask.astype(np.uint8) * 255, size) > 127
+        wide, wider = _grown(there, 1), _grown(there, 2)
+        shown[wider & ~wide] = HALO  # a white line alone is lost on bright tissue
+        shown[(wide & ~there) | _border(there)] = EDGE
     return _webp(shown.round().clip(0, 255).astype(np.uint8))
 
 
@@ -135,6 +138,12 @@ def _border(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     padded = np.pad(mask, 1)
     inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
     return np.asarray(mask & ~inner)
+
+
+def _grown(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
+    from scipy.ndimage import binary_dilation
+
+    return np.asarray(binary_dilation(mask, iterations=pixels), dtype=bool)
 
 
 def _webp(pixels: Bytes) -> str:

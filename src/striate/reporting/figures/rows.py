@@ -50,7 +50,8 @@ class Rows:
         parts = [self.axes.frame("", title, rows=False)]
         if len(self.names) <= NAMED:
             x = self.axes.left - 10
-            parts += [row_name(name, x, self.middle(n)) for n, name in enumerate(self.names)]
+            shown = told_apart(self.names)
+            parts += [row_name(name, x, self.middle(n), shown[n]) for n, name in enumerate(self.names)]
         return Markup("").join(parts)
 
 
@@ -59,8 +60,21 @@ def room(names: Sequence[str]) -> float:
     return 14 + 6.2 * min(max(map(len, names), default=4), LONGEST)
 
 
-def row_name(name: str, x: float, y: float, longest: int = LONGEST) -> Markup:
-    """Write a name that ends at `x` and is centred on `y`; beyond `longest` letters it is cut, and whole where one points."""
-    shown = name if len(name) <= longest else name[: longest - 1] + "…"
+def told_apart(names: Sequence[str], longest: int = LONGEST) -> list[str]:
+    """Return `names` in at most `longest` letters: cut at their ends or, where they would look alike, where they begin alike."""
+    ends = [_cut(name, longest) for name in names]
+    if len(set(ends)) == len(set(names)):
+        return ends
+    columns = enumerate(zip(*names, strict=False))
+    alike = next((n for n, letters in columns if len(set(letters)) > 1), min(map(len, names)))
+    return [_cut(f"…{name[alike:]}", longest) for name in names]
+
+
+def _cut(name: str, longest: int) -> str:
+    return name if len(name) <= longest else name[: longest - 1] + "…"
+
+
+def row_name(name: str, x: float, y: float, shown: str) -> Markup:
+    """Write `shown` so that it ends at `x` and is centred on `y`; the whole name where one points."""
     text = Markup('<text x="{}" y="{}" text-anchor="end"><title>{}</title>{}</text>')
     return text.format(x, y + 4, name, shown)

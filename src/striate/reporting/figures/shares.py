@@ -12,8 +12,8 @@ from striate.reporting.figures.axes import Axes, picture
 BAR = 30
 QUIET = 8
 """Colour of what needs no attention."""
-ROOM = 26
-"""Width of a share in which its per cent can be written."""
+LETTER = 6.6
+"""Width of a letter, about: a share has its per cent in it where there is room for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def _part(one: Share, x: float, width: float, y: float, told: str) -> Markup:
     bar = Markup(
         '<rect class="stripe c{}" x="{}" y="{}" width="{:.2f}" height="{}"><title>{}: {}</title></rect>'
     ).format(one.colour, x, y, width, BAR, one.name, told)
-    if width < ROOM:
+    if width < LETTER * len(told):
         return bar
     style = "in" if one.colour == QUIET else "in light"
     text = Markup('<text class="{}" x="{:.1f}" y="{}" text-anchor="middle">{}</text>')

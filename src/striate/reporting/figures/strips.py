@@ -10,8 +10,10 @@ from markupsafe import Markup
 
 from striate.core.counted import counted
 from striate.reporting.figures.axes import WIDTH, Axes, picture
+from striate.reporting.figures.rows import row_name, told_apart
 
 ROW, BAR = 34, 11
+LONGEST = 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +36,14 @@ def strip_plot(strips: Sequence[Strip], classes: Mapping[int, str]) -> Markup:
     classes
         Colour → name, for the text that a pointer brings up.
     """
-    left = 14 + 6.2 * min(max(len(s.name) for s in strips), 14)
+    left = 14 + 6.2 * min(max(len(s.name) for s in strips), LONGEST)
     last = max(max(s.slices) for s in strips) + 1
     axes = Axes((0, last), (0, 1), height=46 + ROW * len(strips), left=left, bottom=34, top=14)
     parts = [axes.frame("slice", "", rows=False, whole=True)]
+    shown = told_apart([s.name for s in strips], LONGEST)
     for n, strip in enumerate(strips):
         top = axes.top + ROW * n
-        name = strip.name if len(strip.name) <= 14 else strip.name[:13] + "…"
-        parts.append(
-            Markup('<text x="{}" y="{}" text-anchor="end"><title>{}</title>{}</text>').format(
-                left - 8, top + BAR + 5, strip.name, name
-            )
-        )
+        parts.append(row_name(strip.name, left - 8, top + BAR + 1, shown[n]))
         for shift, said, what in ((2, strip.truth, "true"), (3 + BAR, strip.predicted, "predicted")):
             parts.extend(_bar(axes, top + shift, strip.slices, said, classes, what))
     told = "; ".join(f"{s.name} {_agree(s)}" for s in strips)

@@ -10,6 +10,7 @@ from striate.reporting.change_panel import KINDS, ChangePanel
 from striate.reporting.figures.detectable import ChangeRow, change_plot
 from striate.reporting.folder import TRIAGE, Folder
 from striate.reporting.numbers import NONE, fixed, interval, triple, volume
+from striate.reporting.own_reason import own_reason
 from striate.reporting.section import Section
 
 TITLE = "Changes between visits"
@@ -73,7 +74,7 @@ def _pair(folder: Folder, change: Change, judged: dict[str, Any] | None, place: 
         "before": change.before,
         "after": change.after,
         "priority": str(judged.get("priority") or ""),
-        "reason": str(judged.get("reason") or NONE),
+        "reason": own_reason(str(judged.get("reason") or NONE), folder.limits),
         "open": place < OPEN,
         "counts": ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
         or ("no lesion changed" if change.labels else "not compared"),

@@ -80,7 +80,8 @@ def _per_scan(one: dict[str, Any]) -> float | None:
 
 
 def _cell(estimate: dict[str, Any]) -> dict[str, str]:
-    return {"value": fixed(estimate.get("value"), 3), "interval": interval(estimate.get("low"), estimate.get("high"))}
+    ends = interval(estimate.get("low"), estimate.get("high"), 3)
+    return {"value": fixed(estimate.get("value"), 3), "interval": ends}
 
 
 def _plot(name: str, one: dict[str, Any]) -> dict[str, Any] | None:

@@ -46,11 +46,13 @@ def make(folder: Folder) -> Section:
     for row in rows:
         grouped.setdefault(str(row["panel"]), []).append(row)
     failed = [row for row in rows if not row["passed"]]
+    targets = [_target(folder, name, some) for name, some in grouped.items()]
     return Section(
         "explanations",
         TITLE,
         {
-            "targets": [_target(folder, name, some) for name, some in grouped.items()],
+            "targets": targets,
+            "axial": any(target["axial"] for target in targets),
             "failed": len(failed),
             "total": len(rows),
             "features": [_features(folder, one) for one in document.get("features") or []],
@@ -79,6 +81,7 @@ def _target(folder: Folder, name: str, rows: list[dict[str, Any]]) -> dict[str, 
         "told": first["target"]["told"],
         "why": why,
         "notes": "; ".join(notes),
+        "axial": panel is not None and bool(panel.place),
         "pictures": [] if panel is None else _pictures(panel, str(first["target"]["label"])),
         "methods": [_method(row, panel) for row in sorted(rows, key=lambda row: not row["passed"])],
     }

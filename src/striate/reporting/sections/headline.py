@@ -159,7 +159,7 @@ def _with_unit(value: Any, decimals: int, unit: str) -> str:
 
 
 def _note(folder: Folder, tiles: list[dict[str, Any]]) -> str:
-    hidden = f" {len(tiles) - MOST} more are in the tables." if len(tiles) > MOST else ""
+    hidden = f" The tables hold {len(tiles) - MOST} more." if len(tiles) > MOST else ""
     count = max(t["count"] for t in tiles)
     if folder.task in ("classification", "sequence"):
         return classes_note(folder) + hidden

@@ -40,8 +40,11 @@ def make(folder: Folder) -> Section:
         why = folder.why.get("metrics.csv", "metrics.csv has no rows.")
         return Section("learning", "Learning", absent=f"There are no learning curves: {why}")
     spent = seconds_by_part(folder.metrics)
+    steps = [s for row in folder.metrics + folder.validations if (s := row.get("step")) is not None]
+    whole = (min(steps, default=0.0), max(steps, default=1.0))
     shown = (
-        _loss(folder), _dice(folder), *_others(folder.validations), _rate(folder.metrics), _wait(folder.metrics), _split(spent)
+        _loss(folder), _dice(folder, whole), *_others(folder.validations, whole), _rate(folder.metrics),
+        _wait(folder.metrics), _split(spent),
     )  # fmt: skip
     plots = [p for p in shown if p]
     missing = [folder.why[n] for n in ("metrics.csv", "validation.csv") if n in folder.why]
@@ -124,7 +127,7 @@ def _loss(folder: Folder) -> dict[str, Any] | None:
     )
 
 
-def _dice(folder: Folder) -> dict[str, Any] | None:
+def _dice(folder: Folder, whole: tuple[float, float]) -> dict[str, Any] | None:
     rows = folder.validations
     names = [n for n in (rows[0] if rows else {}) if n.startswith("dice_")]
     names = [n for n in names if n != "dice_mean" or len(names) != 2]
@@ -138,11 +141,12 @@ def _dice(folder: Folder) -> dict[str, Any] | None:
             keys.append((name.removeprefix("dice_"), colour))
     if not series:
         return None
-    return _plot(line_plot(series, "update", "Validation Dice", y_range=(0, 1)), keys, "Dice of the held-out cases")
+    plot = line_plot(series, "update", "Validation Dice", x_range=whole, y_range=(0, 1))
+    return _plot(plot, keys, "Dice of the held-out cases")
 
 
-def _others(rows: Values) -> list[dict[str, Any]]:
-    """Return one plot of all measures between 0 and 1, and one of each other measure."""
+def _others(rows: Values, whole: tuple[float, float]) -> list[dict[str, Any]]:
+    """Return one plot of all measures between 0 and 1, and one of each other measure, over the updates of the `whole` run."""
     names = [n for n in (rows[0] if rows else {}) if n not in NO_MEASURES and not n.startswith("dice_")]
     lines = [(n, *_column(rows, n)) for n in names]
     lines = [line for line in lines if line[1]]
@@ -156,14 +160,13 @@ def _others(rows: Values) -> list[dict[str, Any]]:
             Series(measure_name(n), x, y, c, dots=len(x) < 60) for c, (n, x, y) in zip(colours, shares, strict=True)
         ]
         keys = [(one.name, one.colour) for one in series]
-        plots.append(
-            _plot(line_plot(series, "update", "Validation measures", y_range=(0, 1)), keys, "validation measures")
-        )
+        plot = line_plot(series, "update", "Validation measures", x_range=whole, y_range=(0, 1))
+        plots.append(_plot(plot, keys, "validation measures"))
     for name, x, y in lines:
         if (name, x, y) not in shares:
             told = measure_name(name)
             one = Series(told, x, y, 6, dots=len(x) < 60)
-            plots.append(_plot(line_plot([one], "update", f"Validation: {told}"), [], told))
+            plots.append(_plot(line_plot([one], "update", f"Validation: {told}", x_range=whole), [], told))
     return plots
 
 

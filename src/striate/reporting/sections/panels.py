@@ -14,6 +14,8 @@ from striate.reporting.sprites import viewer_data
 
 MOST = 8
 """Cases shown at most: the page stays small. They are spread from the worst to the best."""
+MOST_TOLD = 5
+"""Targets whose Dice or volume stands beside a case's name."""
 TITLE = "Image, ground truth and prediction"
 
 SHORT = "Image and prediction"
@@ -75,7 +77,6 @@ def _told(folder: Folder, panel: Panel) -> list[str]:
         for n, m in measured.items()
         if isinstance(m, dict) and number(m.get("dice")) is not None
     ]
-    if dice:
-        return dice
     found = next((c for c in folder.cases if c.get("case") == panel.case), {})
-    return [f"{n} {volume(m.get('volume_ml'))} mL" for n, m in (found.get("labels") or {}).items()]
+    told = dice or [f"{n} {volume(m.get('volume_ml'))} mL" for n, m in (found.get("labels") or {}).items()]
+    return told if len(told) <= MOST_TOLD else [*told[:MOST_TOLD], f"{len(told) - MOST_TOLD} more in the tables"]

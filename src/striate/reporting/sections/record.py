@@ -6,7 +6,7 @@ from typing import Any
 
 from striate.core.machine import show_bytes, show_seconds
 from striate.reporting.folder import Folder
-from striate.reporting.numbers import number, plain_text
+from striate.reporting.numbers import NONE, number, plain_text
 from striate.reporting.section import Section
 
 NAMES = {"memory_gb": "Memory (GB)", "tta": "Mirrored copies averaged"}
@@ -29,7 +29,7 @@ def make(folder: Folder) -> Section:
     ]
     tables = [
         ("Run", run),
-        ("Options", _rows(record.get("options"))),
+        ("Options", [row for row in _rows(record.get("options")) if row[1] != NONE]),
         ("Machine", _rows(record.get("machine"))),
         ("Versions", [(str(k), str(v)) for k, v in (record.get("versions") or {}).items()]),
     ]
@@ -38,7 +38,9 @@ def make(folder: Folder) -> Section:
         for title, key in (("Files read (SHA-256)", "inputs"), ("Files written (SHA-256)", "outputs"))
     ]
     nested = [
-        (_words(k), _nested(v)) for k, v in (record.get("facts") or {}).items() if isinstance(v, (dict, list)) and v
+        (_words(k), _nested(v, "_s" if k == "seconds" else ""))
+        for k, v in (record.get("facts") or {}).items()
+        if isinstance(v, (dict, list)) and v
     ]
     return Section(
         "record",
@@ -69,7 +71,7 @@ def _fact(key: str, value: Any) -> str:
     return plain_text(value)
 
 
-def _nested(value: Any) -> list[tuple[str, str]]:
+def _nested(value: Any, unit: str = "") -> list[tuple[str, str]]:
     if isinstance(value, dict):
-        return [(str(k), _fact(str(k), v)) for k, v in value.items()]
+        return [(str(k), _fact(f"{k}{unit}", v)) for k, v in value.items()]
     return [(str(n + 1), plain_text(v)) for n, v in enumerate(value)]

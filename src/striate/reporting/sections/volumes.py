@@ -109,6 +109,7 @@ def _plots(groups: list[Pairs]) -> dict[str, Any] | None:
         "scatter": scatter(groups, "mL"),
         "differences": differences,
         "keys": [(g.name, g.colour) for g in groups],
+        "shown": min(MOST, len(groups)),
         "n": max(len(g.values) for g in groups),
     }
 
@@ -132,6 +133,7 @@ def _intervals(rows: list[dict[str, Any]], kind: Kind) -> dict[str, Any] | None:
         "plots": [interval_plot(g, f"{name} (mL)") for name, g in ordered.items()],
         "review": any(one.alarm for g in ordered.values() for one in g),
         "cut": any(len(g) > MOST_CASES for g in kept.values()),
+        "of": len(kept),
         "checked": len(checked),
         "held": sum(bool(one.holds) for one in checked),
     }

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from striate.measure.finding import EARLIER
 from striate.reporting.folder import Folder
 from striate.reporting.section import Section
 
@@ -35,11 +34,10 @@ def make(folder: Folder) -> Section:
 
 
 def _coded(warning: Any) -> tuple[str, str]:
-    """Return code and sentence; a sentence alone (of a record, or of findings of schema 1) has no code."""
+    """Return code and sentence; a sentence alone (of a record) has no code."""
     if not isinstance(warning, Mapping):
         return "", str(warning)
-    code = str(warning.get("code") or "")
-    return "" if code == EARLIER else code, str(warning.get("message") or "")
+    return str(warning.get("code") or ""), str(warning.get("message") or "")
 
 
 def _group(code: str, rows: list[tuple[str, str]]) -> dict[str, Any]:
