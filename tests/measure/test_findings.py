@@ -252,31 +252,6 @@ def test_what_machines_read(tmp_path):
     assert found.cases[0].ood.outside and found.changes[0].labels["tumour"].detectable
 
 
-def test_findings_of_schema_1_are_read(tmp_path):
-    """Warnings were sentences, and an interval's coverage its level; the table had no row per case."""
-    lesion = {"volume_ml": 0.5, "voxels": 5, "centroid_mm": [1, 2, 3], "extent_mm": [1, 1, 1], "bbox": [[0, 1]] * 3}
-    quantity = {"value": 0.5, "low": 0.4, "high": 0.6, "level": 0.95}
-    label = {"volume_ml": quantity, "count": {"value": 1}, "lesions": [lesion]}
-    document = {
-        "kind": "striate-findings",
-        "schema_version": 1,
-        "cases": [{"case": "P1", "warnings": ["low: signal", "thick"], "labels": {"x": label}}],
-    }
-    (tmp_path / "f.json").write_text(json.dumps(document))
-    columns = (
-        "case,label,row,lesion,volume_ml,volume_low_ml,volume_high_ml,volume_level,count,count_low,count_high,count_level,"
-        "voxels,centroid_x_mm,centroid_y_mm,centroid_z_mm,extent_x_mm,extent_y_mm,extent_z_mm,"
-        "bbox_i_start,bbox_i_stop,bbox_j_start,bbox_j_stop,bbox_k_start,bbox_k_stop,warnings"
-    )
-    rows = ['P1,x,total,,0.5,0.4,0.6,0.95,1' + "," * 17 + '"low: signal\nthick"',
-            "P1,x,lesion,1,0.5,,,,,,,,5,1.0,2.0,3.0,1,1,1,0,1,0,1,0,1,"]  # fmt: skip
-    (tmp_path / "f.csv").write_text("\n".join([columns, *rows]) + "\n")
-    found = Findings.read(tmp_path / "f.json")
-    assert found.cases[0].warnings == (Caution("earlier", "low: signal"), Caution("earlier", "thick"))
-    assert found.cases[0].labels["x"].volume_ml == Quantity(0.5, 0.4, 0.6, 0.95)
-    assert Findings.read(tmp_path / "f.csv") == found
-
-
 def test_lesions_come_in_one_order():
     """Largest first; equal ones by their box; those of one box by their first voxel."""
     array = np.zeros((12, 12), np.uint8)

@@ -178,10 +178,10 @@ class Detection:
             curve={float(n): Estimate(**row) for n, row in map(_row, document["curve"])},
             mean_sensitivity=None if mean is None else Estimate(**mean),
             why=document["why"],
-            ranked_by=document.get("ranked_by", LESION if document["curve"] else None),
-            candidates=document.get("candidates"),
-            most_found=document.get("most_found"),
-            most_false_positives=document.get("most_false_positives"),
+            ranked_by=document["ranked_by"],
+            candidates=document["candidates"],
+            most_found=document["most_found"],
+            most_false_positives=document["most_false_positives"],
         )
 
 

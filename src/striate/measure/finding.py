@@ -9,9 +9,6 @@ from typing import Any
 from striate.core.caution import Caution
 from striate.core.errors import DataError, expected
 
-EARLIER = "earlier"
-"""Code of a warning that was written before warnings had codes (schema 1)."""
-
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
@@ -38,9 +35,8 @@ class Quantity:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Quantity:
-        """Read the JSON form; in schema 1 the coverage was called ``level``."""
-        known = {"coverage" if key == "level" else key: number for key, number in document.items()}
-        return cls(**known)
+        """Read the JSON form."""
+        return cls(**document)
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +250,7 @@ class CaseFindings:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> CaseFindings:
-        """Read the JSON form; in schema 1 a warning was its sentence alone and gets the code ``earlier``."""
+        """Read the JSON form."""
         ood, review = document.get("ood"), document.get("review")
         return cls(
             str(document["case"]),
@@ -265,6 +261,6 @@ class CaseFindings:
         )
 
 
-def cautions(documents: Sequence[Any]) -> tuple[Caution, ...]:
-    """Read warnings: ``{code, message}`` each, or the sentences alone of schema 1."""
-    return tuple(Caution(EARLIER, d) if isinstance(d, str) else Caution.from_dict(d) for d in documents)
+def cautions(documents: Sequence[Mapping[str, Any]]) -> tuple[Caution, ...]:
+    """Read warnings: ``{code, message}`` each."""
+    return tuple(Caution.from_dict(document) for document in documents)

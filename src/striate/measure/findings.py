@@ -1,7 +1,7 @@
 """`Findings`: numbers in units about masks: volumes in mL, counts, lesions, changes, and how far each can be trusted.
 
 On disk: ``findings.json`` (kind ``striate-findings``) and ``findings.csv`` (one row per case, then one per label total
-and one per lesion). Both read back to equal findings. Schema 2; files of schema 1 are read (see `CaseFindings`).
+and one per lesion). Both read back to equal findings.
 """
 
 from __future__ import annotations

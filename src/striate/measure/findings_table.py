@@ -14,7 +14,7 @@ from typing import cast
 from striate.core.caution import Caution
 from striate.core.errors import FormatError, expected
 from striate.measure.change import Change, LabelChange, LesionChange, LesionKind
-from striate.measure.finding import EARLIER, CaseFindings, LabelFindings, Lesion, Ood, Quantity, Review
+from striate.measure.finding import CaseFindings, LabelFindings, Lesion, Ood, Quantity, Review
 
 AXES = ("x", "y", "z")
 INDICES = ("i", "j", "k")
@@ -30,12 +30,6 @@ CHANGES = (
     "smallest_detectable_ml", "noise", "kind", "before_ml", "after_ml",
 )  # fmt: skip
 """Further columns where examinations were compared; ``case`` is then the later one."""
-EARLIER_COLUMNS = (
-    "case", "label", "row", "lesion", "volume_ml", "volume_low_ml", "volume_high_ml", "volume_level",
-    "count", "count_low", "count_high", "count_level", *_SIZES, "warnings",
-)  # fmt: skip
-"""The columns of schema 1, which had no row per case: warnings stood in its first row."""
-
 OF_CASES = ("case", "total", "lesion")
 OF_CHANGES = ("pair", "change", "lesion-change")
 """What ``row`` says: what opens a group, one of its labels, one of the label's lesions."""
@@ -76,10 +70,10 @@ def from_csv(path: Path) -> tuple[tuple[CaseFindings, ...], tuple[Change, ...]]:
         with Path(path).open(encoding="utf-8", newline="") as stream:
             reader = csv.DictReader(stream, restval="")
             columns = tuple(reader.fieldnames or ())
-            if columns not in (COLUMNS, (*COLUMNS, *CHANGES), EARLIER_COLUMNS):
+            if columns not in (COLUMNS, (*COLUMNS, *CHANGES)):
                 needed = f"the columns {', '.join(COLUMNS)} are needed"
                 raise FormatError(expected(path, f"columns {list(columns)}", needed), path=path)
-            rows = list(_renewed(reader) if columns == EARLIER_COLUMNS else reader)
+            rows = list(reader)
         known = set(OF_CASES) | set(OF_CHANGES)
         foreign = next((row["row"] for row in rows if row["row"] not in known), None)
         if foreign is not None:
@@ -157,18 +151,6 @@ def _cell(value: float | None) -> str:
 
 def _lines(warnings: Iterable[Caution]) -> str:
     return "\n".join(f"{caution.code}: {caution.message}" for caution in warnings)
-
-
-def _renewed(rows: Iterable[Row]) -> Iterable[Row]:
-    """Give rows of schema 1 as schema 2 has them."""
-    opened = set[str]()
-    for row in rows:
-        if row["case"] not in opened:
-            opened.add(row["case"])
-            warnings = "\n".join(f"{EARLIER}: {line}" for line in row["warnings"].split("\n") if line)
-            yield {**dict.fromkeys(COLUMNS, ""), "case": row["case"], "row": "case", "warnings": warnings}
-        levels = {f"{name}_coverage": row[f"{name}_level"] for name in ("volume", "count")}
-        yield {**dict.fromkeys(COLUMNS, ""), **row, **levels}
 
 
 def _grouped(
