@@ -171,10 +171,8 @@ def test_calibrate_measures_on_other_cases_and_keeps_the_gate(finished, others, 
     assert "class-wise ECE" in told and "12 samples of 12 subjects" in told
     before, after = ClassTrust.read(finished.model.folder), ClassTrust.read(out / "model")
     assert after.calibration.n_subjects == after.sets.n_subjects == 12 and after.training.n_subjects == 30
-    assert (
-        after.training.gate.to_dict() == before.training.gate.to_dict()
-        and after.training.likeness.threshold == before.training.likeness.threshold
-    )
+    assert after.training.gate.to_dict() == before.training.gate.to_dict()
+    assert after.training.likeness.threshold == before.training.likeness.threshold
     assert (out / "model" / "weights.safetensors").read_bytes() == (
         finished.model.folder / "weights.safetensors"
     ).read_bytes()

@@ -52,11 +52,8 @@ def test_training_ends_with_limits_and_says_so_in_the_card(trained):
     trust = Trust.read(model.folder, model.facts["weights_sha256"])
     assert model.facts[FITTED] == {"name": "torch", "precision": native_precision()}
     assert (trust.n_subjects, trust.training.n_subjects) == (1, 3)
-    assert (
-        trust.training.gate is not None
-        and trust.training.likeness is not None
-        and trust.training.likeness.threshold is None
-    )
+    gate, likeness = trust.training.gate, trust.training.likeness
+    assert gate is not None and likeness is not None and likeness.threshold is None
     card = (model.folder / "card.md").read_text()
     assert "1 subject; 9 are needed" in card and "Calibration of lesion (temperature, 1 subject" in card
     assert "### Reliability of lesion" in card

@@ -58,8 +58,8 @@ def explanations(
     effort: Effort,
     *,
     seed: int = 0,
-    pace: Pace | None = None,
-    tell: Callable[[float, str], None] = lambda share, what: None,
+    pace: Pace,
+    tell: Callable[[float, str], None],
 ) -> Iterator[Explanation]:
     """Yield what each of `methods` says of `scene`, checked; deterministic in `seed`.
 
@@ -76,12 +76,12 @@ def explanations(
     seed
         Of random weights and random orders.
     pace
-        Of the scene, so that `tell` hears true shares of the time; measured here where it is not given.
+        Of the scene, so that `tell` hears true shares of the time.
     tell
         Hears the share of the work that is done, and what is being done.
     """
     known = [(name, method_named(name)) for name in methods]
-    count = _Count(effort, methods, (pace or Pace.of(scene)).gradient, tell)
+    count = _Count(effort, methods, pace.gradient, tell)
     scene = scene.hearing(count.heard)
     orders = faithfulness.Orders.of(scene, effort, seed)
     networks = random_weights.random_networks(plan, effort.networks, seed)
