@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from striate.core.image import Grid, Image
 from striate.core.machine import native_precision
 from striate.inference import memory
 from striate.inference.engines import open_engine, pytorch
+from striate.inference.engines.choose import macs_of
 from striate.inference.engines.pytorch import TorchEngine
 from striate.inference.memory import check_memory, needed_bytes, peak_bytes
 from striate.inference.predict import engine_of, predict_case
@@ -164,6 +166,16 @@ def test_memory_does_not_grow_with_classes_times_volume(plan_of):
     assert many["rows"] == 2 * 101 * 96 * 240 * 155 < 0.41 * 4 * 101 * voxels  # in half precision: more than 1 GB
     assert all(many[name] == few[name] for name in ("images", "prepared", "gate", "mask", "findings"))
     assert peak_bytes([few], together=False) < 2e9
+
+
+def test_slices_that_a_2d_network_sees_as_they_are_all_count(plan_of, model_of):
+    """Its plan tells the distance of slices in training (5 mm); those of a case are not resampled."""
+    plan = plan_of(patch=(16, 16, 1), dims=2, spacing_mm=(1.0, 1.0, 5.0))
+    native = plan.changed(preparation=plan.preparation.changed(rules="nnunet", native_axis=2))
+    assert needed_bytes(native, GRID, 2, {})["prepared"] == 4 * 2 * 240 * 240 * 155
+    model = model_of(patch=(16, 16, 1), dims=2)
+    one, all_slices = (macs_of(replace(model, plan=p), [GRID]) for p in (plan, native))
+    assert all_slices == 5 * one > 0
 
 
 def test_memory_is_refused_before_starting_with_the_line_to_change(plan_of, monkeypatch):

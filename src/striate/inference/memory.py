@@ -11,7 +11,7 @@ from striate.core.counted import counted
 from striate.core.errors import MemoryLimitError, expected
 from striate.core.image import Grid, to_ras
 from striate.core.machine import memory_available_bytes, native_precision, show_bytes
-from striate.data.resample import new_shape
+from striate.data.prepare import uncut_shape
 from striate.inference.restore import ROWS_BYTES
 from striate.inference.sliding_window import HALF_ABOVE_BYTES
 from striate.inference.tiling import Tiling
@@ -99,10 +99,9 @@ def needed_bytes(
         cascade's first stage as the second sees it), and with `crf` ``crf`` (all probabilities before and after it, and its
         own). Which of them are held together: `peak_bytes`.
     """
-    _, turned = to_ras(grid)
-    voxels = math.prod(grid.shape)
-    shape = new_shape(turned.shape, turned.spacing_mm, plan.preparation.spacing_mm)
-    seen, resampled = math.prod(shape), shape != turned.shape
+    turned = to_ras(grid)[1].shape if plan.preparation.turned else grid.shape
+    voxels, shape = math.prod(grid.shape), uncut_shape(plan.preparation, grid)
+    seen, resampled = math.prod(shape), shape != turned
     tiling = Tiling.of(shape, plan.inference.patch, plan.inference.overlap)
     axis, classes = tiling.rolling_axis, plan.targets.out_channels
     height = min(tiling.patch[axis], shape[axis])
@@ -114,7 +113,7 @@ def needed_bytes(
     logits = {"logits": 4 * classes * seen + EXACT_BYTES * voxels}
     portion = min(ROWS_BYTES, 4 * regions * voxels * height // shape[axis])
     return {
-        "images": (READ_BYTES * channels + FOUND_BYTES) * voxels + 4 * channels * _resampling(turned.shape, shape),
+        "images": (READ_BYTES * channels + FOUND_BYTES) * voxels + 4 * channels * _resampling(turned, shape),
         "prepared": 4 * (channels + earlier) * seen,
         "gate": GATE_BYTES * seen,
         **(logits if exact else {"rows": (1 + resampled) * (rows if rows <= HALF_ABOVE_BYTES else rows // 2)}),

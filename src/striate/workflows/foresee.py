@@ -11,11 +11,11 @@ from typing import Any
 from striate.core.case import Case
 from striate.core.errors import MemoryLimitError, UsageError
 from striate.core.files import refuse_filled
-from striate.core.image import Grid, to_ras
+from striate.core.image import Grid
 from striate.core.machine import memory_available_bytes
 from striate.core.progress import Progress
 from striate.core.unfinished import Unfinished
-from striate.data.resample import new_shape
+from striate.data.prepare import uncut_shape
 from striate.inference.engines import foresee as engines
 from striate.inference.engines.choose import AUTO, macs_of
 from striate.inference.engines.foresee import Foreseen as Engine
@@ -108,8 +108,7 @@ def _row(plan: Plan, case: Case, grid: Grid, *, masks: bool) -> dict[str, Any]:
     }  # fmt: skip
     if not masks:
         return row
-    turned = to_ras(grid)[1]
-    shape = new_shape(turned.shape, turned.spacing_mm, plan.preparation.spacing_mm)
+    shape = uncut_shape(plan.preparation, grid)
     return {**row, "windows": Tiling.of(shape, plan.inference.patch, plan.inference.overlap).count}
 
 

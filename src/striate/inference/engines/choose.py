@@ -39,10 +39,10 @@ from striate.core.errors import (
     expected,
 )
 from striate.core.files import filling, read_json, write_json
-from striate.core.image import Grid, to_ras
+from striate.core.image import Grid
 from striate.core.machine import cores, may_have_gpu, native_precision, processor
 from striate.core.names import lookup
-from striate.data.resample import new_shape
+from striate.data.prepare import uncut_shape
 from striate.inference.engines import ENGINES, TITLES, Engine, child, open_engine
 from striate.inference.engines.chosen import Chosen
 from striate.inference.engines.fastest import LEAST, NEAR, fastest, lacks, measured, unclear
@@ -245,8 +245,7 @@ def macs_of(model: Model, grids: Iterable[Grid]) -> float:
         per_voxel = window_cost(plan).macs / math.prod(plan.inference.patch)
     voxels = 0
     for grid in grids:
-        turned = to_ras(grid)[1]
-        shape = new_shape(turned.shape, turned.spacing_mm, plan.preparation.spacing_mm)
+        shape = uncut_shape(plan.preparation, grid)
         voxels += Tiling.of(shape, plan.inference.patch, plan.inference.overlap).count * math.prod(plan.inference.patch)
     return float(per_voxel) * voxels
 
