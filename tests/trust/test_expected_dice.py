@@ -133,3 +133,9 @@ def test_the_json_form_reads_back_equal():
     for n in (0, 2, 9):
         model, _ = DiceModel.fit([seen_of(rng, f"s{i}") for i in range(n)], SIGMOID)
         assert DiceModel.from_dict(json.loads(json.dumps(model.to_dict()))) == model
+
+
+def test_other_features_than_these_are_refused():
+    document = DiceModel(tuple(SIGMOID.tolist())).to_dict()
+    with pytest.raises(ValueError, match="4 features and 5 terms"):
+        DiceModel.from_dict({**document, "mean": [0.0] * 4, "scale": [1.0] * 4, "correction": [0.0] * 5})

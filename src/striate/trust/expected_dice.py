@@ -169,8 +169,19 @@ class DiceModel:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> DiceModel:
-        """Read the JSON form (lists for tuples)."""
-        return cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in document.items()})
+        """Read the JSON form (lists for tuples).
+
+        Raises
+        ------
+        ValueError
+            When there are more or fewer features or terms.
+        """
+        known: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in document.items()}
+        found = cls(**known)
+        counts = len(found.mean), len(found.scale), len(found.correction)
+        if counts != (FEATURES, FEATURES, len(TERMS)):
+            raise ValueError(f"expected Dice: {counts[0]} features and {counts[2]} terms")
+        return found
 
 
 def _fitted(cases: Sequence[Seen]) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:

@@ -371,7 +371,7 @@ class Gate:
         """Read the JSON form."""
         channels = {
             name: Channel(
-                {m: Range(*map(float, r), c["half_widths"].get(m)) for m, r in c["ranges"].items()}, c["stripped"],
+                {m: _range(r, c["half_widths"].get(m)) for m, r in c["ranges"].items()}, c["stripped"],
                 np.asarray(c["quantiles"], dtype=np.float64), np.asarray(c["picture"], dtype=np.float64), c["alike"],
                 bool(c["filled"]),
             )
@@ -428,6 +428,11 @@ def _expected(limits: Range, rule: Measure) -> str:
         if not rule.high
         else f"{three_digits(limits.low)} to {three_digits(high)}"
     )
+
+
+def _range(stored: Sequence[float], half: float | None) -> Range:
+    least, most, low, high = map(float, stored)
+    return Range(least, most, low, high, half)
 
 
 def correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
