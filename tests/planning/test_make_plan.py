@@ -208,3 +208,33 @@ def test_sides_switch_mirroring_off_in_training_and_prediction():
 
 def test_the_seed_is_kept():
     assert plan_for(brains(), steps=10, seed=7).training.seed == 7
+
+
+class Crowded(FakeTimer):
+    """A GPU on which steps that need more than `room_bytes` run out of memory, whatever is expected of them."""
+
+    def __init__(self, room_bytes, **speed):
+        super().__init__(fast=True, **speed)
+        self.room_bytes = room_bytes
+
+    def step(self, task, choice, training):
+        needed = training_bytes(network_cost(task, choice, training.patch), training.batch, "fp32")
+        if needed > self.room_bytes:
+            raise MemoryLimitError("training: memory ran out in a step")
+        return super().step(task, choice, training)
+
+
+@pytest.mark.parametrize("budget", [{"steps": 100}, {"time_s": 36000}], ids=str)
+def test_a_network_whose_step_runs_out_of_memory_gives_way_to_a_smaller_one(budget):
+    wanted = plan_for(brains(), timer=FakeTimer(2e12, fast=True), **budget)
+    room = wanted.expected.peak_memory_bytes // 2
+    found = plan_for(brains(), timer=Crowded(room, macs_per_s=2e12), **budget)
+    assert wanted.network.name == "unet" and found.expected.peak_memory_bytes <= room
+    assert "a step of unet at 1 × 1 × 1 mm ran out of memory" in found.reasons["network.name"]
+    with pytest.raises(MemoryLimitError, match="memory ran out in a step"):
+        plan_for(brains(), timer=Crowded(1e6, macs_per_s=2e12), **budget)
+
+
+def test_a_network_that_was_asked_for_and_runs_out_of_memory_is_said_so():
+    with pytest.raises(MemoryLimitError, match="memory ran out in a step"):
+        plan_for(brains(), steps=100, timer=Crowded(1e6), network="unet_3d_2016")

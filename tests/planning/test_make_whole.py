@@ -354,3 +354,19 @@ def test_what_outputs_mean():
     assert task_of(classes=("a",), multi_label=True).outputs.out_channels == 1
     two = task_of("reconstruction", channels=("t1", "t2")).outputs
     assert two.out_channels == 2 and not two.exclusive
+
+
+def test_a_batch_whose_step_runs_out_of_memory_is_made_smaller():
+    class Crowded(FakeTimer):
+        most = 5
+
+        def step(self, task, choice, training):
+            if training.batch > self.most:
+                raise MemoryLimitError("training: memory ran out in a step")
+            return super().step(task, choice, training)
+
+    timer, facts = Crowded(fast=True), facts_of((64, 64))
+    assert plan_for(facts, timer=FakeTimer(fast=True)).training.batch > 4 == plan_for(facts, timer=timer).training.batch
+    timer.most = 0
+    with pytest.raises(MemoryLimitError, match="memory ran out in a step"):
+        plan_for(facts, timer=timer)

@@ -40,6 +40,7 @@ def test_of_fixed_features_the_readout_is_timed(stepped, classifier):
 def test_bf16_is_not_timed_on_a_gpu_that_emulates_it(monkeypatch, native):
     monkeypatch.setattr(timing, "computes_in_bf16", lambda: not native)  # the processor beside it is not asked
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("striate.training.gpu.problem", lambda: "")
     monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda including_emulation=True: native or including_emulation)
     assert timing._native_bf16() is native
 

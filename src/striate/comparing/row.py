@@ -55,7 +55,7 @@ def row_of(trial: Trial, folder: Path, measures: Measures) -> dict[str, Any]:
         "training_flops_by_time": by_time,
         "seconds": round(spent["seconds"], 2),
         "training_s": facts["training_s"],
-        "peak_memory_bytes": facts["peak_rss_bytes"],
+        "peak_memory_bytes": facts.get("gpu", {}).get("peak_memory_bytes", facts["peak_rss_bytes"]),
         "kwh": spent["joules"] / 3.6e6,
         "kwh_source": spent["source"],
         "samples_per_parameter": samples / max(size["parameters"], 1),

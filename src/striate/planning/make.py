@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from striate import networks
 from striate.core.errors import MemoryLimitError, TimeLimitError, UsageError, expected
@@ -97,7 +97,7 @@ def make_plan(facts: Fingerprint, task: Task, budget: Budget, timer: Timer, wish
     dims = wishes.spatial_dims or facts.spatial_dims
     if dims > facts.spatial_dims:
         raise UsageError(f"dims {dims}: the images of {facts.cohort} are {facts.spatial_dims}D; leave dims away.")
-    best, choice_reason, time = _network(facts, task, budget, timer, spacing.value, wishes.network, dims)
+    best, choice_reason, time = _computed(facts, task, budget, timer, spacing.value, wishes.network, dims)
     reasons["network.name"] = choice_reason
     reasons["preparation.spacing_mm"] = spacing.reason + (
         f", made {best.factor:g}× coarser: {choice_reason}" if best.factor > 1 else ""
@@ -139,6 +139,38 @@ def refuse_short(budget: Budget) -> None:
         )
 
 
+class _TooLarge(Exception):  # noqa: N818 - never shown
+    """A step of a network ran out of memory although it was expected to fit; its cause says so to users."""
+
+    def __init__(self, found: Candidate, needed_bytes: int) -> None:
+        self.title, self.needed_bytes = found.title, needed_bytes
+
+
+def _computed(
+    facts: Fingerprint,
+    task: Task,
+    budget: Budget,
+    timer: Timer,
+    spacing: tuple[float, ...],
+    name: str | None,
+    dims: int,
+) -> tuple[Candidate, str, StepTime]:
+    """Return what `_network` does; where a step runs out of memory all the same, of smaller networks."""
+    known: BaseException | None = None
+    told = list[str]()
+    while True:
+        try:
+            best, reason, time = _network(facts, task, budget, timer, spacing, name, dims)
+            return best, "; ".join((reason, *told)), time
+        except _TooLarge as error:
+            if error.needed_bytes > budget.memory_bytes:  # it was left out already, and there is nothing else
+                raise error.__cause__ or error from None
+            known, budget = error.__cause__, replace(budget, memory_bytes=error.needed_bytes - 1)
+            told.append(f"a step of {error.title} ran out of memory")
+        except MemoryLimitError as error:
+            raise known or error from None
+
+
 def _network(
     facts: Fingerprint,
     task: Task,
@@ -164,7 +196,7 @@ def _network(
         why = "no time limit was given; " + (
             "a GPU is there" if timer.fast else "this is a CPU: the network that two cores can train"
         )
-        return first, why, timer.step(task, first.choice, _probe(first, budget))
+        return first, why, _step(task, first, budget, timer)
     probes = [
         candidate(facts, spacing, name, 1.0, PROBE_VOXELS, dims)
         for name in dict.fromkeys(c.choice.name for c in reversed(offered))
@@ -178,7 +210,15 @@ def _network(
     best = candidate(
         facts, spacing, chosen.value.choice.name, chosen.value.factor, max(LEAST_VOXELS, min(largest, voxels)), dims,
     )  # fmt: skip
-    return best, chosen.reason, timer.step(task, best.choice, _probe(best, budget))
+    return best, chosen.reason, _step(task, best, budget, timer)
+
+
+def _step(task: Task, found: Candidate, budget: Budget, timer: Timer) -> StepTime:
+    """Measure one step of a candidate."""
+    try:
+        return timer.step(task, found.choice, _probe(found, budget))
+    except MemoryLimitError as error:
+        raise _TooLarge(found, _bytes(task, found)) from error
 
 
 def _refuse_other_task(name: str | None, dims: int) -> None:
@@ -207,7 +247,7 @@ def _pace(task: Task, probes: list[Candidate], budget: Budget, timer: Timer) -> 
             if BATCH * math.prod(patch) / guess > 0.01 * (budget.time_s or math.inf):
                 pace[name] = guess
                 continue
-        pace[name] = BATCH * math.prod(patch) / timer.step(task, found.choice, _probe(found, budget)).step_s
+        pace[name] = BATCH * math.prod(patch) / _step(task, found, budget, timer).step_s
     return pace
 
 

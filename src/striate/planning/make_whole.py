@@ -54,7 +54,7 @@ def make_whole_plan(facts: Fingerprint, task: Task, budget: Budget, timer: Timer
     }
     patch = (*seen.value.size, 1) if task.unit == "slice" else seen.value.size
     training = _training(task, budget, seen.value, patch, mirror, wishes.seed, _length(facts, task))
-    time = timer.step(task, seen.value.choice, training)
+    training, time = _computed(task, seen.value, training, timer)
     fixed = networks.load(seen.value.choice.name).fixed_features  # the read-out's updates take no time to speak of
     batch = training.batch if fixed else _affordable(training.batch, budget, time)
     if batch < training.batch:
@@ -77,6 +77,18 @@ def make_whole_plan(facts: Fingerprint, task: Task, budget: Budget, timer: Timer
         reasons=reasons,
     )  # fmt: skip
     return plan.changed(expected=expectation(plan, facts, time, timer).model_dump())
+
+
+def _computed(task: Task, seen: Shown, training: Training, timer: Timer) -> tuple[Training, StepTime]:
+    """Return the settings and what a step takes; with a smaller batch where a step runs out of memory all the same."""
+    while True:
+        try:
+            return training, timer.step(task, seen.choice, training)
+        except MemoryLimitError:
+            smaller = [batch for batch in BATCHES if batch < training.batch]
+            if not smaller:
+                raise
+            training = training.changed(batch=smaller[0])
 
 
 def _training(

@@ -13,7 +13,10 @@ import torch
 from torch import distributed as dist
 from torch import nn
 
+from striate.core.counted import counted
+from striate.core.errors import UsageError
 from striate.core.machine import cores
+from striate.training.gpu import device
 
 PATIENCE = timedelta(days=1)
 """How long processes wait for process 0, which prepares the data and validates alone."""
@@ -25,13 +28,31 @@ def processes() -> Iterator[None]:
     if not dist.is_available() or not dist.is_torchelastic_launched() or dist.is_initialized():
         yield
         return
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
-    if torch.cuda.is_available():
-        torch.cuda.set_device(dist.get_node_local_rank())
+    dist.init_process_group(_backend(), timeout=PATIENCE)
     try:
         yield
     finally:
         dist.destroy_process_group()
+
+
+def _backend() -> str:
+    """Return how the processes talk; each takes the GPU of its number before any of them is asked.
+
+    Raises
+    ------
+    UsageError
+        When there are fewer GPUs than processes.
+    """
+    if not torch.cuda.is_available():
+        return "gloo"
+    there, number = torch.cuda.device_count(), dist.get_node_local_rank()
+    if number >= there:
+        raise UsageError(
+            f"torchrun: process {number + 1} of this machine finds {counted(there, 'GPU')}; each process needs one of its own."
+            f" Give --nproc_per_node {there}, or let the processors learn: CUDA_VISIBLE_DEVICES= before torchrun."
+        )
+    torch.cuda.set_device(number)
+    return "nccl" if dist.is_nccl_available() and device().type == "cuda" else "gloo"
 
 
 def rank() -> int:

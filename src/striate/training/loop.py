@@ -40,11 +40,12 @@ from striate.training import checkpoint, distributed, losses, optimise
 from striate.training.adversarial import attacked
 from striate.training.average import WeightAverage
 from striate.training.clock import Clock
+from striate.training.gpu import device
 from striate.training.laps import Laps
 from striate.training.log import TrainingLog
 from striate.training.run import resuming
 from striate.training.start import start_from
-from striate.training.step import channels_last, choose_algorithms, device, to_device, total_error, train_step
+from striate.training.step import channels_last, choose_algorithms, memory_told, to_device, total_error, train_step
 
 VALIDATIONS = 10
 """How often a run validates and keeps a checkpoint."""
@@ -177,11 +178,12 @@ def learn(
             step, batch = next(batches)
             laps.done("data_wait")
             rate = optimise.set_learning_rate(state.optimiser, plan.training, fraction)
-            images, truth = on_device(batch, plan)
-            laps.done("host_to_device")
-            torch.manual_seed(_drawn(plan.training.seed, step))
-            images = attacked(state.network, loss, plan, images, truth, fraction)  # where the plan hardens it
-            laps.done("rest")
+            with memory_told(plan.training):
+                images, truth = on_device(batch, plan)
+                laps.done("host_to_device")
+                torch.manual_seed(_drawn(plan.training.seed, step))
+                images = attacked(state.network, loss, plan, images, truth, fraction)  # where the plan hardens it
+                laps.done("rest")
             # steps 2, 3 and 4
             error = train_step(shared, state.optimiser, loss, plan.training, images, truth, state.network, laps)
             state.done(step + 1)
@@ -220,11 +222,14 @@ class _State:
     """Everything that a checkpoint holds: weights, their average, the optimiser, how far it is."""
 
     def __init__(self, plan: Plan, path: Path, organise: Organise) -> None:
+        if device().type == "cuda":
+            torch.cuda.reset_peak_memory_stats()  # what planning took does not count
         self.path = path
-        self.network = initialise(plan)
-        if not path.exists() and plan.training.encoder is None:
-            organise(self.network)
-        self.average = WeightAverage(self.network, plan.training.ema)
+        with memory_told(plan.training):
+            self.network = initialise(plan)
+            if not path.exists() and plan.training.encoder is None:
+                organise(self.network)
+            self.average = WeightAverage(self.network, plan.training.ema)
         self.optimiser = optimise.create(self.network, plan.training)
         self.step, self.waited_s = 0, 0.0
         if path.exists():

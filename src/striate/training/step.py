@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 import torch
@@ -13,21 +14,15 @@ from torch.utils import deterministic
 
 from striate.core.counted import counted
 from striate.core.errors import MemoryLimitError, ModelError, expected
-from striate.core.machine import memory_available_bytes, show_bytes
+from striate.core.machine import show_bytes
+from striate.core.out_of_memory import ran_out_of_memory
 from striate.networks.network import Network
 from striate.planning.plan import Training
+from striate.training.gpu import device, memory_free_bytes
 from striate.training.laps import Laps
 from striate.training.losses import Loss
 
 N = TypeVar("N", bound=nn.Module)
-
-NO_MEMORY = "DefaultCPUAllocator"
-"""Who torch names when the processor's memory does not suffice; GPUs have an error type of their own."""
-
-
-def device() -> torch.device:
-    """Return the device that training uses: a CUDA GPU where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def choose_algorithms(place: torch.device) -> None:
@@ -40,13 +35,6 @@ def choose_algorithms(place: torch.device) -> None:
         return
     torch.use_deterministic_algorithms(True, warn_only=True)
     deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # no layer reads it: tested for each
-
-
-def memory_free_bytes() -> int:
-    """Return the memory that training can still take: of the CUDA GPU where there is one, else of the machine."""
-    if torch.cuda.is_available():
-        return int(torch.cuda.mem_get_info()[0])
-    return memory_available_bytes()
 
 
 def channels_last(spatial_dims: int) -> torch.memory_format:
@@ -137,10 +125,23 @@ def train_step(
     MemoryLimitError
         When the device's memory does not suffice.
     """
-    try:
+    with memory_told(training):
         return _updated(network, optimiser, loss, training, images, truth, whole, laps or Laps())
+
+
+@contextlib.contextmanager
+def memory_told(training: Training) -> Iterator[None]:
+    """Say in a sentence that the device's memory ran out.
+
+    Raises
+    ------
+    MemoryLimitError
+        With what is free, and the lines of the plan to change.
+    """
+    try:
+        yield
     except RuntimeError as error:
-        if not isinstance(error, torch.OutOfMemoryError) and NO_MEMORY not in str(error):
+        if not ran_out_of_memory(error):
             raise
         patch = "×".join(str(n) for n in training.patch)
         raise MemoryLimitError(

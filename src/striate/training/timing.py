@@ -16,7 +16,8 @@ from striate.planning.cost import seen_patch
 from striate.planning.plan import NetworkChoice, Task, Training
 from striate.planning.timer import StepTime
 from striate.training import losses, optimise
-from striate.training.step import channels_last, choose_algorithms, device, to_device, train_step
+from striate.training.gpu import device, native_bf16
+from striate.training.step import channels_last, choose_algorithms, memory_told, to_device, train_step
 
 BF16_MUST_GAIN = 1.15
 """bf16 is taken only where it is this much faster, so that the choice does not flip from run to run."""
@@ -26,7 +27,7 @@ class MachineTimer:
     """Measures this machine with real steps."""
 
     def __init__(self) -> None:
-        self.fast = torch.cuda.is_available()
+        self.fast = device().type == "cuda"
 
     def step(self, task: Task, choice: NetworkChoice, training: Training) -> StepTime:
         """Time one training step of a network on a batch."""
@@ -66,42 +67,46 @@ def time_step(
     Of a network with fixed features only the read-out is updated, from features that are computed once: that is timed.
     One step warms up, the fastest of `repeats` counts: the machine's other work can only slow a step down.
     """
-    results = {}
-    if torch.cuda.is_available():
+    if device().type == "cuda":
         choose_algorithms(device())
-    for precision in precisions or (("fp32", "bf16") if _native_bf16() else ("fp32",)):
-        setting = training.changed(precision=precision)
-        network = networks.create(
-            choice.name,
-            spatial_dims=choice.spatial_dims,
-            in_channels=len(task.channels),
-            out_channels=task.outputs.out_channels,
-            **choice.options,
-        )
-        shape = _shape(task, choice, setting)
-        learned: nn.Module = network
-        if network.fixed_features:
-            shape, learned = (_features(network, shape),), network.readout
-        trained = to_device(learned, choice.spatial_dims).train()
-        optimiser, loss = optimise.create(trained, setting), losses.create(setting.loss, task.outputs)
-        images, truth = _random_batch(task, choice, setting, shape)
-        times = []
-        for _ in range(repeats + 1):
-            _synchronise()
-            begin = time.perf_counter()
-            train_step(trained, optimiser, loss, setting, images, truth)
-            _synchronise()
-            times.append(time.perf_counter() - begin)
-        results[precision] = min(times[1:])
+    chosen = tuple(precisions or (("fp32", "bf16") if _native_bf16() else ("fp32",)))
+    results = {
+        precision: _seconds(task, choice, training.changed(precision=precision), repeats) for precision in chosen
+    }
     best = min(results, key=lambda p: results[p] * (BF16_MUST_GAIN if p == "bf16" else 1.0))
     return StepTime(results[best], best, results)
 
 
+def _seconds(task: Task, choice: NetworkChoice, setting: Training, repeats: int) -> float:
+    """Return the seconds of one update in the precision of `setting`; its memory is let go."""
+    network = networks.create(
+        choice.name,
+        spatial_dims=choice.spatial_dims,
+        in_channels=len(task.channels),
+        out_channels=task.outputs.out_channels,
+        **choice.options,
+    )
+    shape = _shape(task, choice, setting)
+    learned: nn.Module = network
+    if network.fixed_features:
+        shape, learned = (_features(network, shape),), network.readout
+    with memory_told(setting):
+        trained = to_device(learned, choice.spatial_dims).train()
+        images, truth = _random_batch(task, choice, setting, shape)
+    optimiser, loss = optimise.create(trained, setting), losses.create(setting.loss, task.outputs)
+    times = []
+    for _ in range(repeats + 1):
+        _synchronise()
+        begin = time.perf_counter()
+        train_step(trained, optimiser, loss, setting, images, truth)
+        _synchronise()
+        times.append(time.perf_counter() - begin)
+    return min(times[1:])
+
+
 def _native_bf16() -> bool:
     """Tell whether the device that trains has instructions for bf16; older GPUs emulate it, slower than fp32."""
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return computes_in_bf16()
+    return native_bf16() if device().type == "cuda" else computes_in_bf16()
 
 
 def _shape(task: Task, choice: NetworkChoice, training: Training) -> tuple[int, ...]:
@@ -136,5 +141,5 @@ def _random_batch(
 
 
 def _synchronise() -> None:
-    if torch.cuda.is_available():
+    if device().type == "cuda":
         torch.cuda.synchronize()

@@ -37,7 +37,7 @@ def fitting(asked: Asked, progress: Progress) -> tuple[dict[str, dict[str, Any]]
     ModelError
         When the encoder is no model.
     """
-    import torch
+    from striate.training.gpu import device
 
     cohort = Cohort.open(Path(asked.cohort))
     first = Trial(
@@ -49,7 +49,7 @@ def fitting(asked: Asked, progress: Progress) -> tuple[dict[str, dict[str, Any]]
     refuse_unmeasured(cohort, split)
     facts, task = _facts(cohort, task, split, options, progress)
     memory = budget_of({"steps": 1, "memory": asked.memory}).memory_bytes
-    fast = torch.cuda.is_available()
+    fast = device().type == "cuda"
     plans = planned(facts, task, asked.networks, memory, fast=fast, dims=asked.dims)
     for small in filter(None, (small_images(facts, plan, fast=fast) for plan in plans.values())):
         progress.note(small)

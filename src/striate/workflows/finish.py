@@ -9,7 +9,7 @@ from typing import Any
 
 from striate.core.counted import counted
 from striate.core.files import hash_file, read_json
-from striate.core.machine import native_precision, peak_rss_bytes, show_bytes
+from striate.core.machine import peak_rss_bytes, show_bytes
 from striate.core.progress import Progress
 from striate.core.record import Record, Stopwatch
 from striate.data.cohort import Cohort
@@ -19,6 +19,7 @@ from striate.model.model import Model
 from striate.model.weights import SNAPSHOTS
 from striate.planning.plan import Plan
 from striate.training import distributed, laps
+from striate.training.gpu import gpu_facts
 from striate.training.log import read_rows
 from striate.training.loop import Learned
 from striate.training.run import Run
@@ -82,7 +83,7 @@ def finish(
     if trust is not None:
         facts |= {"trust": trust.summary()}
     if isinstance(trust, Trust):
-        facts |= {FITTED: {"name": "torch", "precision": native_precision()}}
+        facts |= {FITTED: material.fitted_by}
     model = Model.save(run / "model", plan, learned.network.state_dict(), facts)
     if trust is not None:
         trust.write(model.folder)
@@ -93,9 +94,11 @@ def finish(
     from striate.workflows.report import report
 
     page = report(run.folder)
+    of_gpu = gpu_facts().get("gpu", {}).get("peak_memory_bytes")
+    more = "" if of_gpu is None else f", {show_bytes(of_gpu)} of the GPU"
     progress.note(
         f"{counted(learned.steps, 'step')}; the network waited for data {100 * learned.waiting_share:.1f} % of the time"
-        f" ({counted(learned.workers, 'data worker')}); peak memory {show_bytes(peak_rss_bytes())}"
+        f" ({counted(learned.workers, 'data worker')}); peak memory {show_bytes(peak_rss_bytes())}{more}"
     )
     return Finished(run.folder, model, evaluation, page, learned.waiting_share, learned.steps, seconds)
 
@@ -169,6 +172,7 @@ def _record(
             "workers": learned.workers,
             "seconds": seconds,
             "peak_rss_bytes": peak_rss_bytes(),
+            **gpu_facts(),
             "processes": distributed.world_size(),
             **({"regions": plan.task.regions} if plan.task.regions else {}),
         },

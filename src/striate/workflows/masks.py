@@ -24,6 +24,7 @@ from striate.model.model import Model
 from striate.networks.network import Network
 from striate.planning.plan import Plan
 from striate.training import distributed
+from striate.training.gpu import device
 from striate.training.loop import initialise
 from striate.training.run import Run
 from striate.trust.evidence import CaseEvidence
@@ -42,7 +43,7 @@ class Masks:
     def __init__(self, run: Run, plan: Plan, split: Split) -> None:
         self.run, self.plan, self.split = run, plan, split
         self.store = PatchStore.open(run / "cache")
-        self.inputs, self.notes = self.store.inputs, self.store.notes
+        self.inputs, self.notes, self.fitted_by = self.store.inputs, self.store.notes, dict[str, str]()
 
     @staticmethod
     def build(run: Run, plan: Plan, split: Split, cohort: Cohort, progress: Progress) -> None:
@@ -75,6 +76,8 @@ class Masks:
         """Return the seconds for the validation cases; one window's pace is measured with the untrained network."""
         cohort = Cohort.open(self.run.cohort)
         network, first = initialise(self.plan).eval(), self.store[self.split.train[0]]
+        if device().type == "cuda":  # its first windows take longer than all others
+            predict_classes(self.plan, network, first.images.astype("float32"))
         begin = time.monotonic()
         predict_classes(self.plan, network, first.images.astype("float32"))
         pace, total = (time.monotonic() - begin) / first.classes.size, 0.0
@@ -85,6 +88,7 @@ class Masks:
     def validate(self, model: Model, progress: Progress) -> Evaluation | None:
         """Predict the validation cases on their own grid, measure them, and write what that says of the model's limits."""
         engine, cohort = engine_of(model, tell=progress.note), Cohort.open(self.run.cohort)
+        self.fitted_by = {"name": engine.name, "precision": engine.precision}
         shutil.rmtree(self.run / "validation", ignore_errors=True)
         if not self.split.validation:
             self._limits(model, engine, [], progress)

@@ -34,10 +34,13 @@ class Material(Protocol):
         File → SHA-256 of every file that was read.
     notes
         What was done to the data that the user should know.
+    fitted_by
+        ``name`` and ``precision`` of the engine that limits were fitted with, once `validate` has done so.
     """
 
     inputs: dict[str, str]
     notes: tuple[str, ...]
+    fitted_by: dict[str, str]
 
     def loader(self, step: int, network: Network) -> Loader:
         """Open the batches from `step` on."""

@@ -121,7 +121,7 @@ def budget_of(options: Options, spent_s: float = 0.0) -> Budget:
     TimeLimitError
         When too little time is left.
     """
-    from striate.training.step import memory_free_bytes
+    from striate.training.gpu import memory_free_bytes
 
     steps, memory = options.get("steps"), options.get("memory")
     whole_s = seconds_of(options.get("budget") or DEFAULT_BUDGET)

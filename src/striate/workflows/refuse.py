@@ -81,14 +81,19 @@ def refuse_large(plan: Plan, path: Path, memory: str | None) -> None:
     Raises
     ------
     PlanError
-        When network, options, patch or loss cannot be, or the loss does not fit the task.
+        When network, options, patch or loss cannot be, the loss does not fit the task, or the GPU lacks bf16.
     MemoryLimitError
         With what is needed, what there is, and the line to change.
     """
     from striate.training import losses
-    from striate.training.step import memory_free_bytes
+    from striate.training.gpu import device, gpu_name, memory_free_bytes, native_bf16
 
     training = plan.training
+    if training.precision == "bf16" and device().type == "cuda" and not native_bf16():
+        raise PlanError(
+            expected(path, f"training.precision bf16, for which {gpu_name()} has no instructions",
+                     "a precision that the GPU computes in is needed", f"In {path.name} set it to fp32."), path=path,
+        )  # fmt: skip
     try:
         losses.create(training.loss, plan.task.outputs)
         cost = network_cost(plan.task, plan.network, training.patch, training.length)

@@ -35,6 +35,7 @@ from striate.planning.plan import Plan
 from striate.reporting.sample_panel import choose, spread, upright, write_samples, write_triples
 from striate.training import distributed
 from striate.training.features import feature_store, organise
+from striate.training.gpu import device
 from striate.training.loop import initialise
 from striate.training.run import Run
 from striate.trust.class_evidence import ClassEvidence
@@ -50,7 +51,7 @@ class WholeImages:
     def __init__(self, run: Run, plan: Plan, split: Split) -> None:
         self.run, self.plan, self.split = run, plan, split
         self.store = SampleStore.open(run / "cache")
-        self.inputs, self.notes = self.store.inputs, self.store.notes
+        self.inputs, self.notes, self.fitted_by = self.store.inputs, self.store.notes, dict[str, str]()
         self._features: SampleStore | None = None
 
     @staticmethod
@@ -88,6 +89,8 @@ class WholeImages:
         """Return the seconds for the validation cases; the pace is measured with the untrained network."""
         rows = self.store.of(self.split.validation)
         network, some = initialise(self.plan).eval(), rows[: min(8, len(rows))]
+        if device().type == "cuda":  # its first images take longer than all others
+            through(network, self.store.images[some])
         begin = time.monotonic()
         through(network, self.store.images[some])
         pace, cohort = (time.monotonic() - begin) / max(1, len(some)), Cohort.open(self.run.cohort)

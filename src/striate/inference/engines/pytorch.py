@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from striate.core.errors import MemoryLimitError, UsageError
+from striate.core.out_of_memory import ran_out_of_memory
 from striate.inference.engines.place import own_memory, precision_on
 from striate.networks.surrounded import logits_of
 
@@ -65,6 +66,8 @@ class TorchEngine:
         ------
         MemoryLimitError
             When the memory of a GPU runs out, which other programs use too.
+        MemoryError
+            When that of the processor does.
         """
         was_training = self._network.training
         self._settle()
@@ -74,10 +77,15 @@ class TorchEngine:
                 if logits.numel() > ALL_AT_ONCE and self._device.type == "cpu":  # a GPU would wait for each piece
                     return self._piecewise(logits)
                 return np.asarray(self._shares(logits).contiguous().cpu().numpy())
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not ran_out_of_memory(error):
+                raise
+            if self._device.type == "cpu" and not isinstance(error, torch.OutOfMemoryError):
+                raise MemoryError(str(error)) from error
+            hidden = ", or CUDA_VISIBLE_DEVICES= before the command" if self._device.type == "cuda" else ""
             raise MemoryLimitError(
                 "the memory of the GPU ran out, which other programs use too. Call again when it is free, or leave the work to"
-                " the processor: --engine openvino, or CUDA_VISIBLE_DEVICES= before the command."
+                f" the processor: --engine openvino{hidden}."
             ) from error
         finally:
             self._network.train(was_training)

@@ -126,6 +126,7 @@ def _expected(folder: Folder, reasons: dict[str, str]) -> list[tuple[str, str, s
     plan = folder.plan
     found = plan.get("expected") or {}
     facts, rows = folder.record.get("facts") or {}, folder.metrics
+    peak = (facts.get("gpu") or {}).get("peak_memory_bytes", facts.get("peak_rss_bytes"))  # of where it was trained
     spent = [t for r in rows if (t := r.get("step_s")) is not None]
     step_s = sorted(spent)[len(spent) // 2] if spent else None
     samples = number(found.get("samples_per_parameter"))
@@ -145,7 +146,7 @@ def _expected(folder: Folder, reasons: dict[str, str]) -> list[tuple[str, str, s
             "",
         ),
         ("Training FLOPs, from time", "training_flops_by_time", compact(found.get("training_flops_by_time")), ""),
-        ("Peak memory", "peak_memory_bytes", _size(found.get("peak_memory_bytes")), _size(facts.get("peak_rss_bytes"))),
+        ("Peak memory", "peak_memory_bytes", _size(found.get("peak_memory_bytes")), _size(peak)),
         ("Duration", "time_s", _time(found.get("time_s")), _time(folder.record.get("duration_s"))),
     ]
     notes = {"samples_per_parameter": rule}
