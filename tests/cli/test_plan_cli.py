@@ -64,7 +64,7 @@ def test_one_document(tiny_cohort, capsys):
         (["COHORT", "--network", "resnet"], 2, "unknown network 'resnet'"),
         (["COHORT", "--regions", "tumour=7"], 3, "no voxel of any region (tumour = 7)"),
         (["nowhere"], 3, "nowhere"),
-        ([], 2, "'cohort'"),
+        ([], 2, "Missing argument 'COHORT'"),
     ],
 )
 def test_one_sentence_and_an_exit_code(tiny_cohort, capsys, arguments, code, message):
