@@ -5,19 +5,19 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from striate.core.errors import UsageError, expected
 from striate.inference.observed import LOGITS
 from striate.inference.prediction import Prediction
+from striate.trust.collect import observed_of
 from striate.trust.curve import sigmoid
 from striate.trust.trust import Trust
 
 
-def beliefs(prediction: Prediction, trust: Trust | None = None) -> dict[str, NDArray[np.float32]]:
+def beliefs(prediction: Prediction, trust: Trust | None) -> dict[str, NDArray[np.float32]]:
     """Return `belief` of every label or region."""
     return {name: belief(prediction, name, trust) for name in prediction.targets.names}
 
 
-def belief(prediction: Prediction, name: str, trust: Trust | None = None) -> NDArray[np.float32]:
+def belief(prediction: Prediction, name: str, trust: Trust | None) -> NDArray[np.float32]:
     """Return the probability (*spatial) float32 of a label or region on the grid of the files.
 
     Of exclusive labels only the probability of the class that was written is kept (`Observed.certainty`), so where another
@@ -38,13 +38,11 @@ def belief(prediction: Prediction, name: str, trust: Trust | None = None) -> NDA
     UsageError
         When the prediction was not observed.
     """
-    observed, targets = prediction.observed, prediction.targets
-    if observed is None:
-        here = f"prediction of case {prediction.case.name}"
-        raise UsageError(expected(here, "nothing was observed", "predict_case(…, observe=True) is needed"))
-    known = trust is not None and name in trust.calibration.labels
-    table = trust.calibration.table(name) if known and trust is not None else sigmoid(LOGITS)
-    bins = observed.certainty[name]
+    targets, bins = prediction.targets, observed_of(prediction).certainty[name]
+    if trust is None or name not in trust.calibration.labels:
+        table = sigmoid(LOGITS)
+    else:
+        table = trust.calibration.table(name)
     if targets.exclusive:
         bins = np.where(targets.mask(prediction.label.array, name), bins, np.uint8(len(LOGITS) - 1) - bins)
     return np.asarray(table.astype(np.float32)[bins])

@@ -44,14 +44,24 @@ def collect(
     GeometryError
         When the truth lies on another grid.
     """
-    observed = prediction.observed
-    if observed is None:
-        here = f"prediction of case {prediction.case.name}"
-        raise UsageError(expected(here, "nothing was observed", "predict_case(…, observe=True) is needed"))
-    label, targets = prediction.label, prediction.targets
+    observed, label, targets = observed_of(prediction), prediction.label, prediction.targets
     lesions = lesion_evidence(label, targets, observed.certainty, truth)
     labels = {name: _label(label, truth, targets, name, observed, lesions[name]) for name in targets.names}
     return CaseEvidence(prediction.case.name, prediction.case.subject, labels, observed.features, dict(facts or {}))
+
+
+def observed_of(prediction: Prediction) -> Observed:
+    """Return what was observed of a prediction.
+
+    Raises
+    ------
+    UsageError
+        When nothing was.
+    """
+    if prediction.observed is None:
+        here = f"prediction of case {prediction.case.name}"
+        raise UsageError(expected(here, "nothing was observed", "predict_case(…, observe=True) is needed"))
+    return prediction.observed
 
 
 def _label(
