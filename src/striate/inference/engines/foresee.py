@@ -108,9 +108,12 @@ def may_spare() -> bool:
     """Tell whether PyTorch would try a GPU with memory of its own, so that main memory may be spared a window."""
     if (device := _gpu()) is None:
         return False
-    from striate.inference.engines.place import own_memory
+    from striate.inference.engines.place import FAILURES, own_memory
 
-    return own_memory(device)
+    try:
+        return own_memory(device)
+    except FAILURES:  # it cannot even be asked
+        return False
 
 
 def _gpu() -> torch.device | None:
@@ -123,13 +126,18 @@ def _gpu() -> torch.device | None:
 
 def by_torch(reason: str, window_s: float | None = None) -> Foreseen:
     """Return PyTorch; on a GPU where one is there, whose memory is not tried."""
-    from striate.inference.engines.place import gpu, named, own_memory, precision_on
+    from striate.inference.engines.place import FAILURES, gpu, named, own_memory, precision_on, short
 
     device = gpu()
     if device is None:
         return Foreseen(BASE, reason, native_precision(), window_s)
-    told = f"{named(device)} computes it, if its memory takes a window"
-    return Foreseen(BASE, "; ".join(filter(None, (reason, told))), precision_on(device), on_gpu=own_memory(device))
+    try:
+        told, precision, spares = named(device), precision_on(device), own_memory(device)
+    except FAILURES as error:
+        told = f"the GPU cannot compute a window ({short(error)})"
+        return Foreseen(BASE, "; ".join(filter(None, (reason, told))), native_precision(), window_s)
+    told = f"{told} computes it, if its memory takes a window"
+    return Foreseen(BASE, "; ".join(filter(None, (reason, told))), precision, on_gpu=spares)
 
 
 def _else_torch(name: str, problem: str, window_s: float | None = None) -> Foreseen:

@@ -19,8 +19,12 @@ from torch import nn
 
 from striate.core.errors import MemoryLimitError
 from striate.core.machine import native_precision
+from striate.core.out_of_memory import ran_out_of_memory
 from striate.model.model import PLAN, Model
 from striate.planning.cost import seen_patch
+
+FAILURES = (RuntimeError, TypeError, torch.cuda.DeferredCudaCallError)
+"""What a GPU ends with that cannot: of memory, kernels or operations that are not there, numbers in double precision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +54,8 @@ def gpu() -> torch.device | None:
 
 
 def own_memory(device: torch.device) -> bool:
-    """Tell whether a device has memory of its own; Apple's GPU shares the processor's."""
-    return device.type == "cuda"
+    """Tell whether a device has memory of its own; Apple's GPU shares the processor's, as do some that know CUDA."""
+    return device.type == "cuda" and not torch.cuda.get_device_properties(device).is_integrated
 
 
 def precision_on(device: torch.device) -> str:
@@ -87,11 +91,11 @@ def placed(model: Model, network: nn.Module | None = None, tell: Callable[[str],
         name = named(device)
         there = copy.deepcopy(network).to(device)  # what is here stays whole, whatever becomes of the other
         problem = _doubt(model, network, there, compared=device.type != "cuda")
-    except (RuntimeError, TypeError) as error:  # of memory, operations that are not there, numbers in double precision
-        problem = _short(error)
-        smaller = _smaller(model) if isinstance(error, torch.OutOfMemoryError) else ""
+    except FAILURES as error:
+        problem = short(error)
+        smaller = _smaller(model) if ran_out_of_memory(error) else ""
     except MemoryLimitError as error:  # which an engine makes of it
-        problem, smaller = _short(error.__cause__ or error), _smaller(model)
+        problem, smaller = short(error.__cause__ or error), _smaller(model)
     if not problem:
         return Placed(there, name)
     problem = f"{name} cannot compute a window ({problem}){smaller}"
@@ -132,5 +136,6 @@ def answer(model: Model, network: nn.Module, precision: str | None = None) -> ND
     return TorchEngine(network, plan.targets.exclusive, precision)(noise)
 
 
-def _short(error: BaseException) -> str:
+def short(error: BaseException) -> str:
+    """Return what an error says in one line of at most 160 characters, without the full stop."""
     return " ".join(str(error).split())[:160].rstrip(".") or type(error).__name__
