@@ -143,3 +143,12 @@ def test_without_scripts_a_sentence_stands_in_place_of_empty_frames(run_folder: 
     hidden = re.findall(r"<noscript><style>(.*?) { display: none; }</style></noscript>", head)
     assert hidden == [".viewer .panes, .viewer .controls, .viewer .slider"]
     assert body.count("<noscript>") == body.count('class="panes') == 3
+
+
+def test_a_comparison_without_a_finished_run_counts_no_networks(tmp_path: Path) -> None:
+    asked = {"cohort": "cohort", "networks": ["unet"]}
+    document = {"kind": "striate-comparison", "schema_version": 1, "asked": asked, "planned": []}
+    (tmp_path / "compare.json").write_text(json.dumps(document))
+    text = render(tmp_path)
+    assert "<title>Networks compared</title>" in text
+    assert "No network has a measure" in text

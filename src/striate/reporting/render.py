@@ -54,7 +54,7 @@ def _compared(folder: Comparison) -> str:
     sections = [make_section(folder, key, make) for key, make in makers.items()]
     cohort = Path(str(folder.asked.get("cohort") or "")).name
     count = len(folder.networks)
-    title = f"{count} network{'s' * (count != 1)} on {cohort}" if cohort else "Networks compared"
+    title = f"{count} network{'s' * (count != 1)} on {cohort}" if cohort and count else "Networks compared"
     return written(title, f"Comparison {folder.path.resolve().name}", "comparison", sections)
 
 

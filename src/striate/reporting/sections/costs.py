@@ -29,7 +29,7 @@ def make(folder: Comparison) -> Section:
     """Return the plots and tables."""
     rows = [r for r in folder.networks if number(r.get(folder.main)) is not None]
     if len(rows) < 2:
-        why = f"{len(rows)} network has a measure; at least two are needed to set accuracy against cost."
+        why = f"{len(rows) or 'No'} network has a measure; at least two are needed to set accuracy against cost."
         return Section("costs", "What accuracy costs", absent=why)
     plots = [_plot(folder, rows, column, title) for column, title in PLOTS.items()]
     found = folder.document.get("doubling") or {}
