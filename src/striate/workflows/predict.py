@@ -89,10 +89,8 @@ def predict(
         When an image cannot be read or fits not; once the other cases are done, where headers did not tell.
     UsageError
         When two things were asked for that exclude each other, or the model cannot do one.
-    MemoryLimitError
-        When a case would not fit into the free memory; once the other cases are done.
-    DiskFullError
-        When the disk has less room than is foreseen to be written, before anything is computed; or when it fills up.
+    MemoryLimitError, DiskFullError
+        When a case would not fit into the memory, once the others are done; when the disk has less room than may be written.
     """
     progress, watch, out = progress or Silent(), Stopwatch(), Path(out)
     model = model if isinstance(model, Model) else Model.open(model)
