@@ -44,6 +44,13 @@ def test_several_files_for_a_model_of_one_channel_are_several_cases(tmp_path):
     assert list(_names(gather(files, ("flair",)))) == ["a", "b"]
 
 
+def test_the_number_0000_of_pictures_that_hold_all_channels(tmp_path):
+    files = [_scan(tmp_path / f"{n}_0000.png", (3, 6, 5)) for n in "ab"]
+    assert _names(gather([tmp_path], tuple("RGB"))) == {"a": ["a_0000.png"] * 3, "b": ["b_0000.png"] * 3}
+    with pytest.raises(ModelError, match=r"case a: 1 channel \(_0000\); the model needs 2"):
+        gather(files[:1], TWO)
+
+
 def test_nnunet_numbers_in_any_order(tmp_path):
     files = [_scan(tmp_path / n) for n in ("b_0001.nii.gz", "a_0000.nii.gz", "b_0000.nii.gz", "a_0001.nii.gz")]
     found = _names(gather(files, TWO))

@@ -64,7 +64,8 @@ def test_a_fold_that_is_not_finished_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--fold 7: .* some of 0 are needed"):
         NnunetResults.open(folder, "7")
     with pytest.raises(
-        FormatError, match=r"no fold has checkpoint_latest.pth \(there are fold 0 \(checkpoint_best.pth, .*--ch"
+        FormatError,
+        match=r"no fold has checkpoint_latest.pth \(there are fold 0 \(checkpoint_best.pth, .*--checkpoint best or final\.$",
     ):
         NnunetResults.open(folder, checkpoint="latest")
     with pytest.raises(UsageError, match=r"--checkpoint ../x"):

@@ -173,7 +173,9 @@ def _chosen(folder: Path, fold: str | Sequence[str], checkpoint: str) -> tuple[d
     if not there:
         above = folder.resolve().parent
         hint = f"Give the folder above it: {above}" if _folds(above) else "Finish its training first."
-        hint = "Take another with --checkpoint." if any(any(path.glob("*.pth")) for path in folds.values()) else hint
+        others = sorted({path.name for each in folds.values() for path in each.glob("*.pth")})
+        words = [next((word for word, name in CHECKPOINTS.items() if name == other), other) for other in others]
+        hint = f"Take another with --checkpoint {' or '.join(words)}." if words else hint
         raise FormatError(
             expected(folder, f"no fold has {file} (there are {', '.join(lacking) or 'no folds'})", LAYOUT, hint),
             path=folder,
