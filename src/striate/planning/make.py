@@ -140,10 +140,10 @@ def refuse_short(budget: Budget) -> None:
 
 
 class _TooLarge(Exception):  # noqa: N818 - never shown
-    """A step of a network ran out of memory although it was expected to fit; its cause says so to users."""
+    """A step of a network ran out of memory although it was expected to fit; `told` says so to users."""
 
-    def __init__(self, found: Candidate, needed_bytes: int) -> None:
-        self.title, self.needed_bytes = found.title, needed_bytes
+    def __init__(self, found: Candidate, needed_bytes: int, told: str) -> None:
+        self.title, self.needed_bytes, self.told = found.title, needed_bytes, told
 
 
 def _computed(
@@ -156,16 +156,17 @@ def _computed(
     dims: int,
 ) -> tuple[Candidate, str, StepTime]:
     """Return what `_network` does; where a step runs out of memory all the same, of smaller networks."""
-    known: BaseException | None = None
+    known: MemoryLimitError | None = None  # without what led to it, which would hold the memory of the step
     told = list[str]()
     while True:
         try:
             best, reason, time = _network(facts, task, budget, timer, spacing, name, dims)
             return best, "; ".join((reason, *told)), time
         except _TooLarge as error:
+            known = MemoryLimitError(error.told)
             if error.needed_bytes > budget.memory_bytes:  # it was left out already, and there is nothing else
-                raise error.__cause__ or error from None
-            known, budget = error.__cause__, replace(budget, memory_bytes=error.needed_bytes - 1)
+                raise known from None
+            budget = replace(budget, memory_bytes=error.needed_bytes - 1)
             told.append(f"a step of {error.title} ran out of memory")
         except MemoryLimitError as error:
             raise known or error from None
@@ -218,7 +219,7 @@ def _step(task: Task, found: Candidate, budget: Budget, timer: Timer) -> StepTim
     try:
         return timer.step(task, found.choice, _probe(found, budget))
     except MemoryLimitError as error:
-        raise _TooLarge(found, _bytes(task, found)) from error
+        raise _TooLarge(found, _bytes(task, found), str(error)) from error
 
 
 def _refuse_other_task(name: str | None, dims: int) -> None:
