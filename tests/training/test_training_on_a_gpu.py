@@ -209,6 +209,11 @@ def test_each_process_takes_the_gpu_of_its_number(monkeypatch, nccl, backend):
             distributed._backend()
         monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
         assert (distributed._backend(), taken) == (backend, [1])
+        monkeypatch.setattr(distributed, "problem", lambda: "no kernel image is available")
+        with pytest.raises(
+            UsageError, match=r"the GPU of process 2 .* cannot compute \(no kernel image is available\)"
+        ):
+            distributed._backend()
 
 
 def test_the_step_says_what_is_free_of_the_gpu(tiny_plan):

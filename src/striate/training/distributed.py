@@ -16,7 +16,7 @@ from torch import nn
 from striate.core.counted import counted
 from striate.core.errors import UsageError
 from striate.core.machine import cores
-from striate.training.gpu import device
+from striate.training.gpu import problem
 
 PATIENCE = timedelta(days=1)
 """How long processes wait for process 0, which prepares the data and validates alone."""
@@ -41,7 +41,7 @@ def _backend() -> str:
     Raises
     ------
     UsageError
-        When there are fewer GPUs than processes.
+        When there are fewer GPUs than processes, or one cannot compute: processes of two kinds would wait for each other.
     """
     if not torch.cuda.is_available():
         return "gloo"
@@ -52,7 +52,12 @@ def _backend() -> str:
             f" Give --nproc_per_node {there}, or let the processors learn: CUDA_VISIBLE_DEVICES= before torchrun."
         )
     torch.cuda.set_device(number)
-    return "nccl" if dist.is_nccl_available() and device().type == "cuda" else "gloo"
+    if why := problem():
+        raise UsageError(
+            f"torchrun: the GPU of process {number + 1} of this machine cannot compute ({why}). Let the processors learn:"
+            " CUDA_VISIBLE_DEVICES= before torchrun."
+        )
+    return "nccl" if dist.is_nccl_available() else "gloo"
 
 
 def rank() -> int:
