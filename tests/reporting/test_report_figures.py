@@ -156,6 +156,7 @@ def test_long_names_that_begin_alike_are_told_apart() -> None:
     names = [f"sub-hospital-of-somewhere-{n}_ses-baseline_flair" for n in range(3)]
     assert told_apart(names) == ["…0_ses-baseline_f…", "…1_ses-baseline_f…", "…2_ses-baseline_f…"]
     assert told_apart(["P1", "a name of twenty letters"]) == ["P1", "a name of twenty …"]
+    assert told_apart(["P1", *names[:2]]) == ["P1", "…0_ses-baseline_f…", "…1_ses-baseline_f…"]
     drawn = interval_plot([Interval(name, 1.0) for name in names], "volume (mL)")
     assert all(f"<title>{name}</title>{short}<" in drawn for name, short in zip(names, told_apart(names), strict=True))
 

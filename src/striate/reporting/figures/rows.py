@@ -61,13 +61,18 @@ def room(names: Sequence[str]) -> float:
 
 
 def told_apart(names: Sequence[str], longest: int = LONGEST) -> list[str]:
-    """Return `names` in at most `longest` letters: cut at their ends or, where they would look alike, where they begin alike."""
-    ends = [_cut(name, longest) for name in names]
-    if len(set(ends)) == len(set(names)):
-        return ends
-    columns = enumerate(zip(*names, strict=False))
-    alike = next((n for n, letters in columns if len(set(letters)) > 1), min(map(len, names)))
-    return [_cut(f"…{name[alike:]}", longest) for name in names]
+    """Return `names` in at most `longest` letters: cut at their ends or, those that would look alike, where they begin alike."""
+    twins: dict[str, set[str]] = {}
+    for name in names:
+        twins.setdefault(_cut(name, longest), set()).add(name)
+    begin = {end: _alike(min(alike), max(alike)) for end, alike in twins.items() if len(alike) > 1}
+    ends = [(name, _cut(name, longest)) for name in names]
+    return [_cut(f"…{name[begin[end] :]}", longest) if end in begin else end for name, end in ends]
+
+
+def _alike(one: str, other: str) -> int:
+    """Return how many letters two different names begin with alike."""
+    return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def _cut(name: str, longest: int) -> str:
