@@ -25,7 +25,11 @@ def run(step: str, asked: dict[str, Any], seconds: float) -> str:
     DataError
         When an image cannot be read: that is no fault of the network, and another case may serve.
     """
-    command = [sys.executable, "-c", _START.format(path=sys.path, step=f"striate.inference.engines.{step}")]
+    command = [
+        sys.executable,
+        "-c",
+        _START.format(path=[*map(str, sys.path)], step=f"striate.inference.engines.{step}"),
+    ]
     try:
         done = subprocess.run(
             command, input=json.dumps(asked), capture_output=True, text=True, timeout=seconds, check=False
