@@ -15,9 +15,11 @@ import pytest
 
 from striate.core.case import Case
 from striate.core.errors import DataError, FormatError, GeometryError, LayoutError, MemoryLimitError, StriateError
+from striate.core.image import Image
 from striate.data.cohort import Cohort
 from striate.io.formats import content
 from striate.io.read import read_channels, read_header, read_image, read_label
+from striate.io.write import write_image
 
 
 def header(shape=(4, 5, 6), kind=np.float32, **fields):
@@ -121,6 +123,11 @@ def test_more_than_the_free_memory_is_refused_with_exit_code_5(tmp_path, monkeyp
     with pytest.raises(MemoryLimitError, match=r"its voxels need 480 B of memory; 100 B are free") as caught:
         read_image(tmp_path / "a.nii")
     assert caught.value.exit_code == 5
+    assert read_header(tmp_path / "a.nii").grid.shape == (4, 5, 6)  # holds no voxels
+    write_image(tmp_path / "a.npz", Image(np.zeros((1, 4, 5, 6), np.float32), np.eye(4)))
+    with pytest.raises(MemoryLimitError, match=r"a\.npz: its voxels need 480 B of memory"):
+        read_image(tmp_path / "a.npz")
+    assert read_header(tmp_path / "a.npz").grid.shape == (4, 5, 6)
 
 
 def test_a_missing_file_names_its_neighbour(tmp_path):

@@ -40,7 +40,8 @@ class Npz:
     def read(self, path: Path, *, stack: bool = False, labels: bool = False) -> Image:
         """Read the array."""
         with _archive(path) as archive:
-            key, shape, _ = _main(archive, path)
+            key, shape, dtype = _main(archive, path)
+            refuse_impossible(path, shape, math.prod(shape) * dtype.itemsize, packed=True)
             order, _, _ = _order(key, shape, stack, path)
             array = _load(archive, key, path)
             affine = _affine(archive, path)
@@ -89,7 +90,7 @@ def _describe(archive: zipfile.ZipFile, key: str, path: Path) -> tuple[tuple[int
             expected(path, f"array '{key}' announces shape {shape} ({needed} bytes), the archive has"
                      f" {archive.getinfo(f'{key}.npy').file_size} bytes of it", "the whole array is needed"), path=path,
         )  # fmt: skip
-    refuse_impossible(path, shape, needed, packed=True)
+    refuse_impossible(path, shape, needed, packed=True, held=False)
     return shape, dtype
 
 
