@@ -97,7 +97,6 @@ class Axes:
         y_title: str,
         *,
         x_about: int = 5,
-        y_about: int = 5,
         rows: bool = True,
         whole: bool = False,
         x_labels: Mapping[float, str] | None = None,
@@ -108,7 +107,7 @@ class Axes:
         """
         parts = []
         if rows:
-            found = ticks(*self.y, y_about)
+            found = ticks(*self.y)
             step = found[1] - found[0] if len(found) > 1 else found[0]
             for value in found:
                 y = self.at_y(value)

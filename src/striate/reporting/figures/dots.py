@@ -11,6 +11,8 @@ from striate.reporting.figures.axes import Axes, around, picture
 from striate.reporting.figures.rows import room, row_name, told_apart
 
 ROW = 34
+DOT = 6.0
+"""Width of a dot that others keep from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +70,11 @@ def dot_plot(rows: list[Row], title: str, *, x_range: tuple[float, float] | None
     return picture(axes, Markup("").join(parts), f"{title} of each case. {told}.")
 
 
-def _shifts(places: list[float], size: float = 6.0, most: float = 12.0) -> list[float]:
+def _shifts(places: list[float]) -> list[float]:
     """Return vertical shifts so that dots that would cover each other lie beside each other."""
     shifts: list[float] = []
-    options = [0.0, -size, size, -most, most]
+    options = [0.0, -DOT, DOT, -2 * DOT, 2 * DOT]
     for n, place in enumerate(places):
-        near = [shifts[m] for m in range(n) if abs(places[m] - place) < size]
+        near = [shifts[m] for m in range(n) if abs(places[m] - place) < DOT]
         shifts.append(next((o for o in options if o not in near), options[len(near) % len(options)]))
     return shifts

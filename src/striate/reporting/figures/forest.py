@@ -37,7 +37,7 @@ class Bunch:
     alarm: bool = False
 
 
-def forest_plot(bunches: Sequence[Bunch], title: str, whole: float | None, *, most: float | None = 1.0) -> Markup:
+def forest_plot(bunches: Sequence[Bunch], title: str, whole: float | None) -> Markup:
     """Draw the groups of all columns over one axis.
 
     Parameters
@@ -45,17 +45,14 @@ def forest_plot(bunches: Sequence[Bunch], title: str, whole: float | None, *, mo
     bunches
         Columns with their groups.
     title
-        What the values are.
+        What the values are, none above 1.
     whole
         Mean of everybody.
-    most
-        The largest value there can be.
     """
     found = [v for b in bunches for s in b.stems for v in (s.mean, s.low, s.high) if v is not None]
     low, high = around([*found, *([whole] if whole is not None else [])])
-    high = min(high, most) if most is not None and high > most else high
     height = 52 + sum(HEAD + ROW * len(b.stems) for b in bunches)
-    axes = Axes((low, high), (0, 1), height=height, left=LEFT, right=RIGHT, top=18, bottom=34)
+    axes = Axes((low, min(high, 1.0)), (0, 1), height=height, left=LEFT, right=RIGHT, top=18, bottom=34)
     parts = [axes.frame(title, "", rows=False, x_about=4)]
     if whole is not None:
         x = axes.at_x(whole)

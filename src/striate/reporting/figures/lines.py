@@ -10,6 +10,8 @@ from markupsafe import Markup
 
 from striate.reporting.figures.axes import WIDTH, Axes, around, picture
 
+SMOOTHED = 0.03
+"""Share of the values that a running mean is over."""
 POINTS = 240
 """Points of one line at most; more are averaged in bins."""
 
@@ -42,9 +44,9 @@ def thinned(x: list[float], y: list[float], count: int = POINTS) -> tuple[list[f
     return [sum(x[a:b]) / (b - a) for a, b in pairs], [sum(y[a:b]) / (b - a) for a, b in pairs]
 
 
-def smoothed(values: list[float], share: float = 0.03) -> list[float]:
-    """Return running means over a centred window of `share` of the values; shorter at the ends."""
-    half = max(1, round(len(values) * share / 2))
+def smoothed(values: list[float]) -> list[float]:
+    """Return running means over a centred window of `SMOOTHED` of the values; shorter at the ends."""
+    half = max(1, round(len(values) * SMOOTHED / 2))
     sums = [0.0]
     for value in values:
         sums.append(sums[-1] + value)

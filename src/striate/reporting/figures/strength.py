@@ -55,7 +55,6 @@ def strength_plot(
     y_title: str,
     *,
     marks: Sequence[Mark] = (),
-    y_range: tuple[float, float] = (0.0, 1.0),
     x_range: tuple[float, float] | None = None,
     level: tuple[float, str] | None = None,
     height: float = 220,
@@ -70,15 +69,15 @@ def strength_plot(
         Titles of the axes.
     marks
         Upright lines.
-    y_range, x_range
-        Of the axes; that of the points for x where it is not given.
+    x_range
+        Of the horizontal axis; that of the points where it is not given. The vertical one reaches from 0 to 1.
     level
         A horizontal line (value, what it means).
     height
         Of the plot.
     """
     xs = [x for c in curves for x in c.x]
-    axes = Axes(x_range or (min(xs, default=0.0), max(xs, default=1.0)), y_range, height=height, top=TOP)
+    axes = Axes(x_range or (min(xs, default=0.0), max(xs, default=1.0)), (0.0, 1.0), height=height, top=TOP)
     parts = [axes.frame(x_title, y_title)]
     right = WIDTH - axes.right
     if level is not None:
