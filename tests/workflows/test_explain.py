@@ -325,6 +325,7 @@ def test_classes_of_pictures_are_explained(tmp_path):
         assert row["target"]["kind"] == "class" and 0 < row["target"]["probability"] < 1
         assert next(c for c in row["checks"] if c["check"] == "inside")["passed"] is None
         assert read_image(tmp_path / "out" / row["file"]).grid.shape == (30, 26)
+    assert explain(model, image, None, methods=["gradient_input"], budget_s=3600)["seconds"] > 0
     with pytest.raises(UsageError, match="--lesion 1: the model tells classes"):
         explain(model, image, None, lesion=1)
     with pytest.raises(UsageError, match="unknown class 'middle'"):
@@ -363,5 +364,6 @@ def test_slices_of_scans_are_explained(tmp_path):
     assert row["target"]["slice"] == 5 and row["target"]["label"] == "lesion"
     said = read_image(tmp_path / "out" / row["file"]).array[0]
     assert np.flatnonzero(np.abs(said).sum(axis=(0, 1))).tolist() == [5]
+    assert explain(model, image, None, methods=["gradient_input"], plane=5, budget_s=3600)["seconds"] > 0
     with pytest.raises(UsageError, match="--slice 99: of case s1 the model looks at slices 1 to 12"):
         explain(model, image, None, plane=99)
