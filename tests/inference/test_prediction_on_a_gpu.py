@@ -13,6 +13,7 @@ from played_gpu import played_gpu
 from striate.core.case import Case
 from striate.core.errors import MemoryLimitError
 from striate.core.image import Image
+from striate.core.progress import Silent
 from striate.inference.engines import choose as choosing
 from striate.inference.engines import foresee as foreseeing
 from striate.inference.engines import place, pytorch
@@ -23,6 +24,7 @@ from striate.inference.predict import engine_of, predict_case
 from striate.inference.whole import through
 from striate.io.write import write_image
 from striate.model.model import Model
+from striate.workflows import predict_masks as predicting
 
 WINDOW = (1, 1, 16, 16, 16)
 
@@ -149,6 +151,14 @@ def test_a_gpu_that_cannot_even_be_asked_is_foreseen_as_none(monkeypatch):
         found = foreseeing.by_torch("it was asked for")
         told = "it was asked for; the GPU cannot compute a window (CUDA driver error: all devices are busy)"
         assert (found.reason, found.on_gpu) == (told, False)
+
+
+def test_the_record_of_an_ensemble_names_the_gpu(model):
+    with played_gpu():
+        found = predicting._engine(
+            model, Case("a", "a", {"flair": Path("a.nii.gz")}), {}, "ensemble", [model], "auto", Silent()
+        )
+        assert found.reason == "--uncertainty ensemble is computed by it; Played GPU computes it"
 
 
 def test_the_engine_that_is_chosen_names_the_gpu(model, monkeypatch):

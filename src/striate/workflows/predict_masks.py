@@ -28,7 +28,7 @@ from striate.core.record import Record, Stopwatch
 from striate.core.unfinished import Unfinished, unfinished
 from striate.data.prepare import Prepared
 from striate.inference.cascade import open_first, prepare_stage, shares_of_first
-from striate.inference.engines import Engine, on_gpu
+from striate.inference.engines import Engine, gpu_of, on_gpu
 from striate.inference.engines.choose import AUTO, choose, macs_of
 from striate.inference.engines.chosen import Chosen
 from striate.inference.engines.foresee import may_spare
@@ -325,10 +325,12 @@ def _engine(
 
 
 def _torch(engine: Engine, way: str, said: Sequence[str], progress: Progress) -> Chosen:
-    """Return PyTorch, and what was `said` of a GPU that cannot compute it as a note and in the reason."""
+    """Return PyTorch, with the GPU that computes it, or what was `said` of one that cannot, which is noted too, in the reason."""
     for text in said:
         progress.note(text)
-    return Chosen(engine, "; ".join((f"--uncertainty {way} is computed by it", *said)), {})
+    by = gpu_of(engine)
+    there = [f"{by} computes it"] if by and not said else []
+    return Chosen(engine, "; ".join((f"--uncertainty {way} is computed by it", *there, *said)), {})
 
 
 def _first(

@@ -24,7 +24,7 @@ ENGINES: dict[str, str] = {
 TITLES: dict[str, str] = {"openvino": "OpenVINO", "int8": "int8", "onnx": "ONNX Runtime"}
 """What those that compute a converted network are called in sentences."""
 
-__all__ = ["ENGINES", "TITLES", "Engine", "network_in", "on_gpu", "open_engine"]
+__all__ = ["ENGINES", "TITLES", "Engine", "gpu_of", "network_in", "on_gpu", "open_engine"]
 
 
 @runtime_checkable
@@ -70,3 +70,14 @@ def network_in(engine: Engine) -> nn.Module | None:
 def on_gpu(engine: object) -> bool:
     """Tell whether the network of `engine`, or of one that was foreseen, lies in memory of a GPU's own."""
     return bool(getattr(engine, "on_gpu", False))
+
+
+def gpu_of(engine: Engine) -> str:
+    """Return the name of the GPU on which the network of `engine`, or its first one, lies; empty where none does."""
+    network = network_in(engine)
+    device = None if network is None else next((p.device for p in network.parameters()), None)
+    if device is None or device.type == "cpu":
+        return ""
+    from striate.inference.engines.place import named
+
+    return named(device)
