@@ -175,3 +175,4 @@ def test_what_holds_for_all_cases_is_not_repeated_within_a_list_of_reasons() -> 
     told = "the mask of A is doubtful: too low. No intervals: 3 subjects; 9 are needed; 1 new lesion."
     assert own_reason(told, limits) == "the mask of A is doubtful: too low; 1 new lesion."
     assert own_reason(f"Too low. {limits[0]}", limits) == "Too low."
+    assert own_reason("Case P001: flair has blur 0.4.", limits, "P001") == "flair has blur 0.4."

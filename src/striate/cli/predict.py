@@ -195,7 +195,9 @@ def _reviews(findings: dict[str, Any], limits: list[str]) -> list[str]:
     judged = [(case["case"], case["review"]) for case in findings["cases"] if "review" in case]
     needed = [(name, review) for name, review in judged if review["needed"]]
     needed.sort(key=lambda pair: 1.0 if pair[1]["expected_dice"] is None else pair[1]["expected_dice"])
-    lines = [f"do not use without review: {name}: {own_reason(review['reason'], limits)}" for name, review in needed]
+    lines = [
+        f"do not use without review: {name}: {own_reason(review['reason'], limits, name)}" for name, review in needed
+    ]
     more = len(lines) - REVIEWS_SHOWN
     told = f"and {counted(more, 'more case')}: see findings.csv, or the report"
     return lines if more <= 0 else [*lines[:REVIEWS_SHOWN], told]

@@ -44,7 +44,7 @@ def share_bar(shares: Sequence[Share], title: str) -> Markup:
         What the whole is.
     """
     whole = sum(s.size for s in shares)
-    axes = Axes((0, 100), (0, 1), height=46 + BAR, left=0, right=14, top=20, bottom=22)
+    axes = Axes((0, 100), (0, 1), height=46 + BAR, left=4, right=14, top=20, bottom=22)
     parts = [axes.frame("", title, rows=False)]
     left = axes.left
     for n, one in enumerate(shares):

@@ -65,7 +65,7 @@ def _row(case: dict[str, Any], measured: dict[str, Any], limits: list[str]) -> d
     return {
         "case": str(case.get("case")),
         "needed": bool(review.get("needed")),
-        "reason": own_reason(str(review.get("reason") or NONE), limits),
+        "reason": own_reason(str(review.get("reason") or NONE), limits, str(case.get("case"))),
         "expected": 1.0 if expected is None else expected,
         "dice": fixed(expected, 2),
         "by_label": [f"{name} {fixed(value, 2)}" for name, value in by_label.items()] if len(by_label) > 1 else [],
