@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from striate import networks
-from striate.core.errors import DataError, ModelError, TimeLimitError, UsageError
+from striate.core.errors import DataError, MemoryLimitError, ModelError, TimeLimitError, UsageError
 from striate.core.image import Image
 from striate.core.progress import Silent
 from striate.core.record import Record
@@ -225,6 +225,15 @@ def test_windows_and_cases_to_explain_are_counted(monkeypatch):
     allowance.refuse(windows=2)
     with pytest.raises(TimeLimitError, match="about 2 min 00 s or more"):
         allowance.refuse(windows=3)
+
+
+def test_cases_larger_than_the_memory_are_told_before_one_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(verb, "look_at", lambda *_: pytest.fail("a case was read"))
+    monkeypatch.setattr("striate.inference.memory.memory_available_bytes", lambda: 15_000)
+    model = mask_model(tmp_path / "model")
+    with pytest.raises(MemoryLimitError, match=r"^2 cases \(a, b\): images of 20 kB; 15 kB of memory are free"):
+        explain(model, [scan(tmp_path / "a.nii.gz"), scan(tmp_path / "b.nii.gz")], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_cases_that_were_left_out_take_no_time(tmp_path, monkeypatch):

@@ -18,6 +18,7 @@ from striate.core.image import Image
 from striate.core.progress import Silent
 from striate.core.unfinished import unfinished
 from striate.data.prepare import Preparation
+from striate.inference import memory
 from striate.inference.engines import choose as choosing
 from striate.inference.engines import place
 from striate.inference.engines.foresee import foresee
@@ -174,6 +175,14 @@ def test_models_of_whole_images_have_no_windows(scans, tmp_path, monkeypatch):
     found = predict(model, scans, tmp_path / "out", dry_run=True).document
     assert _listed(tmp_path) == before and [case["case"] for case in found["cases"]] == ["a", "b"]
     assert "windows" not in found["cases"][0] and (found["windows"], found["memory"], found["kept"]) == (None, None, [])
+    with monkeypatch.context() as short:
+        short.setattr(memory, "memory_available_bytes", lambda: 30_000)
+        for dry_run in (True, False):
+            with pytest.raises(
+                MemoryLimitError, match=r"^case b: images of 36 kB; 30 kB of memory are free\. Cut"
+            ) as caught:
+                predict(model, scans, tmp_path / "out", dry_run=dry_run)
+            assert caught.value.case == "b" and _listed(tmp_path) == before
 
     predict(model, scans, tmp_path / "whole")
     size = sum(path.stat().st_size for path in (tmp_path / "whole").rglob("*") if path.is_file())

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from striate.core.body_scan import impossible
-from striate.core.counted import counted
+from striate.core.counted import counted, some
 from striate.core.errors import MemoryLimitError, expected
 from striate.core.image import Grid, to_ras
 from striate.core.machine import memory_available_bytes, native_precision, show_bytes
@@ -229,3 +229,23 @@ def check_memory(
                      f"{show_bytes(free)} of memory are free", advice), case=where.removeprefix("case "),
         )  # fmt: skip
     return parts
+
+
+def refuse_unheld(headers: Mapping[str, tuple[Grid, int]]) -> None:
+    """Refuse cases (name → grid and channels) whose images alone, in single precision, are more than the memory that is free.
+
+    Raises
+    ------
+    MemoryLimitError
+        With their names, and what the largest needs.
+    """
+    free = memory_available_bytes()
+    large = {
+        name: n for name, (grid, channels) in headers.items() if (n := 4 * channels * math.prod(grid.shape)) > free
+    }
+    if large:
+        where = f"case {next(iter(large))}" if len(large) == 1 else f"{len(large)} cases ({some(list(large))})"
+        raise MemoryLimitError(
+            expected(where, f"images of {show_bytes(max(large.values()))}", f"{show_bytes(free)} of memory are free",
+                     "Cut them to the part that matters, leave them out, or close other programs."), case=next(iter(large)),
+        )  # fmt: skip

@@ -22,6 +22,7 @@ from striate.explaining.effort import LADDER, STANDARD, Effort, Pace, affordable
 from striate.explaining.explanation import explanations
 from striate.explaining.feature_maps import feature_maps
 from striate.inference.inputs import check_all_headers, gather
+from striate.inference.memory import refuse_unheld
 from striate.model.model import Model
 from striate.planning.cost import seen_patch
 from striate.planning.plan import Plan
@@ -144,7 +145,7 @@ def _cases(plan: Plan, given: Sequence[Path | str], cohort: Path | str | None) -
     searched = cases if cohort is None else gather([Path(cohort)], plan.task.channels)
     every = [*cases, *(case for case in searched if case not in cases)]
     places = given if cohort is None else ()  # of two places it is not known which is to be checked
-    check_all_headers(every, len(plan.preparation.spacing_mm), places, done="explained")
+    refuse_unheld(check_all_headers(every, len(plan.preparation.spacing_mm), places, done="explained"))
     return cases, searched
 
 

@@ -23,7 +23,7 @@ from striate.inference.engines.openvino import runtime
 from striate.inference.engines.race import BASE
 from striate.inference.engines.uncertainty import check_way
 from striate.inference.inputs import check_all_headers
-from striate.inference.memory import Parts
+from striate.inference.memory import Parts, refuse_unheld
 from striate.inference.tiling import Tiling
 from striate.inference.warn import impossible_sizes
 from striate.model.model import Model
@@ -81,6 +81,8 @@ def foresee(model: Model, cases: list[Case], out: Path, options: Mapping[str, An
         large += [error for error in more if error.case not in place.names]
         if len(large) == len(cases):
             refuse_failed(large, place, cases)
+    else:
+        refuse_unheld(grids)
     left_out = [{"case": str(error.case), "reason": str(error)} for error in large]
     left, kept = {one["case"] for one in left_out}, names & set(place.names if masks else names_in(place))
     todo = [case for case in cases if case.name not in left | kept]

@@ -20,6 +20,7 @@ from striate.core.record import Record, Stopwatch
 from striate.core.unfinished import unfinished
 from striate.data.samples import CaseSamples, prepare_samples, truths_of
 from striate.inference.inputs import check_all_headers
+from striate.inference.memory import refuse_unheld
 from striate.inference.warn import impossible_sizes
 from striate.inference.whole import WholePrediction, form_of, predict_whole
 from striate.measure.reconstruction import CaseReconstruction
@@ -49,6 +50,8 @@ def predict_whole_cases(
         When an option is asked for that only masks have.
     DataError, ModelError
         When an image cannot be read or fits not.
+    MemoryLimitError, DiskFullError
+        When images are larger than the memory, or the disk has less room than may be written; before anything is computed.
     """
     wrong = next((name for name in ("tta", "crf", "save_probabilities") if options.get(name)), None)
     if wrong is not None:
@@ -57,6 +60,7 @@ def predict_whole_cases(
     headers = check_all_headers(cases, len(plan.preparation.spacing_mm), options["inputs"])
     for line in impossible_sizes(plan, {name: grid for name, (grid, _) in headers.items()}):
         progress.note(line)
+    refuse_unheld(headers)
     refuse_prediction(model, cases, headers, out, options)
     progress.note(f"{len(cases)} case{'s' if len(cases) > 1 else ''}, {_told(plan)}")
     form = form_of(plan)
