@@ -253,10 +253,10 @@ def write_case(stem: Path, prepared: Prepared, preparation: Preparation) -> dict
     }
 
 
-def stored_bytes(preparation: Preparation, targets: Targets, grid: Grid, channels: int) -> int:
-    """Return the most that a case on `grid` takes in a store: nothing is cut away, each class has many voxels."""
+def stored_bytes(preparation: Preparation, targets: Targets, grid: Grid, channels: int, left: float = 1.0) -> int:
+    """Return the most that a case takes in a store: a share `left` of its `grid` is not cut away, classes have many voxels."""
     each = 4 if "none" in preparation.normalisation else 2
-    voxels = math.prod(uncut_shape(preparation, grid))
+    voxels = math.ceil(left * math.prod(uncut_shape(preparation, grid)))
     foreground = 8 * min(FOREGROUND_VOXELS * len(targets.sets), voxels)
     return (each * channels + 1) * voxels + foreground + HEADERS_BYTES
 

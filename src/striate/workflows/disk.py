@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from striate.data.split import Split
 from striate.inference.written import found_bytes, map_bytes, mask_bytes, panel_bytes
 from striate.io.read import extension, read_header
 from striate.model.model import Model
+from striate.planning.fingerprint import Fingerprint
 from striate.planning.plan import Plan
 
 PANELS = 12
@@ -65,8 +67,8 @@ def refuse_prediction(
     return refuse_full(out, total + most, f"what is written of {counted(len(cases), 'case')}", hint)
 
 
-def refuse_run(plan: Plan, cohort: Cohort, split: Split, folder: Path) -> None:
-    """Refuse to train where the disk has less room than the run may take.
+def refuse_run(plan: Plan, cohort: Cohort, split: Split, facts: Fingerprint, folder: Path) -> None:
+    """Refuse to train where the disk has less room than the run, with training images of these `facts`, may take.
 
     Raises
     ------
@@ -75,16 +77,19 @@ def refuse_run(plan: Plan, cohort: Cohort, split: Split, folder: Path) -> None:
     """
     count = counted(len(split.train) + len(split.validation), "prepared case")
     hint = "Free some space, choose another --out, or give fewer cases."
-    refuse_full(folder, run_bytes(plan, cohort, split), f"{count}, checkpoints and validation", hint)
+    refuse_full(folder, run_bytes(plan, cohort, split, facts), f"{count}, checkpoints and validation", hint)
 
 
-def with_disk(plan: Plan, cohort: Cohort, split: Split) -> Plan:
+def with_disk(plan: Plan, cohort: Cohort, split: Split, facts: Fingerprint) -> Plan:
     """Return the plan, which tells what its run writes."""
-    return plan.changed(expected=plan.expected.changed(disk_bytes=run_bytes(plan, cohort, split)).model_dump())
+    return plan.changed(expected=plan.expected.changed(disk_bytes=run_bytes(plan, cohort, split, facts)).model_dump())
 
 
-def run_bytes(plan: Plan, cohort: Cohort, split: Split) -> int:
-    """Return what a run writes, an upper estimate: its prepared cases uncut, checkpoints, the model, the validation cases."""
+def run_bytes(plan: Plan, cohort: Cohort, split: Split, facts: Fingerprint) -> int:
+    """Return what a run writes, an upper estimate: its prepared cases, checkpoints, the model, the validation cases.
+
+    Of training cases it is known what is cut away; from the others no more is taken to be cut than from any of them.
+    """
     from striate.planning.cost import network_cost
 
     training, masks = plan.training, plan.task.kind == "segmentation"
@@ -92,7 +97,11 @@ def run_bytes(plan: Plan, cohort: Cohort, split: Split) -> int:
     if learned is None:
         learned = network_cost(plan.task, plan.network, training.patch, training.length).parameters
     total = learned * (PARAMETER_BYTES + 4 * training.snapshots)
-    held_out = set(split.validation)
+    held_out, left = (
+        set(split.validation),
+        {case.name: math.prod(case.cropped) / math.prod(case.shape) for case in facts.cases},
+    )
+    most = max(left.values())
     for name in (*split.train, *split.validation):
         try:
             grid, channels = _header(cohort.case(name))
@@ -100,7 +109,7 @@ def run_bytes(plan: Plan, cohort: Cohort, split: Split) -> int:
             continue  # who reads it says what is wrong
         if len(grid.shape) != len(plan.preparation.spacing_mm):
             continue
-        total += _prepared_bytes(plan, grid, channels)
+        total += _prepared_bytes(plan, grid, channels, left.get(name, most))
         if name in held_out:
             total += found_bytes(plan, grid) + (
                 mask_bytes(plan, grid) + panel_bytes(plan, grid, channels) if masks else 0
@@ -114,11 +123,11 @@ def _header(case: Case) -> tuple[Grid, int]:
     return header.grid, len(case.channels)
 
 
-def _prepared_bytes(plan: Plan, grid: Grid, channels: int) -> int:
+def _prepared_bytes(plan: Plan, grid: Grid, channels: int, left: float) -> int:
     if plan.task.kind == "segmentation":
         from striate.data.store import stored_bytes
 
-        return stored_bytes(plan.preparation, plan.targets, grid, channels)
+        return stored_bytes(plan.preparation, plan.targets, grid, channels, left if plan.preparation.crop else 1.0)
     from striate.data.samples import sampled_bytes
     from striate.inference.whole import form_of
 

@@ -87,7 +87,7 @@ def plan_training(
         made = make_whole_plan(facts, task, budget_of(options, spent_s), MachineTimer(), wishes_of(options))
         note_small(facts, made, progress)
         made = hardened(from_encoder(made, options), options.get("adversarial"))
-        return facts, with_disk(made, cohort, split)
+        return facts, with_disk(made, cohort, split, facts)
     targets = targets_of(cohort, options)
     facts = Fingerprint.measure(cohort, [cohort.case(name) for name in split.train], targets, progress)
     regions = None if targets is None else dict(targets.sets)
@@ -95,7 +95,7 @@ def plan_training(
     progress.note("Timing a few real training steps on this machine …")
     made = make_plan(facts, masks, budget_of(options, spent_s), MachineTimer(), wishes_of(options))
     made = hardened(from_encoder(made, options), options.get("adversarial"))
-    return facts, with_disk(with_contrast(made, [cohort.case(name) for name in split.train]), cohort, split)
+    return facts, with_disk(with_contrast(made, [cohort.case(name) for name in split.train]), cohort, split, facts)
 
 
 def note_small(facts: Fingerprint, plan: Plan, progress: Progress) -> None:

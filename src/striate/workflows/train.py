@@ -162,11 +162,10 @@ def _open_run(
     opened = Cohort.open(Path(cohort))
     made = None if plan is None else with_options(Plan.read(Path(plan)), Path(plan), options)
     task = _task(opened, made, options)
-    split = split_of(opened, options, truth_for(task))
+    split_of(opened, options, truth_for(task))
     if made is not None and plan is not None:
         refuse_other_data(made, Path(plan), opened)
         refuse_large(made, Path(plan), options.get("memory"))
-        refuse_run(made, opened, split, folder)
     elif task is None:
         targets_of(opened, options)
     asked = {**plain_options(options), "plan": str(Path(plan).resolve()) if plan else None}
@@ -268,7 +267,7 @@ def _refuse_missing(run: Run, split: Split, cohort: Cohort) -> None:
 def _build(run: Run, progress: Progress) -> None:
     cohort, split, made = Cohort.open(run.cohort), Split.read(run / "split.json"), Plan.read(run / "plan.yaml")
     if not (run / "cache").exists():
-        refuse_run(made, cohort, split, run.folder)
+        refuse_run(made, cohort, split, Fingerprint.read(run / "fingerprint.json"), run.folder)
     build(run, made, split, cohort, progress)
 
 
