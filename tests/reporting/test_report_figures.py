@@ -21,6 +21,7 @@ from striate.reporting.figures.reliability import ReliabilityBin, reliability_di
 from striate.reporting.figures.risk import risk_coverage, risk_plot
 from striate.reporting.figures.rows import told_apart
 from striate.reporting.figures.shares import Share, share_bar
+from striate.reporting.figures.strength import Response, strength_plot
 
 HOSTILE = '<script>alert("1")</script>'
 
@@ -165,3 +166,9 @@ def test_a_share_has_its_per_cent_in_it_only_where_there_is_room() -> None:
     drawn = share_bar([Share("waiting", 7.0, 6), Share("forward", 93.0, 7)], "time (%)")
     assert ">93\u00a0%</text>" in drawn
     assert ">7.0\u00a0%</text>" not in drawn
+
+
+def test_the_word_of_a_level_stands_where_no_curve_runs() -> None:
+    curves = [Response("square", (0.0, 0.1, 0.2), (0.9, 0.12, 0.12), colour=6)]
+    drawn = strength_plot(curves, "ε", "Dice", level=(0.06, "half of the clean Dice"))
+    assert re.search(r'text-anchor="start">half of the clean Dice<', drawn)

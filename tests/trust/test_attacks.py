@@ -208,7 +208,7 @@ def test_honest_gradients_pass_and_hidden_ones_are_found(curves):
     assert not honest.masked and "No sign" in honest.sentences[0], honest.sentences
     failed = {check.name for check in hidden.checks if not check.passed}
     assert hidden.masked and {"gradient", "white_box_beats_black_box"} <= failed, hidden.sentences
-    assert any("100% of the object" in sentence for sentence in hidden.sentences)
+    assert any("100 % of the object" in sentence for sentence in hidden.sentences)
 
 
 def test_a_short_time_attacks_fewer_cases_less_hard(plan, network, tmp_path):

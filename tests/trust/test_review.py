@@ -76,7 +76,7 @@ def test_spoilt_copies_teach_failure_where_the_cases_seldom_fail(cases):
     assert alone.limit is None and alone.n_spoilt == 0 and alone.n_bad_cases == 0
     assert both.limit is not None and both.n_spoilt == len(bad) >= 9 and both.n_bad_subjects == len(bad)
     assert both.n_subjects == len(good) and both.guarantee.startswith(
-        "At most 10% of the cases, as they are and with artefacts put in, with a Dice below 0.6 go unflagged (from "
+        "At most 10 % of the cases, as they are and with artefacts put in, with a Dice below 0.6 go unflagged (from "
     )
     assert ReviewRule.from_dict(json.loads(json.dumps(both.to_dict()))) == both
     enough = ReviewRule.fit([*good, *bad], TABLES, spoilt=[replace(c, case=f"{c.case} again") for c in bad])
@@ -125,7 +125,7 @@ def test_the_rule_on_other_subjects(rule):
 
 def test_what_is_told_of_the_guarantee(rule, cases):
     assert rule.guarantee == (
-        f"At most 10% of the cases with a Dice below 0.6 go unflagged "
+        f"At most 10 % of the cases with a Dice below 0.6 go unflagged "
         f"(from {rule.n_bad_subjects} subjects with such cases among {rule.n_subjects})."
     )
     few = ReviewRule.fit(cases[:6], TABLES)

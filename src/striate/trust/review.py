@@ -197,7 +197,7 @@ class ReviewRule:
             which = "cases, as they are and with artefacts put in,"
         if self.limit is not None:
             return (
-                f"At most {self.miss:.0%} of the {which} with a Dice below {self.bad:g} go unflagged "
+                f"At most {100 * self.miss:.0f} % of the {which} with a Dice below {self.bad:g} go unflagged "
                 f"(from {counted(n, 'subject')} with such cases among {self.n_subjects})."
             )
         return (

@@ -85,7 +85,7 @@ def line_plot(
     axes = Axes((min(xs, default=0), max(xs, default=1)), y_range or around(ys, zero=zero))
     parts = [axes.frame(x_title, y_title, whole=True)]
     if mark:
-        parts.append(_mark(axes, *mark, [_points(axes, one) for one in drawn]))
+        parts.append(level_line(axes, *mark, [_points(axes, one) for one in drawn]))
     parts.extend(_line(axes, one) for one in drawn)
     right = WIDTH - axes.right
     parts.append(
@@ -98,7 +98,7 @@ def line_plot(
     return picture(axes, Markup("").join(parts), description, extra)
 
 
-def _mark(axes: Axes, value: float, meaning: str, lines: list[Places]) -> Markup:
+def level_line(axes: Axes, value: float, meaning: str, lines: list[Places]) -> Markup:
     """Draw a horizontal line, with what it means beside it, where the fewest lines of the plot run."""
     right, y = WIDTH - axes.right, axes.at_y(value)
     wide = CHARACTER * len(meaning)

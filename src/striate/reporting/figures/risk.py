@@ -58,8 +58,8 @@ def risk_plot(errors: Sequence[float], doubts: Sequence[float], y_title: str) ->
         path = "M" + "L".join(f"{axes.at_x(x)} {axes.at_y(y)}" for x, y in curve)
         parts.append(Markup('<path class="{}" d="{}"><title>{}</title></path>').format(style, path, name))
     parts.extend(
-        Markup('<circle class="dot c7" cx="{}" cy="{}" r="2.5"><title>{:.0%} kept: {:.3f}</title></circle>').format(
-            axes.at_x(x), axes.at_y(y), x, y
+        Markup('<circle class="dot c7" cx="{}" cy="{}" r="2.5"><title>{:.0f} % kept: {:.3f}</title></circle>').format(
+            axes.at_x(x), axes.at_y(y), 100 * x, y
         )
         for x, y in found
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from striate.reporting.figures.axes import WIDTH, Axes, picture
+from striate.reporting.figures.lines import level_line
 
 TOP, LINE = 50.0, 15.0
 """Room above the plot, and of each word of a mark: words stand there, where no curve can cross them."""
@@ -79,12 +80,8 @@ def strength_plot(
     xs = [x for c in curves for x in c.x]
     axes = Axes(x_range or (min(xs, default=0.0), max(xs, default=1.0)), (0.0, 1.0), height=height, top=TOP)
     parts = [axes.frame(x_title, y_title)]
-    right = WIDTH - axes.right
     if level is not None:
-        y = axes.at_y(level[0])
-        parts.append(Markup('<path class="mark" d="M{} {}H{}"/>').format(axes.left, y, right))
-        text = Markup('<text class="note" x="{}" y="{}" text-anchor="end">{}</text>')
-        parts.append(text.format(right, y - 4, level[1]))
+        parts.append(level_line(axes, *level, [_points(axes, c) for c in curves]))
     parts += [_band(axes, c) for c in curves]
     parts += [_line(axes, c) for c in curves]
     parts += _marks(axes, marks)
@@ -106,8 +103,12 @@ def _band(axes: Axes, c: Response) -> Markup:
     return Markup('<path class="ribbon c{}" d="M{}Z"/>').format(c.colour, "L".join([*up, *down]))
 
 
+def _points(axes: Axes, c: Response) -> list[tuple[float, float]]:
+    return [(axes.at_x(x), _inside(axes, y)) for x, y in zip(c.x, c.y, strict=True)]
+
+
 def _line(axes: Axes, c: Response) -> Markup:
-    points = [(axes.at_x(x), _inside(axes, y)) for x, y in zip(c.x, c.y, strict=True)]
+    points = _points(axes, c)
     dash = Markup(' stroke-dasharray="5 3"') if c.dashed else ""
     path = "M" + "L".join(f"{x} {y}" for x, y in points)
     parts = [Markup('<path class="line c{}" d="{}"{}/>').format(c.colour, path, dash)]

@@ -156,12 +156,12 @@ def judge(
     checks += [
         Check("unbounded", unbounded <= max(LEFT * clean, TOLERANCE),
               f"Without bound PGD leaves a Dice of {unbounded:.3f} (clean {clean:.3f}, {counted(n, 'case')}); at most"
-              f" {LEFT:.0%} of the clean one was expected."),
+              f" {100 * LEFT:.0f} % of the clean one was expected."),
         Check("more_steps", many <= few + TOLERANCE,
               f"At ε = {epsilon:g} all steps of PGD leave {many:.3f}, a quarter of them {few:.3f} ({counted(n, 'case')})."),
         Check("gradient", silent <= SILENT,
-              f"The gradient is exactly zero in {silent:.0%} of the object ({counted(n, 'case')}); at most {SILENT:.0%} was"
-              " expected."),
+              f"The gradient is exactly zero in {100 * silent:.0f} % of the object ({counted(n, 'case')}); at most"
+              f" {100 * SILENT:.0f} % was expected."),
     ]  # fmt: skip
     return Masking(tuple(checks))
 
