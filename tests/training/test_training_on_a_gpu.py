@@ -144,7 +144,7 @@ def test_a_step_is_timed_there_in_what_it_computes(tiny_plan, native, monkeypatc
     with played_gpu():
         monkeypatch.setattr(gpu.torch.cuda, "is_bf16_supported", lambda including_emulation=True: native)
         timer = timing.MachineTimer()
-        found = timer.step(tiny_plan().task, choice, Training(patch=(8, 8, 8), batch=1, steps=1))
+        found = timer.step(tiny_plan().task, choice, Training(patch=(16, 16, 16), batch=1, steps=1))
         assert timer.fast and set(found.measured) == ({"fp32", "bf16"} if native else {"fp32"})
 
 
