@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -15,7 +13,7 @@ from striate.comparing.outcomes import LESS_IS_BETTER, MAIN, Outcomes, pooled, r
 from striate.comparing.pairs import pairs
 from striate.comparing.row import finished, flat, row_of
 from striate.comparing.trial import Trial
-from striate.core.files import read_json
+from striate.core.files import csv_text, read_json
 from striate.planning.plan import Plan
 
 COSTS = ("training_flops_by_operations", "macs", "kwh")
@@ -135,8 +133,4 @@ def table_of(result: Mapping[str, Any]) -> str:
     """Return ``compare.csv``: a row for every run (``kind`` run) and for each network at each share (``kind`` network)."""
     rows = [{"kind": "network", **r} for r in result["networks"]] + [{"kind": "run", **r} for r in result["runs"]]
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    stream = io.StringIO(newline="")
-    writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({k: "" if v is None else v for k, v in row.items()} for row in rows)
-    return stream.getvalue()
+    return csv_text(columns, ([row.get(name) for name in columns] for row in rows))

@@ -8,15 +8,17 @@ that fills a folder of that name.
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
 import hashlib
+import io
 import json
 import math
 import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from json.encoder import encode_basestring
 from pathlib import Path
 from typing import Any, TypeVar
@@ -209,6 +211,15 @@ def write_text(path: Path, text: str) -> None:
     """
     with writing(path) as beside:
         beside.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def csv_text(header: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
+    """Return a table as CSV, a line feed behind each line; None becomes an empty cell."""
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return stream.getvalue()
 
 
 def plain(value: Any) -> Any:

@@ -6,15 +6,13 @@ probabilities stay in ``predictions.csv`` (`striate.measure.class_table`).
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from striate.core.caution import Caution
-from striate.core.files import in_folder, read_document, write_json, write_text
+from striate.core.files import csv_text, in_folder, read_document, write_json, write_text
 from striate.measure.class_rows import Names, joined
 from striate.measure.finding import Ood, Review, cautions
 
@@ -157,13 +155,9 @@ class ClassFindings:
     def write(self, folder: Path) -> None:
         """Write ``findings.json`` and ``findings.csv`` into a folder, each whole or not at all."""
         write_json(Path(folder) / FILE, self.to_dict())
-        stream = io.StringIO(newline="")
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow([*COLUMNS, *(f"{PREFIX}{name}" for name in self.classes)])
-        for case in self.cases:
-            for sample in case.samples:
-                writer.writerow(_cells(case, sample, self.classes))
-        write_text(Path(folder) / TABLE, stream.getvalue())
+        header = (*COLUMNS, *(f"{PREFIX}{name}" for name in self.classes))
+        rows = (_cells(case, sample, self.classes) for case in self.cases for sample in case.samples)
+        write_text(Path(folder) / TABLE, csv_text(header, rows))
 
     @classmethod
     def read(cls, path: Path) -> ClassFindings:

@@ -8,7 +8,6 @@ each class. Numbers read back bit for bit.
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from striate.core.counted import counted, has_or_have, is_or_are
 from striate.core.errors import DataError, FormatError, expected
-from striate.core.files import in_folder, write_text
+from striate.core.files import csv_text, in_folder, write_text
 from striate.measure.class_rows import (
     COLUMNS,
     PREFIX,
@@ -191,14 +190,13 @@ class ClassTable:
 
     def write(self, path: Path) -> None:
         """Write the table, to a file or as ``predictions.csv`` into a folder; whole or not at all."""
-        stream = io.StringIO(newline="")
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow([*COLUMNS, *(f"{PREFIX}{name}" for name in self.classes)])
-        rows = zip(self.cases, self.subjects, self.slices, self.truth, self.predicted, self.probabilities, strict=True)
-        for case, subject, place, truth, predicted, said in rows:
-            cells = [case, subject, "" if place is None else place, joined(truth), joined(predicted)]
-            writer.writerow([*cells, *(repr(float(p)) for p in said)])
-        write_text(in_folder(path, FILE), stream.getvalue())
+        columns = (self.cases, self.subjects, self.slices, self.truth, self.predicted, self.probabilities)
+        rows = (
+            (case, subject, place, joined(truth), joined(predicted), *(repr(float(p)) for p in said))
+            for case, subject, place, truth, predicted, said in zip(*columns, strict=True)
+        )
+        header = (*COLUMNS, *(f"{PREFIX}{name}" for name in self.classes))
+        write_text(in_folder(path, FILE), csv_text(header, rows))
 
     @classmethod
     def read(cls, path: Path, *, exclusive: bool | None = None) -> ClassTable:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping
 
+from striate.core.files import csv_text
 from striate.measure.detection import Detection
 from striate.measure.resample import Estimate
 
@@ -18,9 +17,7 @@ def froc_table(detection: Mapping[str, Detection]) -> str:
     A ``mask`` row opens each label; where its lesions have probabilities a ``mean`` row and ``at`` rows follow, the seven
     points of LUNA16, then ``curve`` rows.
     """
-    stream = io.StringIO(newline="")
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    lines = []
     for label, found in detection.items():
         rows: list[tuple[str, float | None, Estimate]] = [("mask", found.false_positives_per_scan, found.sensitivity)]
         if found.mean_sensitivity is not None:
@@ -30,5 +27,5 @@ def froc_table(detection: Mapping[str, Detection]) -> str:
         for row, false, estimate in rows:
             numbers = (false, estimate.value, estimate.low, estimate.high)
             cells = ["" if v is None else repr(float(v)) for v in numbers]
-            writer.writerow([label, row, *cells, found.lesions, found.cases, found.subjects])
-    return stream.getvalue()
+            lines.append((label, row, *cells, found.lesions, found.cases, found.subjects))
+    return csv_text(COLUMNS, lines)

@@ -8,15 +8,13 @@ is None, the case is left out of that summary, and the summary's ``n`` says how 
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from striate.core.errors import DataError, GeometryError, UsageError, expected
-from striate.core.files import read_document, write_json, write_text
+from striate.core.files import csv_text, read_document, write_json, write_text
 from striate.core.image import LabelMap, to_ras
 from striate.core.targets import Targets
 from striate.measure.detection import Detection, Ranked, Scores
@@ -205,14 +203,12 @@ class Evaluation:
         return cls(tuple(cases), summary, tuple(document["notes"]), detection, trained)
 
     def _table(self) -> str:
-        stream = io.StringIO(newline="")
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["case", "subject", "label", *MEASURES])
-        for case in self.cases:
-            for label, values in case.labels.items():
-                cells = ["" if values.get(m) is None else repr(values[m]) for m in MEASURES]
-                writer.writerow([case.case, case.subject, label, *cells])
-        return stream.getvalue()
+        rows = (
+            (case.case, case.subject, label, *("" if values.get(m) is None else repr(values[m]) for m in MEASURES))
+            for case in self.cases
+            for label, values in case.labels.items()
+        )
+        return csv_text(("case", "subject", "label", *MEASURES), rows)
 
 
 def evaluate_pair(

@@ -6,13 +6,14 @@ Where examinations were compared, more columns and rows follow: one row per pair
 from __future__ import annotations
 
 import csv
-import io
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
 from striate.core.caution import Caution
 from striate.core.errors import FormatError, expected
+from striate.core.files import csv_text
 from striate.measure.change import Change, LabelChange, LesionChange, LesionKind
 from striate.measure.finding import CaseFindings, LabelFindings, Lesion, Ood, Quantity, Review
 
@@ -47,15 +48,9 @@ def to_csv(cases: Iterable[CaseFindings], changes: Sequence[Change] = ()) -> str
     cases a ``pair`` row opens each change, a ``change`` row each of its labels, ``lesion-change`` rows follow. Numbers
     are written so that they read back bit for bit; warnings stand one a line, as ``code: message``.
     """
-    stream = io.StringIO(newline="")
     columns = (*COLUMNS, *CHANGES) if changes else COLUMNS
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(columns)
-    for case in cases:
-        writer.writerows([row.get(name, "") for name in columns] for row in _case_rows(case))
-    for change in changes:
-        writer.writerows([row.get(name, "") for name in columns] for row in _change_rows(change))
-    return stream.getvalue()
+    rows = itertools.chain(*map(_case_rows, cases), *map(_change_rows, changes))
+    return csv_text(columns, ([row.get(name) for name in columns] for row in rows))
 
 
 def from_csv(path: Path) -> tuple[tuple[CaseFindings, ...], tuple[Change, ...]]:
