@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from striate.core.case import Case
-from striate.core.files import write_text
+from striate.core.files import csv_text, write_text
 from striate.core.image import Image
 from striate.core.progress import Progress
 from striate.data.back import back
@@ -115,11 +113,8 @@ class Anomalies:
         rows = sorted(self.rows, key=lambda row: -row[2])
         first = ", ".join(f"{case} {value:.3g}" for case, _, value, _ in rows[:SAID])
         progress.note(f"Most unusual (score): {first}; all in {TABLE}, maps in {FOLDER}")
-        stream = io.StringIO(newline="")
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["case", "subject", "score", "map"])
-        writer.writerows((c, s, repr(v), f) for c, s, v, f in rows)
-        write_text(self.folder / TABLE, stream.getvalue())
+        cells = ((case, subject, repr(value), name) for case, subject, value, name in rows)
+        write_text(self.folder / TABLE, csv_text(("case", "subject", "score", "map"), cells))
         write_anomaly_panel(self.folder, self.shown)
 
 
