@@ -50,27 +50,3 @@ def test_what_a_package_makes_of_it_is_no_mistake_of_ours(monkeypatch, capsys):
     finally:
         signal.signal(signal.SIGINT, before)
     assert capsys.readouterr().err == "striate: interrupted\n"
-
-
-SWALLOWED = """
-import os, signal, sys, time
-from striate.cli import main
-
-class Swallow:
-    def find_spec(self, name, path=None, target=None):
-        if name == "striate.workflows.check":
-            try:
-                os.kill(os.getpid(), signal.SIGINT)
-                time.sleep(0.1)
-            except BaseException:
-                pass
-
-signal.signal(signal.SIGINT, signal.default_int_handler)
-sys.meta_path.insert(0, Swallow())
-main.main(["check", "nowhere"])
-"""
-
-
-def test_a_package_that_swallows_it_while_it_is_imported_does_not_lose_it(python):
-    done = python("-c", SWALLOWED)
-    assert (done.returncode, done.stderr) == (130, "striate: interrupted\n")

@@ -40,8 +40,6 @@ VERBS = {
 }
 
 
-AGAIN_S = 0.05
-"""Time after which a signal that came while a module was imported is looked at again."""
 MISTAKE = 70
 """Exit code of what nobody foresaw; not 1, which means that problems were found in the data."""
 
@@ -78,8 +76,6 @@ def run(arguments: list[str]) -> int:
     except StriateError as error:
         if debug:
             raise
-        if stopped and not isinstance(error, Interrupted):  # while a module was imported, just before
-            error = Interrupted("interrupted")
         return _fail(error, error.exit_code, error.code, as_json="--json" in arguments)
     except KeyboardInterrupt as error:
         if debug:
@@ -209,17 +205,10 @@ def _stops(stopped: list[int]) -> Iterator[None]:
     """Treat SIGTERM as an interruption, so that what is half-written is cleaned up; `stopped` gets the numbers of signals.
 
     It comes as Ctrl-C does, which is no `Exception`: one that arrives while Python starts a thread would be taken there for a
-    thread that could not be started. Ctrl-C that is ignored stays so. What comes while a package is imported waits until it
-    is: some swallow it, and compiled ones abort.
+    thread that could not be started. Ctrl-C that is ignored stays so.
     """
-    waiting = list[int]()
 
     def stop(number: int, frame: FrameType | None) -> None:
-        if _importing(frame):
-            waiting.append(number)
-            signal.signal(signal.SIGALRM, lambda _, later: stop(number, later))
-            signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
-            return
         stopped.append(number)
         raise KeyboardInterrupt
 
@@ -231,27 +220,13 @@ def _stops(stopped: list[int]) -> Iterator[None]:
         return
     try:
         yield
-        if waiting and not stopped:
-            raise KeyboardInterrupt
     except KeyboardInterrupt as error:
         if signal.SIGTERM in stopped:
             raise Interrupted("stopped by SIGTERM; nothing half-written was left") from error
         raise
     finally:
-        if waiting:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            stopped.extend(waiting)
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _importing(frame: FrameType | None) -> bool:
-    """Tell whether what `run` runs is importing a module."""
-    while frame is not None and frame.f_code is not run.__code__:
-        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
-            return True
-        frame = frame.f_back
-    return False
 
 
 if __name__ == "__main__":
