@@ -115,7 +115,7 @@ def test_the_card_writes_measures_of_classes_as_numbers(tmp_path):
     }
     Model.save(tmp_path / "model", _plan(), _network().state_dict(), facts)
     card = (tmp_path / "model" / "card.md").read_text()
-    assert "overall: accuracy 0.9123 (0.8 to 1), n 12, ece 0.9123, n 12, auc not measurable." in card
+    assert "overall: accuracy 0.912 (0.8 to 1), n 12, ece 0.912, n 12, auc not measurable." in card
 
 
 def test_parameters_are_those_that_learn(tmp_path):

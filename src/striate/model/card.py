@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from striate.core.counted import counted
+from striate.core.counted import counted, three_digits
 from striate.planning.plan import Plan
 
 UNKNOWN = "not recorded"
@@ -245,7 +245,7 @@ def _show(value: Any) -> str:
         count = f", n {value['n']}" if "n" in value else ""
         return "not measurable" if middle is None else f"{_show(middle)}{bounds}{count}"
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return three_digits(value)
     if isinstance(value, (list, tuple)):
         return " to ".join(_show(v) for v in value)
     return str(value)
