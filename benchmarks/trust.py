@@ -40,6 +40,7 @@ from striate.measure.findings import Findings
 from striate.measure.roc import auc
 from striate.model.model import Model
 from striate.phantoms.corruptions import CORRUPTIONS, corrupted
+from striate.trust import image_facts as gate
 from striate.trust.assess import assess
 from striate.trust.calibration import DOMAINS
 from striate.trust.evidence import CaseEvidence
@@ -362,13 +363,13 @@ def bare() -> Iterator[None]:
             model, case, network=engine, prepared=prepared, **{k: v for k, v in options.items() if k != "exact"}
         )
 
-    kept = verb.answer, verb.image_facts, verb.weigh, Trust.read
-    verb.answer, verb.image_facts, verb.weigh = alone, lambda *_: {}, lambda *_: None
+    kept = verb.answer, gate.image_facts, verb.weigh, Trust.read
+    verb.answer, gate.image_facts, verb.weigh = alone, lambda *_: {}, lambda *_: None
     Trust.read = classmethod(lambda *_: None)
     try:
         yield
     finally:
-        verb.answer, verb.image_facts, verb.weigh, Trust.read = kept
+        verb.answer, gate.image_facts, verb.weigh, Trust.read = kept
 
 
 def fine(work: Path) -> Path:
