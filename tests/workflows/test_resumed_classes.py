@@ -11,11 +11,14 @@ from test_resumed_prediction import _files
 from test_whole_workflow import CLASSES, follow, picture, plan_of
 
 from striate import networks
-from striate.core.errors import DataError, Interrupted
+from striate.core import disk
+from striate.core.errors import DataError, DiskFullError, Interrupted
 from striate.core.progress import Silent
 from striate.core.unfinished import unfinished
 from striate.data.samples import prepare_samples
 from striate.inference import whole
+from striate.inference.written import found_bytes
+from striate.io.read import read_header
 from striate.model.model import Model
 from striate.planning.plan import Plan
 from striate.workflows.predict import predict
@@ -187,3 +190,12 @@ def test_reconstructions_begin_anew(images, tmp_path):
     text = stopped(model.folder, images, tmp_path / "out")
     assert "nothing is kept: a prediction of reconstruction begins anew" in text
     assert not (tmp_path / "out").exists() and not (tmp_path / "out.unfinished").exists()
+
+
+def test_what_is_done_needs_no_more_room(model, images, tmp_path, monkeypatch):
+    stopped(model, images, tmp_path / "out")  # 6 of 8 are kept
+    room = found_bytes(Model.open(model).plan, read_header(images[0]).grid) * (CASES - 5)
+    monkeypatch.setattr(disk, "disk_free_bytes", lambda folder: room)
+    with pytest.raises(DiskFullError, match="8 cases may take up to"):
+        predict(model, images, tmp_path / "other")
+    assert len(predict(model, images, tmp_path / "out")) == CASES

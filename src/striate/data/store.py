@@ -254,7 +254,7 @@ def write_case(stem: Path, prepared: Prepared, preparation: Preparation) -> dict
 
 
 def stored_bytes(preparation: Preparation, targets: Targets, grid: Grid, channels: int, left: float = 1.0) -> int:
-    """Return the most that a case takes in a store: a share `left` of its `grid` is not cut away, classes have many voxels."""
+    """Return what a case takes in a store, but for rounding the most: a share `left` of its `grid` stays, classes are large."""
     each = 4 if "none" in preparation.normalisation else 2
     voxels = math.ceil(left * math.prod(uncut_shape(preparation, grid)))
     foreground = 8 * min(FOREGROUND_VOXELS * len(targets.sets), voxels)

@@ -17,7 +17,7 @@ from striate.core.grouped import grouped
 from striate.core.machine import peak_rss_bytes
 from striate.core.progress import Progress, Silent
 from striate.core.record import Record, Stopwatch
-from striate.core.unfinished import unfinished
+from striate.core.unfinished import Unfinished, unfinished
 from striate.data.samples import CaseSamples, prepare_samples, truths_of
 from striate.inference.inputs import check_all_headers
 from striate.inference.memory import refuse_unheld
@@ -30,7 +30,7 @@ from striate.workflows.anomaly import Anomalies
 from striate.workflows.class_limits import ClassJudge
 from striate.workflows.disk import refuse_prediction
 from striate.workflows.kept import telling
-from striate.workflows.kept_classes import KeptClasses, Told
+from striate.workflows.kept_classes import KeptClasses, Told, names_in
 from striate.workflows.taught import CODE, FACT, caution_of, images_of
 from striate.workflows.whole import class_table, measure_case, names_of, write_gallery, write_reconstructions
 
@@ -61,7 +61,8 @@ def predict_whole_cases(
     for line in impossible_sizes(plan, {name: grid for name, (grid, _) in headers.items()}):
         progress.note(line)
     refuse_unheld(headers)
-    refuse_prediction(model, cases, headers, out, options)
+    known = set(names_in(Unfinished(out)))
+    refuse_prediction(model, [case for case in cases if case.name not in known], headers, out, options)
     progress.note(f"{len(cases)} case{'s' if len(cases) > 1 else ''}, {_told(plan)}")
     form = form_of(plan)
     with unfinished(out) as place:
