@@ -87,6 +87,13 @@ def test_a_folder_of_bare_images(tmp_path):
     assert list(_names(gather([tmp_path / "pictures"], ("image",)))) == ["a", "b"]
 
 
+def test_a_dead_link_in_a_folder_of_bare_images_is_told_not_left_out(tmp_path):
+    _scan(tmp_path / "scans" / "a.nii.gz")
+    (tmp_path / "scans" / "b.nii.gz").symlink_to(tmp_path / "moved.nii.gz")
+    with pytest.raises(LayoutError, match=r"b\.nii\.gz: .*It is a link to .*moved\.nii\.gz, which is missing"):
+        gather([tmp_path / "scans"], ("flair",))
+
+
 def test_a_cohort_folder_and_a_csv(tmp_path):
     root = tmp_path / "Dataset001_x"
     for case in "ab":

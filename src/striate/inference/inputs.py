@@ -22,7 +22,8 @@ from striate.core.image import Grid
 from striate.core.together import together
 from striate.data.cohort import Cohort
 from striate.io.layouts.csv_table import ENDINGS
-from striate.io.read import is_image, read_header, stem
+from striate.io.layouts.listing import images_in
+from striate.io.read import read_header, stem
 
 NUMBERED = re.compile(r"^(?P<case>.+)_(?P<channel>\d{4})$")
 UNNAMED = re.compile(r"^(image|channel_?\d+)$")
@@ -42,6 +43,8 @@ def gather(paths: Sequence[Path], channels: tuple[str, ...]) -> list[Case]:
     ------
     UsageError
         When there is no path, or files cannot be grouped.
+    LayoutError
+        When images of a folder are dead links.
     DataError
         When a path does not exist, holds no image, or two cases have one name.
     ModelError
@@ -73,7 +76,7 @@ def gather(paths: Sequence[Path], channels: tuple[str, ...]) -> list[Case]:
 
 
 def _folder(folder: Path, channels: tuple[str, ...]) -> list[Case]:
-    files = sorted(p for p in folder.iterdir() if p.is_file() and is_image(p))
+    files = images_in(folder)
     if files and all(NUMBERED.match(stem(p)) for p in files):
         return group(files, channels)
     try:
