@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 
 from striate.core.case import Case
-from striate.core.errors import DiskFullError, ModelError, UsageError
+from striate.core.errors import ModelError, UsageError
+from striate.core.files import explain_writing
 from striate.core.image import Image
 from striate.core.machine import processor
 from striate.inference.engines import choose as choosing
@@ -129,7 +131,7 @@ def test_other_models_in_the_cache_stay(model_of, case, cache, monkeypatch):
 
 def test_on_a_full_disk_it_serves_this_call_and_says_so(model_of, case, cache, monkeypatch):
     def full(folder):
-        raise DiskFullError(f"{folder}: the disk is full.")
+        raise explain_writing(OSError(errno.ENOSPC, "full"), folder)
 
     monkeypatch.setattr(choosing, "filling", full)
     model, told = model_of(), list[str]()

@@ -359,7 +359,8 @@ def _make(
         with filling(folder) as beside:
             convert(model, beside, case.channels, form)
     except ResourceError as error:
-        tell(f"{str(error).rstrip('.')}; what is converted serves this call alone, and the next one converts again")
+        why = str(error).split("; ")[0].rstrip(".")  # what would help, another --out, does not here
+        tell(f"{why}; what is converted serves this call alone, and the next one converts again")
         folder = Path(tempfile.mkdtemp(prefix=f"striate-{form}-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         convert(model, folder, case.channels, form)
