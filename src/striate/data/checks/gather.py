@@ -78,7 +78,16 @@ def _channels_of(
         failures.append(_failure(" and ".join(names), path, error))
         return
     for index, name in enumerate(names):
-        yield name, measure_channel(name, image, index, head, path)
+        try:
+            facts = measure_channel(name, image, index, head, path)
+        except MemoryError:  # its file fitted, what is made of it does not
+            short = expected(
+                path, f"shape {image.grid.shape}", "more memory than is free is needed to measure it",
+                "Cut it to the part that matters, leave it out, or close other programs.",
+            )  # fmt: skip
+            failures.append(_failure(name, path, MemoryLimitError(short)))
+        else:
+            yield name, facts
 
 
 def measure_channel(name: str, image: Image, index: int, head: _Head, path: Path) -> ChannelFacts:
