@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import striate
-from striate.core import disk
+from striate.core import disk, files
 from striate.core.errors import (
     DataError,
     DiskFullError,
@@ -230,6 +230,18 @@ def test_a_disk_with_too_little_room_is_refused_before_cases_are_prepared(tiny_c
     with pytest.raises(DiskFullError, match=says):
         train(tiny_cohort, out=tmp_path / "run", plan=planned())
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("way", ["new", "resumed"])
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_read(
+    finished, tiny_cohort, tmp_path, monkeypatch, way
+):
+    folder = tmp_path / "runs" / "new" if way == "new" else finished[0].folder
+    refused = tmp_path if way == "new" else folder
+    monkeypatch.setattr(files.os, "access", lambda place, asked: place != refused)  # root may write everywhere
+    monkeypatch.setattr(Cohort, "open", lambda *given: pytest.fail("read"))
+    with pytest.raises(DiskFullError, match=f"{refused.name}: writing is not permitted; .* Make it writable or choose"):
+        train(**({"cohort": tiny_cohort, "out": folder} if way == "new" else {"resume": folder}))
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,7 @@ def _show_top(arguments: list[str]) -> int:
         "Usage: striate COMMAND [OPTIONS]\n\nConvolutional networks for medical images: from a folder of scans to a number"
         f" that one can trust.\n\nCommands, in the order of the work:\n{rows}\n\n"
         "Options of every command: --help, --json (one JSON document on stdout), --debug (show tracebacks).\n"
-        "Progress goes to stderr: a bar in a terminal, else, as in a batch system's log, a line now and then.\n"
+        "Text and progress go to stderr: a bar in a terminal, else, as in a batch system's log, a line now and then.\n"
         "Exit codes: 0 done; 1 done, and problems were found; 2 wrong usage; 3 bad data; 4 bad model or plan;\n"
         "            5 memory, disk or time ran out; 130 interrupted;\n            70 a mistake in Striate.\n"
     )

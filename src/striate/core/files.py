@@ -48,9 +48,10 @@ def explain_writing(error: Exception, path: Path) -> Exception:
     if number in (errno.EACCES, errno.EPERM, errno.EROFS):
         return DiskFullError(
             expected(
-                path, "writing is not permitted", "a folder that can be written is needed", "Choose another --out."
+                path, "writing is not permitted", "a folder that can be written is needed",
+                "Make it writable or choose another --out.",
             )
-        )
+        )  # fmt: skip
     if number in _NO_PLACE:
         problem = os.strerror(number).lower()
         where = str(path) if number != errno.ENAMETOOLONG else f"{str(path)[:60]}…"
@@ -59,6 +60,19 @@ def explain_writing(error: Exception, path: Path) -> Exception:
                      "Choose another --out."), path=path,
         )  # fmt: skip
     return error
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """Refuse a folder in which, or of which the first parent that is there, nothing may be written; before long work.
+
+    Raises
+    ------
+    DiskFullError
+        The sentence that writing would end with.
+    """
+    there = next((place for place in (folder, *folder.absolute().parents) if place.exists()), None)
+    if there is not None and there.is_dir() and not os.access(there, os.W_OK | os.X_OK):
+        raise explain_writing(PermissionError(errno.EACCES, os.strerror(errno.EACCES)), there)
 
 
 @contextlib.contextmanager

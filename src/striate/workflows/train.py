@@ -16,6 +16,7 @@ from typing import Unpack
 
 from striate.core.counted import counted
 from striate.core.errors import DataError, DiskFullError, Interrupted, StriateError, UsageError, expected
+from striate.core.files import refuse_unwritable
 from striate.core.kinds import kinds
 from striate.core.machine import seconds_of, show_seconds
 from striate.core.progress import Progress, Silent, hearing_warnings
@@ -89,6 +90,7 @@ def train(
             progress = Silent()
         held.enter_context(hearing_warnings(progress))
         if distributed.rank() == 0:
+            refuse_unwritable(folder)
             if resume is not None and folder.is_dir():
                 held.enter_context(alone(folder))
             known = _known(cohort, check, resume)
