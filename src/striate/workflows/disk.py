@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from striate.core.case import Case
 from striate.core.counted import counted
@@ -17,8 +17,10 @@ from striate.data.split import Split
 from striate.inference.written import found_bytes, map_bytes, mask_bytes, panel_bytes
 from striate.io.read import extension, read_header
 from striate.model.model import Model
-from striate.planning.fingerprint import Fingerprint
 from striate.planning.plan import Plan
+
+if TYPE_CHECKING:
+    from striate.planning.fingerprint import Fingerprint
 
 PANELS = 12
 """Panels are written for this many cases; a report of more would not be looked at."""
