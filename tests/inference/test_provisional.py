@@ -12,9 +12,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from striate.core.alone import alone
 from striate.core.case import Case
 from striate.core.image import Image
+from striate.core.in_turn import in_turn
 from striate.inference.engines import child, fastest
 from striate.inference.engines import choose as choosing
 from striate.inference.engines import convert as converting
@@ -259,7 +259,7 @@ def test_races_that_end_at_the_same_instant_are_both_kept(ask, monkeypatch, ours
     others, usual = [], choosing.write_json
 
     def another():
-        with alone(path):
+        with in_turn(path):
             now = json.loads(path.read_text()) if path.is_file() else {**parity, "races": []}
             usual(path, joined(now, theirs))
 

@@ -25,6 +25,7 @@ from typing import Any
 
 from striate.core.errors import DataError, FormatError, ModelError, expected
 from striate.core.files import read_json, write_json
+from striate.core.lock import take
 
 VERSION = 1
 
@@ -128,20 +129,14 @@ def alone(folder: Path) -> Iterator[None]:
     DataError
         When another process works in the run.
     """
-    try:
-        import fcntl
-    except ImportError:  # Windows has no such lock
+    if os.name == "nt":  # which has no such lock, and opens no folders
         yield
         return
     place = os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if take(place) is False:
             got, want = "another process works in this run", "one at a time is needed, they would overwrite each other"
-            raise DataError(expected(folder, got, want, "Wait until it ends, or stop it."), path=folder) from error
-        except OSError:  # a file system without locks
-            pass
+            raise DataError(expected(folder, got, want, "Wait until it ends, or stop it."), path=folder)
         yield
     finally:
         os.close(place)

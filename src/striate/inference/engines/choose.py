@@ -26,7 +26,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from striate.core.alone import alone
 from striate.core.case import Case
 from striate.core.errors import (
     DataError,
@@ -40,6 +39,7 @@ from striate.core.errors import (
 )
 from striate.core.files import filling, read_json, write_json
 from striate.core.image import Grid
+from striate.core.in_turn import in_turn
 from striate.core.machine import cores, may_have_gpu, native_precision, processor
 from striate.core.names import lookup
 from striate.data.prepare import uncut_shape
@@ -398,7 +398,7 @@ def convert(model: Model, into: Path, channels: Mapping[str, Path], form: str, v
     if failed := child.run("convert", asked, SECONDS):
         failure = {"cores": cores(), "failed": failed, "tried": datetime.now(UTC).isoformat(timespec="seconds")}
         known = {"form": form, "made": MADE, "processor": processor()}
-        with alone(into / verdict):
+        with in_turn(into / verdict):
             before = _read(into)
             write_json(into / verdict, with_failure(before, failure) if before else {**failure, **known})
 

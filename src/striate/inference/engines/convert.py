@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
-from striate.core.alone import alone
 from striate.core.case import Case
 from striate.core.errors import DataError
 from striate.core.files import write_json, writing
+from striate.core.in_turn import in_turn
 from striate.core.machine import cores, processor
 from striate.data.prepare import prepare
 from striate.inference.engines import Engine
@@ -166,7 +166,7 @@ def main() -> None:
     raced = (race_alone if before else compare)(model.network(), exclusive, made, tiles)
     when = datetime.now(UTC).isoformat(timespec="seconds")
     where = {"made": MADE, "processor": processor(), "cores": cores()}
-    with alone(into / asked["verdict"]):  # another process may have raced meanwhile, too
+    with in_turn(into / asked["verdict"]):  # another process may have raced meanwhile, too
         before = _before(into, asked["verdict"], made) or before
         write_json(into / asked["verdict"], joined(before or where, {"measured": when, **raced}))
 

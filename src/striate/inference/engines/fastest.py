@@ -59,7 +59,7 @@ def doubt_of(parity: Mapping[str, Any], name: str) -> str:
 def unclear(parity: Mapping[str, Any]) -> str:
     """Return what rounds of the last race leave open, which `AGAIN` more have not settled; empty where they agree with `fastest`.
 
-    Verdicts of versions before tell of no races, and stand.
+    Where no races are told of nothing is open.
     """
     races = parity.get("races", [])
     last = next((race for race in reversed(races) if "spread" in race), None)

@@ -2,7 +2,7 @@
 
 A verdict lists its ``races``: of each when it was, its windows, their ``spread`` and ``rivals``, or why it failed. Where windows
 of the last one speak against the verdict it is provisional, and the next call with enough work races again, `AGAIN` times at
-most. A verdict without that list is of a version before, and stands.
+most. A verdict without that list stands.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from striate.core import alone as module
-from striate.core.alone import alone
+from striate.core import in_turn as module
+from striate.core.in_turn import in_turn
 
 
 def test_no_change_is_lost(tmp_path):
@@ -20,7 +20,7 @@ def test_no_change_is_lost(tmp_path):
 
     def add():
         for _ in range(5):
-            with alone(path):
+            with in_turn(path):
                 count = int(path.read_text())
                 time.sleep(0.001)
                 path.write_text(str(count + 1))
@@ -37,14 +37,14 @@ def test_the_lock_of_a_dead_process_is_waited_for_and_then_removed(tmp_path, mon
     monkeypatch.setattr(module, "PATIENCE_S", 0.1)
     path, start = tmp_path / "count", time.monotonic()
     (tmp_path / ".count.lock").write_text("dead")
-    with alone(path):
+    with in_turn(path):
         assert (tmp_path / ".count.lock").read_text() != "dead"
     assert 0.1 < time.monotonic() - start < 5 and list(tmp_path.iterdir()) == []
 
 
 def test_who_was_taken_for_dead_leaves_the_lock_of_the_next(tmp_path):
     lock = tmp_path / ".count.lock"
-    with alone(tmp_path / "count"):
+    with in_turn(tmp_path / "count"):
         lock.write_text("the next")
     assert lock.read_text() == "the next"
 
@@ -59,7 +59,7 @@ def test_a_folder_that_takes_no_files_is_no_obstacle(tmp_path, monkeypatch, numb
 
     monkeypatch.setattr(Path, "open", refuse)
     monkeypatch.setattr(module.time, "sleep", waited.append)
-    with alone(tmp_path / "count"):
+    with in_turn(tmp_path / "count"):
         assert list(tmp_path.iterdir()) == []
     assert os.name == "nt" or not waited  # on Windows another may just be removing it
 
@@ -76,6 +76,6 @@ def test_of_two_that_take_another_for_dead_one_waits_for_the_other(tmp_path, mon
 
     lock.write_text("dead")
     monkeypatch.setattr(Path, "unlink", unlink)
-    with alone(tmp_path / "count"):
+    with in_turn(tmp_path / "count"):
         assert lock.is_file() and quicker == [lock]
     assert not lock.exists()

@@ -1,4 +1,4 @@
-"""`alone`: one process at a time reads, changes and writes a file; one that dies in the middle stops nobody for long.
+"""`in_turn`: one process at a time reads, changes and writes a file; one that dies in the middle stops nobody for long.
 
 The lock is a file beside it that only one process can make, on network disks and on Windows too, where `striate.core.lock` may
 know nothing of others.
@@ -18,7 +18,7 @@ PATIENCE_S, PAUSE_S = 10.0, 0.02
 
 
 @contextlib.contextmanager
-def alone(path: Path) -> Iterator[None]:
+def in_turn(path: Path) -> Iterator[None]:
     """Be the only one that changes `path`, for as long as reading and writing it takes; where no file can be made, just go on."""
     lock, name = path.with_name(f".{path.name}.lock"), secrets.token_hex(8)
     made = _made(lock, name)
@@ -41,9 +41,8 @@ def _made(lock: Path, name: str) -> bool:
         except FileExistsError:
             pass
         except OSError as error:
-            if not (
-                isinstance(error, PermissionError) and os.name == "nt"
-            ):  # there, another may be removing it just now
+            being_removed = isinstance(error, PermissionError) and os.name == "nt"  # by another, just now
+            if not being_removed:
                 return False
         owner = _owner(lock)
         if owner != seen:
@@ -52,9 +51,8 @@ def _made(lock: Path, name: str) -> bool:
             try:
                 lock.unlink()
             except OSError as error:
-                if owner is None or not isinstance(
-                    error, FileNotFoundError
-                ):  # else another was as patient, and quicker
+                quicker = owner is not None and isinstance(error, FileNotFoundError)  # another, as patient
+                if not quicker:
                     return False
         time.sleep(PAUSE_S)
 
