@@ -109,7 +109,9 @@ def test_volumes_lesions_and_doubts_of_a_pair(folder):
 def test_every_changed_place_is_pictured(folder):
     found = ChangePanel.read(folder / "changes" / "B_Ba_Bb.npz")
     assert found.slices() == ([4, 1], 0) and found.slices(1) == ([4], 1)
-    assert section(render(folder)).count("<img") == 3 * (2 + 1)
+    page = section(render(folder))
+    assert page.count("<img") == 3 * (2 + 1)
+    assert all(f"axial slice {k} (0 to 5)" in page for k in (4, 1, 3)), "counted from 0, the lowest"
     assert ChangePanel.read(folder / "changes" / "A_Aa_Ab.npz").slices() == ([3], 0)
 
 

@@ -54,7 +54,7 @@ def folder(tmp_path):
         maps = {r["method"]: rng.normal(0, 1, SHAPE) * there for r in rows}
         write_explanation_panel(
             tmp_path / "panels" / "s1_lesion1.npz", images, maps, (1.0, 2.0), masks=(there, there), plane=4,
-            place="axial slice 5 of 8",
+            place="axial slice 5 (0 to 7)",
         )  # fmt: skip
         write_json(tmp_path / "explanations.json", {"kind": "striate-explanations", "explanations": list(rows), **more})
         return tmp_path
@@ -78,7 +78,7 @@ def test_a_failed_map_says_so_before_anything_else(folder):
 def test_maps_that_all_passed_are_said_to(folder):
     page = render(folder(row("grad_cam"), row("occlusion")))
     assert "All 2 maps passed their checks." in page and "failed" not in page.split("<script>")[0].split("</style>")[1]
-    assert "axial slice 5 of 8; the windows that were looked at decide 97 % of the target" in page
+    assert "axial slice 5 (0 to 7); the windows that were looked at decide 97 % of the target" in page
     assert "flair 70 %" in page and "Explanation of lesion" in page
     assert page.count("% of blocks removed, or put back</text>") == 2
 

@@ -32,7 +32,9 @@ def command(
     whole: Annotated[bool, typer.Option("--whole", help="All lesions of the label together.")] = False,
     plane: Annotated[
         int | None,
-        typer.Option("--slice", help="Axial slice, for models that look at slices.", show_default="likeliest"),
+        typer.Option(
+            "--slice", help="Axial slice, 0 being the lowest, for models that look at slices.", show_default="likeliest"
+        ),
     ] = None,
     layer: Annotated[
         str | None, typer.Option(help="Write the maps of this layer; Grad-CAM looks at it.", show_default="deepest")

@@ -177,10 +177,10 @@
     slider(count, index) {
       if (!this.range) return;
       const { offset, factor, size } = this.data.source, axis = this.state.plane;
-      const original = Math.round(offset[axis] + (index + 0.5) * factor[axis] + 0.5);
+      const original = Math.floor(offset[axis] + (index + 0.5) * factor[axis]);
       this.range.max = count - 1;
       this.range.value = index;
-      const told = `${this.data.oriented ? PLANES[axis] + " " : ""}slice ${original} of ${size[axis]}`;
+      const told = `${this.data.oriented ? PLANES[axis] + " " : ""}slice ${original} (0 to ${size[axis] - 1})`;
       const both = this.truth && this.area(this.truth, axis), found = this.area(this.prediction, axis);
       const cm = (v) => `${v ? (v / 100).toFixed(v < 100 ? 2 : 1) : 0} cm²`;
       const areas = [both ? `truth ${cm(both[index])}` : "", `predicted ${cm(found[index])}`].filter(Boolean);

@@ -129,7 +129,7 @@ def _shown(folder: Folder, change: Change) -> dict[str, Any]:
     except DataError as error:
         return {"rows": [], "unseen": 0, "why": str(error).replace(f"{folder.path}/", "")}
     planes, unseen = panel.slices()
-    rows = [{"pictures": panel.pictures(p), "place": f"slice {p + 1} of {len(panel.after)}"} for p in planes]
+    rows = [{"pictures": panel.pictures(p), "place": f"axial slice {p} (0 to {len(panel.after) - 1})"} for p in planes]
     return {"rows": rows, "unseen": unseen, "why": ""}
 
 
