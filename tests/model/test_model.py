@@ -40,7 +40,10 @@ def _network(seed=0):
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    facts = {"training_subjects": 3, "validation": {"oedema": {"dice": {"mean": 0.8, "low": 0.7, "high": 0.9, "n": 4}}}}
+    facts = {
+        "training_subjects": 3,
+        "validation": {"oedema": {"dice": {"mean": 0.8, "low": 0.7, "high": 0.9, "n": 4}, "hd95_mm": {"mean": 4.2}}},
+    }
     Model.save(tmp_path / "model", _plan(), _network().state_dict(), facts)
     return tmp_path / "model"
 
@@ -104,7 +107,7 @@ def test_the_card_has_the_sections_of_mitchell_et_al(folder):
         "Model details", "Intended use", "Factors", "Metrics", "Evaluation data", "Training data",
         "Quantitative analyses", "Ethical considerations", "Caveats and recommendations",
     ]  # fmt: skip
-    assert "oedema: dice 0.8 (0.7 to 0.9), n 4." in card
+    assert "oedema: Dice 0.8 (0.7 to 0.9), n 4, HD95 (mm) 4.2." in card
     assert Model.open(folder).facts["weights_sha256"] in card
 
 
@@ -115,7 +118,7 @@ def test_the_card_writes_measures_of_classes_as_numbers(tmp_path):
     }
     Model.save(tmp_path / "model", _plan(), _network().state_dict(), facts)
     card = (tmp_path / "model" / "card.md").read_text()
-    assert "overall: accuracy 0.912 (0.8 to 1), n 12, ece 0.912, n 12, auc not measurable." in card
+    assert "overall: Accuracy 0.912 (0.8 to 1), n 12, Calibration error (ECE) 0.912, n 12, AUC not measurable." in card
 
 
 def test_parameters_are_those_that_learn(tmp_path):

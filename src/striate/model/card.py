@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from striate.core.counted import counted, three_digits
+from striate.measure.named import measure_name
 from striate.planning.plan import Plan
 
 UNKNOWN = "not recorded"
@@ -19,7 +20,7 @@ CLASSES = (
     " sensitivity, specificity, precision and F1 per class"
 )
 METRICS = {
-    "segmentation": "Dice, IoU, HD95 (mm), average surface distance (mm), volume error (mL) and lesion-wise precision,"
+    "segmentation": "Dice, IoU, HD95 (mm), mean surface distance (mm), volume error (mL) and lesion-wise precision,"
     " recall and F1, per label or region",
     "classification": CLASSES,
     "sequence": CLASSES,
@@ -129,7 +130,9 @@ def _results(facts: Mapping[str, Any]) -> list[str]:
     lines = []
     for label, measures in (facts.get("validation") or {}).items():
         if isinstance(measures, Mapping):
-            lines.append(f"{label}: " + ", ".join(f"{name} {_show(value)}" for name, value in measures.items()) + ".")
+            lines.append(
+                f"{label}: " + ", ".join(f"{measure_name(m)} {_show(value)}" for m, value in measures.items()) + "."
+            )
         else:
             lines.append(f"{label}: {_show(measures)}.")
     return lines or ["No case was held out, so nothing was measured."]

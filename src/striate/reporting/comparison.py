@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from striate.measure.named import MEASURES, measure_name
 from striate.reporting.document import Document
-from striate.reporting.numbers import MEASURES, measure_name
 
 
 class Comparison(Document):

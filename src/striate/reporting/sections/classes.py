@@ -7,12 +7,13 @@ from typing import Any
 from striate.measure.class_rows import joined
 from striate.measure.class_table import ClassTable
 from striate.measure.classification import KIND, OVERALL
+from striate.measure.named import measure_name
 from striate.reporting.figures.confusion import confusion_matrix
 from striate.reporting.figures.reliability import ReliabilityBin, reliability_diagram
 from striate.reporting.figures.roc import RocCurve, roc_plot
 from striate.reporting.figures.strips import Strip, strip_plot
 from striate.reporting.folder import Folder
-from striate.reporting.numbers import fixed, measure_interval, measure_name, measure_text, number
+from striate.reporting.numbers import fixed, measure_interval, measure_text, number
 from striate.reporting.section import Section
 
 TITLE = "Classes"

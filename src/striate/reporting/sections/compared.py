@@ -6,14 +6,13 @@ from typing import Any
 
 from striate.core.counted import counted, is_or_are
 from striate.core.machine import show_bytes, show_seconds
+from striate.measure.named import MEASURES, measure_name
 from striate.reporting.comparison import Comparison
 from striate.reporting.numbers import (
-    MEASURES,
     compact,
     fixed,
     joined,
     measure_interval,
-    measure_name,
     measure_text,
     number,
 )

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from striate.measure.named import MEASURES, measure_name
 from striate.reporting.folder import Folder
 from striate.reporting.numbers import (
-    MEASURES,
     NONE,
     bounds,
     fixed,
     interval,
     interval_name,
     measure_interval,
-    measure_name,
     measure_text,
     number,
     volume,

@@ -6,10 +6,11 @@ from typing import Any
 
 from markupsafe import Markup
 
+from striate.measure.named import measure_name
 from striate.reporting.figures.lines import Series, line_plot, smoothed, thinned
 from striate.reporting.figures.shares import Share, percent, share_bar
 from striate.reporting.folder import Folder
-from striate.reporting.numbers import measure_name, number
+from striate.reporting.numbers import number
 from striate.reporting.section import Section
 
 WAIT_LIMIT = 10.0

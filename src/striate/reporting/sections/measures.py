@@ -7,9 +7,10 @@ from typing import Any
 
 from markupsafe import Markup
 
+from striate.measure.named import MEASURES, measure_name
 from striate.reporting.figures.dots import Row, dot_plot
 from striate.reporting.folder import Folder
-from striate.reporting.numbers import MEASURES, measure_interval, measure_name, measure_text, number
+from striate.reporting.numbers import measure_interval, measure_text, number
 from striate.reporting.section import Section
 
 SHARES = ("dice", "iou", "lesion_f1", "lesion_precision", "lesion_recall", "ssim")
