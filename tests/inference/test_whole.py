@@ -17,6 +17,7 @@ from torch import nn
 
 from striate import networks
 from striate.core.case import Case
+from striate.core.errors import ModelError
 from striate.core.image import Image
 from striate.data.prepare import Preparation
 from striate.data.samples import CaseSamples, SampleForm
@@ -284,3 +285,18 @@ def test_the_read_out_is_measured_on_features():
     with torch.inference_mode():
         said = network.readout(torch.from_numpy(features).float()).argmax(1).numpy()
     assert found["accuracy"] == pytest.approx((said == truth).mean())
+
+
+@pytest.mark.parametrize("kind", ["classification", "reconstruction"])
+def test_what_is_not_a_number_is_no_answer(kind, tmp_path):
+    class Nothing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.tensor(torch.nan))
+
+        def forward(self, images):
+            return images.flatten(1)[:, :2] * self.scale
+
+    told = predict_samples(plan_of(kind), Nothing(), [(case("a"), samples(1))], model=tmp_path)
+    with pytest.raises(ModelError, match=f"^model {tmp_path}: its answer for case a, computed by torch, holds NaN"):
+        next(told)

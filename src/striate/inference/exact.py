@@ -33,6 +33,7 @@ from striate.data.prepare_nnunet import apart, zoom
 from striate.inference.cascade import prepare_stage
 from striate.inference.engines.ensemble import snapshots
 from striate.inference.prediction import Prediction
+from striate.inference.refuse_nan import refuse_nan
 from striate.inference.warn import reasons_for_doubt
 from striate.model.model import Model
 from striate.planning.plan import Plan
@@ -70,6 +71,8 @@ def predict_exact(
         When the model was not imported from nnU-Net.
     DataError
         When the files cannot be read or do not fit together.
+    ModelError
+        When the network answers NaN.
     """
     known = facts_of_nnunet(model)
     start = time.monotonic()
@@ -83,6 +86,7 @@ def predict_exact(
         )  # fmt: skip
         total = total.add_(logits) if index else logits
     total /= len(members)
+    refuse_nan(total.min().numpy(), ready.array, case.name, model.folder, "torch, exact")
     label = restored(model.plan, total, ready)
     seconds = {"prepare": round(middle - start, 3), "network": round(time.monotonic() - middle, 3)}
     facts = {

@@ -23,6 +23,7 @@ from striate.inference.observe import Observer
 from striate.inference.prediction import Prediction
 from striate.inference.probabilities import ProbabilityWriter
 from striate.inference.refined import refined
+from striate.inference.refuse_nan import refuse_nan
 from striate.inference.restore import Restorer, decide_regions
 from striate.inference.sliding_window import Window
 from striate.inference.tiling import Tiling
@@ -80,7 +81,7 @@ def predict_case(
     DataError
         When the files cannot be read or do not fit together.
     ModelError
-        When their number of channels is not the model's.
+        When their number of channels is not the model's, or its network answers NaN.
     """
     plan = model if isinstance(model, Plan) else model.plan
     said = list[str]()
@@ -94,8 +95,9 @@ def predict_case(
             maps = stack.enter_context(ProbabilityWriter(save_probabilities, case.name, plan.targets))
         with timed(seconds, "network"), _features(engine, asked=observe) as features:
             label, facts = predict_prepared(
-                plan, engine, ready, tta=tta, crf=crf, maps=maps, tell=tell, observer=observer
-            )
+                plan, engine, ready, tta=tta, crf=crf, maps=maps, tell=tell, observer=observer,
+                model=None if isinstance(model, Plan) else model.folder,
+            )  # fmt: skip
         if save_probabilities is not None and maps is not None:
             written = maps.finish()
     facts = {**facts, "engine": engine.name, "precision": engine.precision, "tta": tta, "crf": crf, "seconds": seconds}
@@ -118,20 +120,36 @@ def predict_prepared(
     maps: ProbabilityWriter | None = None,
     tell: Callable[[int, int], None] = lambda done, total: None,
     observer: Observer | None = None,
+    model: Path | None = None,
 ) -> tuple[LabelMap, dict[str, Any]]:
     """Predict a prepared case; returns its mask on the grid of the files, and facts.
 
     `maps` gets the probabilities, to be written afterwards. An `observer` of the same case counts what the network says of
-    it; ask it afterwards.
+    it; ask it afterwards. `model` is the model's folder, for messages.
+
+    Raises
+    ------
+    DataError, ModelError
+        When the network answers NaN (`refuse_nan`).
     """
     window = window_of(plan, engine, prepared.array.shape[1:], tta=tta)
     axis = window.tiling.rolling_axis
     restorer = Restorer(prepared, plan.targets, axis, maps, observer)
-    slid = window.slide(prepared.array, lambda done: tell(done, window.tiling.count))
+    slid = _sound(window, prepared, model, tell)
     images = len(plan.task.channels)
     for start, rows in refined(slid, prepared, images, plan.targets, axis) if crf else slid:
         restorer.push(start, rows)
     return restorer.finish(), {"windows": window.tiling.count, "windows_skipped": window.skipped[0]}
+
+
+def _sound(
+    window: Window, prepared: Prepared, model: Path | None, tell: Callable[[int, int], None]
+) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Yield finished rows of probabilities (`Window.slide`), none of which is NaN."""
+    for start, rows in window.slide(prepared.array, lambda done: tell(done, window.tiling.count)):
+        asked = rows[:1] if window.exclusive else rows  # a softmax is NaN in all classes or in none
+        refuse_nan(asked, prepared.array, prepared.case, model, window.engine.name)
+        yield start, rows
 
 
 def predict_classes(

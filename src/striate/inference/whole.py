@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from striate.data.prepare import Prepared
 from striate.data.samples import CaseSamples, SampleForm, SampleStore, prepare_samples
 from striate.data.time_points import histories
 from striate.inference.penultimate import penultimate
+from striate.inference.refuse_nan import refuse_nan
 from striate.measure.classification import ClassEvaluation
 from striate.networks.network import Network
 from striate.planning.cost import seen_patch
@@ -104,6 +106,7 @@ def predict_whole(
     look: Callable[[str, Prepared], None] = lambda name, prepared: None,
     listen: bool = False,
     together: Callable[[], None] = lambda: None,
+    model: Path | None = None,
 ) -> Iterator[WholePrediction]:
     """Predict cases from their files, in order; small ones pass through the network together.
 
@@ -121,11 +124,15 @@ def predict_whole(
         Keep the network's features of each case.
     together
         Called when all cases that passed through the network together were yielded, and the next one is asked for.
+    model
+        The model's folder, for messages.
 
     Raises
     ------
     DataError
         When the files cannot be read or do not fit together.
+    ModelError
+        When the network answers NaN.
     """
     form = form_of(plan)
     before = histories(cases) if form.times else {}
@@ -134,7 +141,7 @@ def predict_whole(
         return prepare_samples(case, plan.preparation, form, before.get(case.name, ()), partial(look, case.name))
 
     pairs = ((case, prepared(case)) for case in cases)
-    yield from predict_samples(plan, network, pairs, listen=listen, together=together)
+    yield from predict_samples(plan, network, pairs, listen=listen, together=together, model=model)
 
 
 def predict_samples(
@@ -144,10 +151,11 @@ def predict_samples(
     *,
     listen: bool = False,
     together: Callable[[], None] = lambda: None,
+    model: Path | None = None,
 ) -> Iterator[WholePrediction]:
     """Predict the prepared samples of cases as they come; those of small cases pass through the network together.
 
-    With `listen` the network's features of each case are kept; `together` as of `predict_whole`.
+    With `listen` the network's features of each case are kept; `together` and `model` as of `predict_whole`.
     """
     for some in _together(pairs):
         images = np.concatenate([samples.images for _, samples in some])
@@ -156,6 +164,7 @@ def predict_samples(
         for case, samples in some:
             own = slice(start, start + len(samples.images))
             start = own.stop
+            refuse_nan(outputs[own], samples.images, case.name, model)
             told = _told(plan, case, samples, outputs[own])
             yield told if features is None else replace(told, features=features[own].mean(axis=0))
         together()

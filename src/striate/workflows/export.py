@@ -15,7 +15,7 @@ from striate.core.names import lookup
 from striate.core.optional import require
 from striate.core.progress import Progress, Silent
 from striate.inference.engines.choose import convert
-from striate.inference.engines.fastest import doubt_of
+from striate.inference.engines.fastest import answers_nan, doubt_of
 from striate.inference.engines.int8 import FOLDER as INT8
 from striate.inference.engines.int8 import int8_of
 from striate.inference.engines.openvino import PARITY, runtime
@@ -106,9 +106,8 @@ def _write(model: Model, kind: str, cases: Sequence[Case], folder: Path, progres
         if not parity["largest_difference"] <= LARGEST:
             doubt = f"ONNX Runtime's probabilities differ by {parity['largest_difference']:.2g}, more than {LARGEST:g}"
     if doubt:
-        raise ModelError(
-            expected(model.folder, doubt, "the same answers are needed", "Use it as it is: PyTorch computes it.")
-        )
+        hint = "Train or import it again." if answers_nan(parity) else "Use it as it is: PyTorch computes it."
+        raise ModelError(expected(model.folder, doubt, "the same answers are needed", hint))
     if kind == "openvino" and (int8 := int8_of(model)) is not None and int8.allowed:
         shutil.copytree(int8.folder, folder / INT8)
     first = folder / PREVIOUS

@@ -103,7 +103,7 @@ def _filled(
     if judge is not None:
         judge.cases += [told.judged for told in there if told.judged is not None]
     with progress.bar("predict", len(cases)) as bar:
-        for prediction in _predicted(plan, network, cases[len(there) :], judge, kept):
+        for prediction in _predicted(model, network, cases[len(there) :], judge, kept):
             case = prediction.case
             own = {f"{case.name}/{name}": hash_file(path) for name, path in case.channels.items()}
             caution = caution_of(case, own, taught)
@@ -140,13 +140,14 @@ def _filled(
 
 
 def _predicted(
-    plan: Plan, network: nn.Module, cases: list[Case], judge: ClassJudge | None, kept: KeptClasses | None
+    model: Model, network: nn.Module, cases: list[Case], judge: ClassJudge | None, kept: KeptClasses | None
 ) -> Iterator[WholePrediction]:
     """Predict the cases; a judge is shown their images, and hears the network's features where it needs them."""
+    plan, folder = model.plan, model.folder
     if judge is None:
-        return predict_whole(plan, network, cases)
+        return predict_whole(plan, network, cases, model=folder)
     together = kept.keep if kept is not None else lambda: None
-    return predict_whole(plan, network, cases, look=judge.look, listen=judge.listens, together=together)
+    return predict_whole(plan, network, cases, look=judge.look, listen=judge.listens, together=together, model=folder)
 
 
 def truths_of_cases(

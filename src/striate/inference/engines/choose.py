@@ -45,7 +45,7 @@ from striate.core.names import lookup
 from striate.data.prepare import uncut_shape
 from striate.inference.engines import ENGINES, TITLES, Engine, child, open_engine
 from striate.inference.engines.chosen import Chosen
-from striate.inference.engines.fastest import LEAST, NEAR, fastest, lacks, measured, unclear
+from striate.inference.engines.fastest import LEAST, NEAR, answers_nan, fastest, lacks, measured, unclear
 from striate.inference.engines.folder import folder_of
 from striate.inference.engines.int8 import FOLDER as INT8
 from striate.inference.engines.int8 import Int8, int8_of
@@ -100,6 +100,8 @@ def choose(
     ------
     UsageError
         When `name` is unknown, or the engine asked for cannot be had here.
+    ModelError
+        When another engine than PyTorch is asked for, and PyTorch itself answers NaN.
     """
     if name != AUTO:
         lookup("engine", name, ENGINES)
@@ -114,6 +116,8 @@ def choose(
     if found is not None:
         problem = "" if there is None else there.problem
         return replace(found, reason=f"{found.reason}; {problem}") if problem else found
+    if name != AUTO and answers_nan(parity):
+        raise ModelError(f"model {model.folder}: {problem}. Train or import it again.", path=model.folder)
     if name != AUTO:
         raise UsageError(f"--engine {name}: {problem.rstrip('.')}. Leave --engine away, or give --engine torch.")
     return _torch(model, problem, parity, there)

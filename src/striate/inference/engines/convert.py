@@ -71,7 +71,7 @@ def compare(
     """Return how fast all engines are (`race`), and per tile how far they lie from PyTorch in single precision.
 
     That is the mean difference of probabilities of each engine, and of the first also the largest and the share of voxels with
-    the same decision.
+    the same decision; ``torch_nan`` where PyTorch itself answers NaN.
 
     Parameters
     ----------
@@ -92,6 +92,8 @@ def compare(
         apart = {e: float(_apart(answer, truth).mean()) for e, answer in answers.items()}
         largest = float(_apart(answers[first], truth).max())
         found[name] = {**apart, "largest": largest, "same_decision": _same(answers[first], truth, exclusive)}
+        if np.isnan(truth).any() or np.isnan(answers[BASE]).any():
+            found[name]["torch_nan"] = True
     return {"precision": engines[first].precision, "tiles": found, **race(every, next(iter(tiles.values())))}
 
 

@@ -47,6 +47,8 @@ def doubt_of(parity: Mapping[str, Any], name: str) -> str:
     if "failed" in parity:
         return f"the network could not be converted for {TITLES[parity['form']]} ({parity['failed']})"
     least = LEAST_INT8 if name == "int8" else LEAST
+    if at := answers_nan(parity):
+        return f"PyTorch itself answers NaN in window '{at}', which is a fault of the model"
     for window, apart in parity["tiles"].items():
         if not apart[name] <= max(NEAR * apart["torch"], least):
             return (
@@ -54,6 +56,11 @@ def doubt_of(parity: Mapping[str, Any], name: str) -> str:
                 f" (window '{window}'), PyTorch's by {apart['torch']:.2g}"
             )
     return ""
+
+
+def answers_nan(parity: Mapping[str, Any]) -> str:
+    """Return the window in which PyTorch answered NaN; empty where in none."""
+    return next((window for window, apart in parity.get("tiles", {}).items() if apart.get("torch_nan")), "")
 
 
 def unclear(parity: Mapping[str, Any]) -> str:
