@@ -21,7 +21,7 @@ def test_train_then_go_on(tiny_cohort, plan_path, tmp_path, capsys):
     shown = capsys.readouterr()
     assert shown.out == ""
     for text in (
-        "3 steps; the network waited for data",
+        "3 steps; of their time the network waited",
         "Dice lesion: ",
         "1 validation case",
         "Model:  ",

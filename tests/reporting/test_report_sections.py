@@ -186,11 +186,6 @@ def test_neither_run_nor_prediction_is_refused(tmp_path: Path) -> None:
         Folder(tmp_path)
 
 
-def test_waiting_is_the_share_of_all_time(run_folder: Path) -> None:
-    assert learning.waited_percent(Folder(run_folder).metrics) == pytest.approx(10.0)
-    assert learning.waited_percent([]) is None
-
-
 def test_the_time_of_the_updates_is_split(run_folder: Path) -> None:
     section = learning.make(Folder(run_folder))
     assert section.data["notes"][-1].startswith(
@@ -212,7 +207,7 @@ def test_runs_that_did_not_split_the_time_say_how_long_they_waited(run_folder: P
     old = [",".join(row[n] for n in kept) for row in rows]
     (run_folder / "metrics.csv").write_text("\n".join(old) + "\n")
     section = learning.make(Folder(run_folder))
-    assert section.data["notes"][-1] == "The network waited for data during 10.0 % of the training time."
+    assert section.data["notes"][-1] == "Of the time of the updates the network waited 10\u00a0% for data."
     assert "time of the updates" not in [plot["caption"] for plot in section.data["plots"]]
 
 
@@ -235,7 +230,7 @@ def test_of_a_run_that_went_on_after_a_change_the_later_part_is_split(run_folder
     rows = Folder(run_folder).metrics
     spent = learning.seconds_by_part(rows)
     assert len(rows) == 50 and spent["backward_s"] == pytest.approx(25 * 0.25)
-    assert learning.waited_percent(rows) == pytest.approx(10.0)
+    assert "waited 10\u00a0% for data" in learning.make(Folder(run_folder)).data["notes"][-1], "of the whole run"
 
 
 def test_true_volume_is_predicted_minus_error(run_folder: Path) -> None:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from striate.training import laps as laps_module
-from striate.training.laps import PARTS, Laps, columns, total
+from striate.training.laps import PARTS, Laps, columns, total, waiting_share
 from striate.training.log import COLUMNS, TrainingLog, read_rows, recorded_fractions
 
 OLD = "step,elapsed_s,fraction,learning_rate,loss,data_wait_s,step_s\n"
@@ -65,3 +65,4 @@ def test_a_run_begun_before_the_parts_were_written_goes_on(tmp_path):
     ]  # fmt: skip
     assert recorded_fractions(tmp_path) == {0: 0.0, 1: 0.1, 2: 0.2}
     assert total(rows) == {**dict.fromkeys(PARTS, 0.125), "data_wait": 0.625}
+    assert waiting_share(rows) == pytest.approx(0.625 / 1.125) and waiting_share([]) == 0

@@ -53,3 +53,11 @@ def total(rows: Iterable[Mapping[str, str]]) -> dict[str, float]:
         for part in PARTS:
             sums[part] += float(row.get(f"{part}_s") or 0.0)
     return sums
+
+
+def waiting_share(rows: Iterable[Mapping[str, str]]) -> float:
+    """Return the share of the time of the updates (Σ ``step_s``) in which the network waited for data (Σ ``data_wait_s``)."""
+    waited_s = whole_s = 0.0
+    for row in rows:
+        waited_s, whole_s = waited_s + float(row["data_wait_s"]), whole_s + float(row["step_s"])
+    return waited_s / whole_s if whole_s else 0.0

@@ -74,8 +74,8 @@ class Learned:
         The network for prediction: the moving average of the weights, in eval mode on the CPU.
     steps
         Updates that were done.
-    training_s, waited_s
-        Seconds spent in the loop (all parts of a resumed run), and how many of them waiting for data.
+    training_s
+        Seconds spent in the loop (all parts of a resumed run).
     workers
         Processes that drew batches at the end.
     """
@@ -83,13 +83,7 @@ class Learned:
     network: nn.Module
     steps: int
     training_s: float
-    waited_s: float
     workers: int
-
-    @property
-    def waiting_share(self) -> float:
-        """Share of the time in which the network waited for data."""
-        return self.waited_s / max(self.training_s, 1e-9)
 
 
 def initialise(plan: Plan) -> Network:
@@ -191,17 +185,16 @@ def learn(
             before, fraction = fraction, distributed.agree(clock.fraction(state.step))
             state.snapshots(plan.training.snapshots, before, fraction)
             if distributed.agree(float(stop())):
-                state.keep(loader.wait_s)
+                state.keep()
                 raise Interrupted(
                     f"stopped after step {state.step}; a checkpoint was written. Go on with: {resuming(folder)}"
                 )
             if int(fraction * VALIDATIONS) > int(before * VALIDATIONS) or fraction >= 1:
                 if look.affordable(clock):
                     look.at(state.step, state.average.network, angles(state.network, loss, images, truth))
-                state.keep(loader.wait_s)
+                state.keep()
                 laps.begin()
-        waited_s = state.waited_s + loader.wait_s
-        return Learned(state.average.network.cpu(), state.step, look.elapsed_s, waited_s, loader.workers)
+        return Learned(state.average.network.cpu(), state.step, look.elapsed_s, loader.workers)
 
 
 def angles(network: Network, loss: losses.Loss, images: Tensor, truth: Tensor) -> dict[str, float]:
@@ -231,12 +224,11 @@ class _State:
                 organise(self.network)
             self.average = WeightAverage(self.network, plan.training.ema)
         self.optimiser = optimise.create(self.network, plan.training)
-        self.step, self.waited_s = 0, 0.0
+        self.step = 0
         if path.exists():
-            self.step, facts = checkpoint.load(
+            self.step, _ = checkpoint.load(
                 path, network=self.network, average=self.average.network, optimiser=self.optimiser
             )
-            self.waited_s = float(facts["waited_s"])
 
     def done(self, step: int) -> None:
         """Count one more update."""
@@ -251,7 +243,7 @@ class _State:
                     self.path.parent / SNAPSHOTS / f"{index + 1:02d}.safetensors", self.average.network.state_dict()
                 )
 
-    def keep(self, waited_s: float) -> None:
+    def keep(self) -> None:
         """Write a checkpoint (process 0); the others wait for it."""
         if distributed.rank() == 0:
             checkpoint.save(
@@ -260,7 +252,7 @@ class _State:
                 network=self.network,
                 average=self.average.network,
                 optimiser=self.optimiser,
-                facts={"waited_s": self.waited_s + waited_s},
+                facts={},
             )
         distributed.wait_for_all()
 

@@ -49,7 +49,7 @@ class Finished:
     report
         The HTML page.
     waiting_share
-        Share of the time that the network waited for data.
+        Share of the time of the updates that the network waited for data; None in processes that do not write.
     steps
         Updates that were done.
     seconds
@@ -61,7 +61,7 @@ class Finished:
     model: Model | None
     evaluation: Measured | None
     report: Path | None
-    waiting_share: float
+    waiting_share: float | None
     steps: int
     seconds: dict[str, float]
 
@@ -71,7 +71,7 @@ def finish(
 ) -> Finished:
     """Write model, validation, record and report; each is replaced whole when a run is finished a second time."""
     if distributed.rank() != 0:
-        return Finished(run.folder, None, None, None, learned.waiting_share, learned.steps, {})
+        return Finished(run.folder, None, None, None, None, learned.steps, {})
     cohort = Cohort.open(run.cohort)
     facts = _model_facts(run, plan, split, cohort, learned)
     facts |= _training_images(plan, split, cohort, material) | usual_of(plan, run, split, learned.network)
@@ -89,23 +89,23 @@ def finish(
         trust.write(model.folder)
     if (run / SNAPSHOTS).is_dir():
         shutil.copytree(run / SNAPSHOTS, model.folder / SNAPSHOTS)
-    seconds = _seconds(run, learned)
-    _record(run, plan, material, learned, seconds, watch, progress.warnings).write(run / "record.json")
+    rows = read_rows(run / "metrics.csv")
+    seconds, share = _seconds(rows, learned), laps.waiting_share(rows)
+    _record(run, plan, material, learned, seconds, share, watch, progress.warnings).write(run / "record.json")
     from striate.workflows.report import report
 
     page = report(run.folder)
     of_gpu = gpu_facts().get("gpu", {}).get("peak_memory_bytes")
     more = "" if of_gpu is None else f", {show_bytes(of_gpu)} of the GPU"
     progress.note(
-        f"{counted(learned.steps, 'step')}; the network waited for data {100 * learned.waiting_share:.1f} % of the time"
+        f"{counted(learned.steps, 'step')}; of their time the network waited {100 * share:.1f} % for data"
         f" ({counted(learned.workers, 'data worker')}); peak memory {show_bytes(peak_rss_bytes())}{more}"
     )
-    return Finished(run.folder, model, evaluation, page, learned.waiting_share, learned.steps, seconds)
+    return Finished(run.folder, model, evaluation, page, share, learned.steps, seconds)
 
 
-def _seconds(run: Run, learned: Learned) -> dict[str, float]:
+def _seconds(rows: list[dict[str, str]], learned: Learned) -> dict[str, float]:
     """Return where the seconds of learning went, earlier parts of a resumed run included."""
-    rows = read_rows(run / "metrics.csv")
     between_s = learned.training_s - sum(float(row["step_s"]) for row in rows)
     return {part: round(s, 3) for part, s in {**laps.total(rows), "validation": max(0.0, between_s)}.items()}
 
@@ -151,6 +151,7 @@ def _record(
     material: Material,
     learned: Learned,
     seconds: dict[str, float],
+    share: float,
     watch: Stopwatch,
     warned: list[str],
 ) -> Record:
@@ -168,7 +169,7 @@ def _record(
         facts={
             "steps": learned.steps,
             "training_s": round(learned.training_s, 2),
-            "waiting_share": round(learned.waiting_share, 4),
+            "waiting_share": round(share, 4),
             "workers": learned.workers,
             "seconds": seconds,
             "peak_rss_bytes": peak_rss_bytes(),

@@ -10,7 +10,6 @@ from striate.measure.named import measure_name
 from striate.reporting.figures.lines import Series, line_plot, smoothed, thinned
 from striate.reporting.figures.shares import Share, percent, share_bar
 from striate.reporting.folder import Folder
-from striate.reporting.numbers import number
 from striate.reporting.section import Section
 
 WAIT_LIMIT = 10.0
@@ -79,23 +78,18 @@ def _fallen(rows: Values) -> str:
 
 def _spent(folder: Folder, spent: dict[str, float]) -> str:
     """Say where the time went: of the updates, part by part, or how long the network waited where that alone is known."""
-    total = sum(spent.values())
+    whole_s, waited_s = (sum(row.get(column) or 0.0 for row in folder.metrics) for column in ("step_s", "data_wait_s"))
+    if not whole_s:
+        return ""
+    waited, total = percent(waited_s, whole_s), sum(spent.values())
     if total:
         computing = percent(sum(spent[column] for column in COMPUTING), total)
         return (
-            f"Of the time of the updates the network waited {percent(spent['data_wait_s'], total)} for data and computed"
+            f"Of the time of the updates the network waited {waited} for data and computed"
             f" {computing}. The remainder is bringing batches to the device, averaging the weights, writing down and, where a"
             " network is hardened, the attack."
         )
-    share = number((folder.record.get("facts") or {}).get("waiting_share"))
-    waited = waited_percent(folder.metrics) if share is None else 100 * share
-    return "" if waited is None else f"The network waited for data during {waited:.1f} % of the training time."
-
-
-def waited_percent(rows: Values) -> float | None:
-    """Return the per cent of training time that the network waited for data, over the whole run."""
-    spent = sum(r.get("step_s") or 0 for r in rows)
-    return 100 * sum(r.get("data_wait_s") or 0 for r in rows) / spent if spent else None
+    return f"Of the time of the updates the network waited {waited} for data."
 
 
 def _column(rows: Values, name: str) -> tuple[list[float], list[float]]:
