@@ -163,6 +163,26 @@ def test_cases_are_read_as_they_are_needed():
     assert len(list(told)) == 3 * AT_ONCE - 1
 
 
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate")])
+def test_memory_that_runs_out_in_the_network_costs_the_cases_that_passed_together(error):
+    class Lacking(Means):
+        def forward(self, images):
+            if len(self.batches) == 1:
+                self.batches.append(0)
+                raise error
+            return super().forward(images)
+
+    pairs, lost, full = [(case(f"c{n}"), samples(n)) for n in range(2 * AT_ONCE + 1)], [], []
+    told = predict_samples(
+        plan_of(), Lacking(), pairs, spare=lambda case, error: lost.append(case.name), together=full.append
+    )
+    names = [f"c{n}" for n in range(2 * AT_ONCE + 1)]
+    assert [one.case.name for one in told] == names[:AT_ONCE] + names[-1:] and lost == names[AT_ONCE:-1]
+    assert full == [True, False]
+    with pytest.raises(type(error)):
+        list(predict_samples(plan_of(), Lacking(), pairs))
+
+
 def test_images_are_let_go():
     one = next(predict_samples(plan_of("reconstruction"), nn.Conv2d(1, 1, 1), [(case("a"), samples(1, 2))]))
     light = one.without_images()

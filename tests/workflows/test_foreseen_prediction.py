@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -177,12 +178,21 @@ def test_models_of_whole_images_have_no_windows(scans, tmp_path, monkeypatch):
     assert "windows" not in found["cases"][0] and (found["windows"], found["memory"], found["kept"]) == (None, None, [])
     with monkeypatch.context() as short:
         short.setattr(memory, "memory_available_bytes", lambda: 30_000)
+        (left,) = predict(model, scans, tmp_path / "out", dry_run=True).document["left_out"]
+        too_large = "case b: images of 36 kB; 30 kB of memory are free. Cut"
+        assert left["case"] == "b" and left["reason"].startswith(too_large) and _listed(tmp_path) == before
+        told = Silent()
+        with pytest.raises(MemoryLimitError, match=f"^{too_large}.* 1 of 2 cases is kept in ") as caught:
+            predict(model, scans, tmp_path / "out", progress=told)
+        assert caught.value.case == "b" and "left out: b; why is told at the end" in told.warnings[0]
+        assert not (tmp_path / "out").exists()
+        short.setattr(memory, "memory_available_bytes", lambda: 1)
         for dry_run in (True, False):
-            with pytest.raises(
-                MemoryLimitError, match=r"^case b: images of 36 kB; 30 kB of memory are free\. Cut"
-            ) as caught:
-                predict(model, scans, tmp_path / "out", dry_run=dry_run)
-            assert caught.value.case == "b" and _listed(tmp_path) == before
+            with pytest.raises(MemoryLimitError, match=r"^2 of 2 cases cannot be predicted:\n  case a: images of"):
+                predict(model, scans, tmp_path / "none", dry_run=dry_run)
+            assert not list(tmp_path.glob("none*"))
+    assert len(predict(model, scans, tmp_path / "out")) == 2 and not (tmp_path / "out.unfinished").exists()
+    shutil.rmtree(tmp_path / "out")
 
     predict(model, scans, tmp_path / "whole")
     size = sum(path.stat().st_size for path in (tmp_path / "whole").rglob("*") if path.is_file())

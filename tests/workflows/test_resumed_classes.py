@@ -12,7 +12,7 @@ from test_whole_workflow import CLASSES, follow, picture, plan_of
 
 from striate import networks
 from striate.core import disk
-from striate.core.errors import DataError, DiskFullError, Interrupted
+from striate.core.errors import DataError, DiskFullError, Interrupted, MemoryLimitError
 from striate.core.progress import Silent
 from striate.core.unfinished import unfinished
 from striate.data.samples import prepare_samples
@@ -147,22 +147,51 @@ def test_another_model_takes_nothing(model, images, tmp_path):
     assert not (tmp_path / "out" / "findings.json").exists()
 
 
-def test_a_case_that_cannot_be_read_costs_only_what_comes_after_it(model, images, tmp_path, monkeypatch):
-    def unread(case, *given):
-        if case.name == "n7":
-            raise DataError("case n7: its voxels end early.", case="n7")
+class Failing:
+    """Reads cases, but for one."""
+
+    def __init__(self, name, error):
+        self.name, self.error = name, error
+
+    def __call__(self, case, *given):
+        if case.name == self.name:
+            raise self.error
         return prepare_samples(case, *given)
 
+
+@pytest.mark.parametrize(("name", "again"), [("n4", [4, 5, 6, 7, 8]), ("n7", [7, 8])])
+@pytest.mark.parametrize("kind", [DataError, MemoryError])
+def test_a_case_that_cannot_be_read_or_held_costs_no_other(model, images, tmp_path, monkeypatch, name, again, kind):
+    rest = [path for path in images if path.stem != name]
     predict(model, images, tmp_path / "straight")
-    with monkeypatch.context() as patch:
-        patch.setattr(whole, "prepare_samples", unread)
-        progress = Listening()
-        with pytest.raises(DataError, match="n7"):
-            predict(model, images, tmp_path / "out", progress=progress)
-        assert any("6 of 8 cases are kept" in note for note in progress.notes)
-    predict(model, images, tmp_path / "out", progress=progress)
-    assert progress.done == [1, 2, 3, 4, 5, 6, 7, 8]
-    assert _files(tmp_path / "out") == _files(tmp_path / "straight")
+    predict(model, rest, tmp_path / "straight rest")
+    told, raised = (
+        ("its voxels end early", DataError) if kind is DataError else ("the memory ran out", MemoryLimitError)
+    )
+    out, both = tmp_path / "out", tmp_path / "both"
+    for place in (out, both):
+        with monkeypatch.context() as patch:
+            patch.setattr(whole, "prepare_samples", Failing(name, kind("case n7: its voxels end early.")))
+            with pytest.raises(raised, match=rf"{told}(.|\n)* 7 of 8 cases are kept in {place}\.unfinished") as caught:
+                predict(model, images, place)
+        assert raised is DataError or caught.value.case == name
+    without, progress = Listening(), Listening()
+    predict(model, rest, out, progress=without)
+    assert any("resumed: 7 of 7 cases were there" in note for note in without.notes)
+    assert _files(out) == _files(tmp_path / "straight rest")
+    predict(model, images, both, progress=progress)
+    assert progress.done == again  # what would have passed through the network with it passes again
+    assert _files(both) == _files(tmp_path / "straight")
+
+
+def test_where_nothing_is_kept_the_first_case_that_fails_ends_it(images, tmp_path, monkeypatch):
+    plan = plan_of("reconstruction", "autoencoder", {"features": [4, 4]}, size=(28, 28), loss="squared")
+    network = networks.create("autoencoder", spatial_dims=2, in_channels=1, out_channels=1, **plan.network.options)
+    model, progress = Model.save(tmp_path / "model", plan, network.state_dict(), {}), Listening()
+    monkeypatch.setattr(whole, "prepare_samples", Failing("n4", DataError("case n4: its voxels end early.")))
+    with pytest.raises(DataError, match="n4"):
+        predict(model, images, tmp_path / "out", progress=progress)
+    assert progress.done == [1, 2, 3]
 
 
 @pytest.mark.parametrize(("kind", "name", "options"), [

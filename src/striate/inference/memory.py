@@ -231,6 +231,26 @@ def check_memory(
     return parts
 
 
+def ran_out(case: str) -> MemoryLimitError:
+    """Return the sentence for a case at which the memory ran out, though headers did not foresee it."""
+    return MemoryLimitError(
+        expected(f"case {case}", "the memory ran out while it was predicted",
+                 f"{show_bytes(memory_available_bytes())} are free now, and more was needed",
+                 "Close other programs and call again, or cut the image to the part that matters."), case=case,
+    )  # fmt: skip
+
+
+def unheld(headers: Mapping[str, tuple[Grid, int]]) -> list[MemoryLimitError]:
+    """Return why cases cannot be held, of each that `refuse_unheld` refuses."""
+    found = list[MemoryLimitError]()
+    for name, header in headers.items():
+        try:
+            refuse_unheld({name: header})
+        except MemoryLimitError as error:
+            found.append(error)
+    return found
+
+
 def refuse_unheld(headers: Mapping[str, tuple[Grid, int]]) -> None:
     """Refuse cases (name → grid and channels) whose images alone, in single precision, are more than the memory that is free.
 

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from striate.core.case import Case
+from striate.core.errors import DataError, MemoryLimitError
+from striate.core.out_of_memory import ran_out_of_memory
+from striate.core.pipeline import OF_ONE
 from striate.data.prepare import Prepared
 from striate.data.samples import CaseSamples, SampleForm, SampleStore, prepare_samples
 from striate.data.time_points import histories
@@ -23,6 +26,9 @@ from striate.measure.classification import ClassEvaluation
 from striate.networks.network import Network
 from striate.planning.cost import seen_patch
 from striate.planning.plan import Plan
+
+Unable = DataError | MemoryLimitError | MemoryError
+"""Why a case cannot be predicted."""
 
 AT_ONCE = 32
 """Images that pass through a network together; more are not faster on a processor and take more memory."""
@@ -105,7 +111,8 @@ def predict_whole(
     *,
     look: Callable[[str, Prepared], None] = lambda name, prepared: None,
     listen: bool = False,
-    together: Callable[[], None] = lambda: None,
+    together: Callable[[bool], None] = lambda full: None,
+    spare: Callable[[Case, Unable], None] | None = None,
     model: Path | None = None,
 ) -> Iterator[WholePrediction]:
     """Predict cases from their files, in order; small ones pass through the network together.
@@ -123,7 +130,10 @@ def predict_whole(
     listen
         Keep the network's features of each case.
     together
-        Called when all cases that passed through the network together were yielded, and the next one is asked for.
+        Called when all cases that passed through the network together were yielded, and the next one is asked for; with whether
+        they were as many as can, so that none that comes later would have passed with them.
+    spare
+        Is told of a case that cannot be read or is too large for the memory, and why; it is left out then. None: that is raised.
     model
         The model's folder, for messages.
 
@@ -140,8 +150,19 @@ def predict_whole(
     def prepared(case: Case) -> CaseSamples:
         return prepare_samples(case, plan.preparation, form, before.get(case.name, ()), partial(look, case.name))
 
-    pairs = ((case, prepared(case)) for case in cases)
-    yield from predict_samples(plan, network, pairs, listen=listen, together=together, model=model)
+    def pairs() -> Iterator[tuple[Case, CaseSamples]]:
+        for case in cases:
+            try:
+                ready = prepared(case)
+            except OF_ONE as error:
+                if spare is None:
+                    raise
+                spare(case, error)
+                continue
+            yield case, ready
+            del ready
+
+    yield from predict_samples(plan, network, pairs(), listen=listen, together=together, spare=spare, model=model)
 
 
 def predict_samples(
@@ -150,16 +171,24 @@ def predict_samples(
     pairs: Iterable[tuple[Case, CaseSamples]],
     *,
     listen: bool = False,
-    together: Callable[[], None] = lambda: None,
+    together: Callable[[bool], None] = lambda full: None,
+    spare: Callable[[Case, Unable], None] | None = None,
     model: Path | None = None,
 ) -> Iterator[WholePrediction]:
     """Predict the prepared samples of cases as they come; those of small cases pass through the network together.
 
-    With `listen` the network's features of each case are kept; `together` and `model` as of `predict_whole`.
+    With `listen` the network's features of each case are kept; `together`, `spare` and `model` as of `predict_whole`.
     """
     for some in _together(pairs):
-        images = np.concatenate([samples.images for _, samples in some])
-        outputs, features = _heard(network, images) if listen else (through(network, images), None)
+        try:
+            images = np.concatenate([samples.images for _, samples in some])
+            outputs, features = _heard(network, images) if listen else (through(network, images), None)
+        except (MemoryError, RuntimeError) as error:
+            if spare is None or not ran_out_of_memory(error):
+                raise
+            for case, _ in some:
+                spare(case, MemoryError(str(error)))
+            continue
         start = 0
         for case, samples in some:
             own = slice(start, start + len(samples.images))
@@ -167,7 +196,7 @@ def predict_samples(
             refuse_nan(outputs[own], samples.images, case.name, model)
             told = _told(plan, case, samples, outputs[own])
             yield told if features is None else replace(told, features=features[own].mean(axis=0))
-        together()
+        together(len(images) >= AT_ONCE)
 
 
 def _heard(network: nn.Module, images: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:

@@ -23,7 +23,7 @@ from striate.inference.engines.openvino import runtime
 from striate.inference.engines.race import BASE
 from striate.inference.engines.uncertainty import check_way
 from striate.inference.inputs import check_all_headers
-from striate.inference.memory import Parts, refuse_unheld
+from striate.inference.memory import Parts
 from striate.inference.tiling import Tiling
 from striate.inference.warn import impossible_sizes
 from striate.model.model import Model
@@ -32,6 +32,7 @@ from striate.workflows.disk import refuse_prediction
 from striate.workflows.kept import refuse_failed
 from striate.workflows.kept_classes import names_in
 from striate.workflows.predict_masks import able_of, announce, fitting, needs_of
+from striate.workflows.predict_whole import held_of
 
 PACKAGES = {"torch": "torch", "openvino": "openvino", "int8": "openvino", "onnx": "onnxruntime"}
 """Engine → the package that computes it; it is loaded, because its memory counts."""
@@ -82,7 +83,7 @@ def foresee(model: Model, cases: list[Case], out: Path, options: Mapping[str, An
         if len(large) == len(cases):
             refuse_failed(large, place, cases)
     else:
-        refuse_unheld(grids)
+        _, large = held_of(model.plan, cases, grids, place)
     left_out = [{"case": str(error.case), "reason": str(error)} for error in large]
     left, kept = {one["case"] for one in left_out}, names & set(place.names if masks else names_in(place))
     todo = [case for case in cases if case.name not in left | kept]

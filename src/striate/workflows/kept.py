@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from striate.core.case import Case
-from striate.core.counted import counted, some
+from striate.core.counted import counted, is_or_are, some
 from striate.core.errors import DataError, Interrupted, MemoryLimitError
 from striate.core.files import hash_file, plain
 from striate.core.machine import processor
@@ -209,8 +209,20 @@ def _told(place: Unfinished, cases: Sequence[Case], count: Callable[[], int] | N
     return f"{kept}, the same call goes on with {'it' if done == 1 else 'them'}." if done else ""
 
 
-def refuse_failed(failed: Sequence[DataError | MemoryLimitError], place: Unfinished, cases: Sequence[Case]) -> None:
-    """Raise where cases could not be predicted, once the others are.
+def warn_left_out(large: Sequence[MemoryLimitError], cases: Sequence[Case], progress: Progress) -> None:
+    """Say which cases are known to be too large for the memory, before the others are predicted."""
+    if large:
+        told = f"{counted(len(large), 'case')} of {len(cases)} {is_or_are(len(large))} too large for the free memory"
+        progress.warn(f"{told} and left out: {some([str(error.case) for error in large])}; why is told at the end.")
+
+
+def refuse_failed(
+    failed: Sequence[DataError | MemoryLimitError],
+    place: Unfinished,
+    cases: Sequence[Case],
+    count: Callable[[], int] | None = None,
+) -> None:
+    """Raise where cases could not be predicted, once the others are; `count` as of `telling`.
 
     Raises
     ------
@@ -220,7 +232,7 @@ def refuse_failed(failed: Sequence[DataError | MemoryLimitError], place: Unfinis
     """
     if not failed:
         return
-    first, kept = failed[0], _told(place, cases)
+    first, kept = failed[0], _told(place, cases, count)
     if len(failed) == 1:
         kind, told = type(first), f"{first}"
     else:

@@ -109,6 +109,8 @@ class KeptClasses:
         if known is None or known.get("way") != self.way or not isinstance(known.get("cases"), list):
             return []
         rows, some = known["cases"], cases[: len(known["cases"])]
+        if len(some) < len(cases) and not known.get("full"):  # the next would have passed with them
+            return []
         with contextlib.suppress(
             KeyError, TypeError, ValueError
         ):  # of another kind, or numbers that JSON does not know
@@ -120,10 +122,10 @@ class KeptClasses:
         """Remember what came of a case until `keep` is called."""
         self._waiting.append(told)
 
-    def keep(self) -> None:
-        """Write down the cases that were added, which passed through the network together."""
+    def keep(self, full: bool) -> None:
+        """Write down the cases that were added, which passed through the network together; `full`: as many as can."""
         some, self._waiting = self._waiting, []
-        known = {"way": self.way, "cases": [told.to_dict() for told in some]}
+        known = {"way": self.way, "full": full, "cases": [told.to_dict() for told in some]}
         self.place.keep(some[0].prediction.case.name, known, ())
         self.count += len(some)
 

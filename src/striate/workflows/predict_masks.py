@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from striate.core.case import Case
-from striate.core.counted import counted, is_or_are, some
-from striate.core.errors import DataError, MemoryLimitError, UsageError, expected
+from striate.core.errors import DataError, MemoryLimitError, UsageError
 from striate.core.files import hash_file
 from striate.core.grouped import grouped
 from striate.core.image import Grid, Image, LabelMap
@@ -34,7 +33,7 @@ from striate.inference.engines.chosen import Chosen
 from striate.inference.engines.foresee import may_spare
 from striate.inference.engines.uncertainty import check_way, made_by, open_uncertain
 from striate.inference.inputs import check_all_headers
-from striate.inference.memory import GPU, KEPT_BYTES, Parts, check_memory, peak_bytes
+from striate.inference.memory import GPU, KEPT_BYTES, Parts, check_memory, peak_bytes, ran_out
 from striate.inference.predict import timed
 from striate.inference.prediction import Prediction
 from striate.inference.probabilities import ProbabilityWriter
@@ -50,7 +49,7 @@ from striate.trust.examine import answer, weigh
 from striate.workflows.disk import PANELS, ending_of, refuse_prediction
 from striate.workflows.folds import folds_told
 from striate.workflows.judge import Judge
-from striate.workflows.kept import Done, Kept, refuse_failed, telling, way_of
+from striate.workflows.kept import Done, Kept, refuse_failed, telling, warn_left_out, way_of
 from striate.workflows.taught import CODE, FACT, caution_of, images_of
 
 if TYPE_CHECKING:
@@ -75,11 +74,7 @@ def predict_masks(
     able, large = able_of(model, cases, headers, Unfinished(out), options)
     known = set(Unfinished(out).names)
     refuse_prediction(model, [case for case in able if case.name not in known], headers, out, options)
-    if large:
-        left_out = (
-            f"{counted(len(large), 'case')} of {len(cases)} {is_or_are(len(large))} too large for the free memory"
-        )
-        progress.warn(f"{left_out} and left out: {some([str(error.case) for error in large])}; why is told at the end.")
+    warn_left_out(large, cases, progress)
     grids = {case.name: grids[case.name] for case in able}
     with unfinished(out) as place, telling(place, cases, progress), _begun(model, able, place, options) as begun:
         others = [Model.open(path) for path in options["ensemble"]]
@@ -124,19 +119,10 @@ def _predicted(cases: list[Case], steps: _Steps, progress: Progress, *, together
         with contextlib.closing(work) as results:
             for case, result in zip(cases, results, strict=True):
                 if isinstance(result, OF_ONE):
-                    steps.failed.append(_too_large(case) if isinstance(result, MemoryError) else result)
+                    steps.failed.append(ran_out(case.name) if isinstance(result, MemoryError) else result)
                 else:
                     done[case.name] = result
     return done
-
-
-def _too_large(case: Case) -> MemoryLimitError:
-    """Return the sentence for a case at which the memory ran out, though headers did not foresee it."""
-    return MemoryLimitError(
-        expected(f"case {case.name}", "the memory ran out while it was predicted",
-                 f"{show_bytes(memory_available_bytes())} are free now, and more was needed",
-                 "Close other programs and call again, or cut the image to the part that matters."), case=case.name,
-    )  # fmt: skip
 
 
 @dataclass(slots=True)

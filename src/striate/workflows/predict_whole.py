@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,25 +11,26 @@ import numpy as np
 from torch import nn
 
 from striate.core.case import Case
-from striate.core.errors import DataError, UsageError, expected
+from striate.core.errors import DataError, MemoryLimitError, UsageError, expected
 from striate.core.files import hash_file
 from striate.core.grouped import grouped
+from striate.core.image import Grid
 from striate.core.machine import peak_rss_bytes
 from striate.core.progress import Progress, Silent
 from striate.core.record import Record, Stopwatch
 from striate.core.unfinished import Unfinished, unfinished
 from striate.data.samples import CaseSamples, prepare_samples, truths_of
 from striate.inference.inputs import check_all_headers
-from striate.inference.memory import refuse_unheld
+from striate.inference.memory import ran_out, refuse_unheld, unheld
 from striate.inference.warn import impossible_sizes
-from striate.inference.whole import WholePrediction, form_of, predict_whole
+from striate.inference.whole import Unable, WholePrediction, form_of, predict_whole
 from striate.measure.reconstruction import CaseReconstruction
 from striate.model.model import Model
 from striate.planning.plan import Plan
 from striate.workflows.anomaly import Anomalies
 from striate.workflows.class_limits import ClassJudge
 from striate.workflows.disk import refuse_prediction
-from striate.workflows.kept import telling
+from striate.workflows.kept import refuse_failed, telling, warn_left_out
 from striate.workflows.kept_classes import KeptClasses, Told, names_in
 from striate.workflows.taught import CODE, FACT, caution_of, images_of
 from striate.workflows.whole import class_table, measure_case, names_of, write_gallery, write_reconstructions
@@ -39,6 +40,9 @@ def predict_whole_cases(
     model: Model, cases: list[Case], out: Path, options: dict[str, Any], progress: Progress, watch: Stopwatch
 ) -> list[WholePrediction]:
     """Predict all cases and write ``predictions.csv`` (or reconstructions' measures and anomaly maps), pictures, the record.
+
+    Of a classifier, a case that cannot be read or is too large for the memory costs no other: what it says of these waits in
+    ``OUT.unfinished``.
 
     Of a classifier that knows its limits ``findings.json`` and ``findings.csv`` too: calibrated probabilities, sets, review.
     What comes back is without images: they are let go case by case. Classes that were told before a call was stopped are taken
@@ -60,11 +64,11 @@ def predict_whole_cases(
     headers = check_all_headers(cases, len(plan.preparation.spacing_mm), options["inputs"])
     for line in impossible_sizes(plan, {name: grid for name, (grid, _) in headers.items()}):
         progress.note(line)
-    refuse_unheld(headers)
+    able, large = held_of(plan, cases, headers, Unfinished(out))
     known = set(names_in(Unfinished(out)))
-    refuse_prediction(model, [case for case in cases if case.name not in known], headers, out, options)
+    refuse_prediction(model, [case for case in able if case.name not in known], headers, out, options)
+    warn_left_out(large, cases, progress)
     progress.note(f"{len(cases)} case{'s' if len(cases) > 1 else ''}, {_told(plan)}")
-    form = form_of(plan)
     with unfinished(out) as place:
         if any((place.get(name) or {}).get("files") for name in place.names):
             raise DataError(
@@ -72,10 +76,35 @@ def predict_whole_cases(
                          "Go on with the model that drew them, or give another --out."), path=place.folder,
             )  # fmt: skip
         place.keep_only(())  # what a killed process left
-        keeps = plan.task.kind != "reconstruction" and not form.times
-        kept = KeptClasses.of(model, place) if keeps else None
+        kept = KeptClasses.of(model, place) if keeps(plan) else None
         with telling(place, cases, progress, lambda: 0 if kept is None else kept.count):
-            return _filled(model, network, cases, place.files, kept, options, progress, watch)
+            return _filled(model, network, cases, place.files, kept, large, options, progress, watch)
+
+
+def keeps(plan: Plan) -> bool:
+    """Tell whether cases that are done wait for the others, so that one that fails costs no other."""
+    return plan.task.kind != "reconstruction" and not form_of(plan).times
+
+
+def held_of(
+    plan: Plan, cases: list[Case], headers: Mapping[str, tuple[Grid, int]], place: Unfinished
+) -> tuple[list[Case], list[MemoryLimitError]]:
+    """Return the cases whose images the memory can hold, or that are done; and why others do not fit.
+
+    Raises
+    ------
+    MemoryLimitError
+        When there is none, or the model's cases do not wait for one another (`keeps`).
+    """
+    if not keeps(plan):
+        refuse_unheld(headers)
+        return cases, []
+    known = set(names_in(place))
+    large = unheld({name: header for name, header in headers.items() if name not in known})
+    able = [case for case in cases if case.name not in {error.case for error in large}]
+    if not able:
+        refuse_failed(large, place, cases)
+    return able, large
 
 
 def _filled(
@@ -84,26 +113,33 @@ def _filled(
     cases: list[Case],
     folder: Path,
     kept: KeptClasses | None,
+    large: list[MemoryLimitError],
     options: dict[str, Any],
     progress: Progress,
     watch: Stopwatch,
 ) -> list[WholePrediction]:
-    """Predict all cases that are not kept, and write what came of all into `folder`."""
+    """Predict all cases that are not kept, and write what came of all into `folder`; those that are too `large` are left out."""
     plan, by_name = model.plan, {case.name: case for case in cases}
+    failed: list[DataError | MemoryLimitError] = [*large]
+    able = [case for case in cases if case.name not in {error.case for error in large}]
 
     def samples_of(name: str) -> CaseSamples:
         return prepare_samples(by_name[name], plan.preparation, form_of(plan).changed(length=0))
 
     anomalies = Anomalies.of(model, folder, progress) if plan.task.kind == "reconstruction" else None
     judge = ClassJudge(model, progress) if anomalies is None else None
-    there = [] if kept is None else kept.find(cases, progress)
+
+    def spare(case: Case, error: Unable) -> None:
+        failed.append(ran_out(case.name) if isinstance(error, MemoryError) else error.with_traceback(None))
+
+    there = [] if kept is None else kept.find(able, progress)
     found, measured = [told.prediction for told in there], list[CaseReconstruction]()
     hashes = {name: digest for told in there for name, digest in told.hashes.items()}
     cautions, taught = {told.prediction.case.name: told.cautions for told in there}, images_of((model,))
     if judge is not None:
         judge.cases += [told.judged for told in there if told.judged is not None]
     with progress.bar("predict", len(cases)) as bar:
-        for prediction in _predicted(model, network, cases[len(there) :], judge, kept):
+        for prediction in _predicted(model, network, able[len(there) :], judge, kept, spare):
             case = prediction.case
             own = {f"{case.name}/{name}": hash_file(path) for name, path in case.channels.items()}
             caution = caution_of(case, own, taught)
@@ -118,7 +154,9 @@ def _filled(
             if kept is not None:
                 judged = judge.cases[-1] if judge is not None and judge.trust is not None else None
                 kept.add(Told(found[-1], judged, cautions[case.name], own))
-            bar.update(len(found), case=case.name)
+            bar.update(len(found) + len(failed), case=case.name)
+    if kept is not None:
+        refuse_failed(failed, kept.place, cases, lambda: kept.count)
     if anomalies is not None:
         anomalies.finish(progress)
         write_reconstructions(folder, measured, found, plan, network, samples_of)
@@ -140,14 +178,19 @@ def _filled(
 
 
 def _predicted(
-    model: Model, network: nn.Module, cases: list[Case], judge: ClassJudge | None, kept: KeptClasses | None
+    model: Model,
+    network: nn.Module,
+    cases: list[Case],
+    judge: ClassJudge | None,
+    kept: KeptClasses | None,
+    spare: Callable[[Case, Unable], None],
 ) -> Iterator[WholePrediction]:
     """Predict the cases; a judge is shown their images, and hears the network's features where it needs them."""
     plan, folder = model.plan, model.folder
-    if judge is None:
-        return predict_whole(plan, network, cases, model=folder)
-    together = kept.keep if kept is not None else lambda: None
-    return predict_whole(plan, network, cases, look=judge.look, listen=judge.listens, together=together, model=folder)
+    look, listen = (judge.look, judge.listens) if judge is not None else (lambda name, prepared: None, False)
+    if kept is None:
+        return predict_whole(plan, network, cases, look=look, listen=listen, model=folder)
+    return predict_whole(plan, network, cases, look=look, listen=listen, together=kept.keep, spare=spare, model=folder)
 
 
 def truths_of_cases(
