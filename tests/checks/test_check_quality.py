@@ -1,5 +1,7 @@
 """Image quality: each measure against what was put in, against hand-made cases, and the outlier rule."""
 
+import tracemalloc
+
 import heads
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from scipy import ndimage
 from striate.data.checks import quality_low
 from striate.data.checks.facts import CaseFacts, ChannelFacts, CohortFacts
 from striate.data.checks.foreground import block_mean, constant_background, find_foreground, otsu
+from striate.data.checks.in_parts import deviation
 from striate.data.checks.quality import HIGHER_IS_BETTER, measure_quality
 from striate.data.checks.quality_air import efc, fber, snr_dietrich
 from striate.data.checks.quality_object import blur_crete
@@ -48,6 +51,20 @@ def test_hand_computed_definitions():
     one[1, 2, 3] = 5
     assert efc(one) == pytest.approx(0)
     assert efc(np.full((4, 4, 4), 3.0, np.float32)) == pytest.approx(1)
+
+
+def test_sums_are_those_of_numpy_and_copy_nothing(monkeypatch):
+    values = np.random.default_rng(0).normal(100, 5, (150, 150, 150)).astype(np.float32)
+    assert deviation(values) == pytest.approx(values.std(dtype=np.float64), rel=1e-12)
+    assert deviation(np.full(7, 3.5, np.float32)) == 0
+    x = np.abs(values) / np.sqrt(np.square(values, dtype=np.float64).sum())
+    whole = -float((x * np.log(x)).sum() / (np.sqrt(x.size) * np.log(np.sqrt(x.size))))
+    tracemalloc.start()
+    measures = efc(values), fber(values, values[::2]), snr_dietrich(values.ravel(), values.ravel())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert measures[0] == pytest.approx(whole, rel=1e-6)
+    assert peak < 2 * values.nbytes + 25e6  # every second slice is brought into one row
 
 
 def test_crete_blur_against_a_direct_reading_of_the_paper():

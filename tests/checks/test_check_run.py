@@ -91,6 +91,37 @@ def test_memory_does_not_grow_with_the_number_of_cases(maker):
     assert peaks[1] - peaks[0] < 2 * 2 * 60_000  # two more cases of two channels; one channel alone takes 885 kB
 
 
+def test_what_is_measured_is_told_while_it_takes_long(maker):
+    class Listening(Silent):
+        def __init__(self):
+            super().__init__()
+            self.heard = []
+
+        def bar(self, title, total):
+            assert (title, total) == ("reading", 2)
+            return self
+
+        def update(self, done, **shown):
+            self.heard.append((done, shown))
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *exc):
+            return None
+
+    clean(maker, 2)
+    run_checks(maker.cohort({1: "lesion"}), progress := Listening())
+    done = [share for share, _ in progress.heard]
+    assert done == sorted(done) and done[0] == 0 and done[-1] == 2
+    first = [shown.get("now") for share, shown in progress.heard if share < 1]
+    assert first == [
+        *(text for n in ("flair", "t1") for text in (f"reading {n}", f"{n}: what is not background", f"{n}: quality",
+                                                     f"{n}: likeness")), "label map",
+    ]  # fmt: skip
+    assert {shown["case"] for _, shown in progress.heard} == {case.name for case in maker.cases}
+
+
 @pytest.mark.parametrize("name", sorted(CHECKS))
 def test_every_check_is_silent_on_nothing(name):
     from striate.data.checks.facts import CaseFacts, CohortFacts

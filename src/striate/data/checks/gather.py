@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,14 @@ from striate.core.image import Grid, Image, LabelMap, to_ras
 from striate.data.checks.facts import LEAST_VOXELS, CaseFacts, ChannelFacts, Failure, LabelFacts, RaterFacts
 from striate.data.checks.foreground import Foreground, Mask, Volume, all_of, find_foreground
 from striate.data.checks.forms import compare_forms
+from striate.data.checks.in_parts import deviation
 from striate.data.checks.labels import agreement, measure_label, outside
 from striate.data.checks.quality import Quality, measure_quality
 from striate.data.checks.signature import MOST_SAMPLES, joint_histograms, signature_of
 from striate.io.read import read_image, read_label
+
+Tell = Callable[[float, str], None]
+"""Is told which share of the work is done, and what comes next."""
 
 
 class _Head:
@@ -40,17 +45,26 @@ class _Head:
         self.coarse[name] = found.coarse
 
 
-def gather(case: Case) -> CaseFacts:
+def gather(case: Case, tell: Tell = lambda done, doing: None) -> CaseFacts:
     """Read the files of `case`, each once, one in memory at a time beside the label map, and return its facts.
 
-    Files that cannot be read, or for which memory does not suffice, become `Failure`; they do not stop the others.
+    Files that cannot be read, or for which memory does not suffice, become `Failure`; they do not stop the others. `tell` hears
+    of the share of the channels and the label map that is done.
     """
     failures: list[Failure] = []
     head = _Head()
     channels: dict[str, ChannelFacts] = {}
+    parts = len(case.channels) + (case.label is not None)
+
+    def tell_of(first: int, done: float, doing: str) -> None:
+        tell((first + done) / parts, doing)
+
+    seen = 0
     for path in dict.fromkeys(case.channels.values()):
         names = [n for n, p in case.channels.items() if p == path]
-        channels.update(_channels_of(case, names, path, head, failures))
+        channels.update(_channels_of(case, names, path, head, failures, partial(tell_of, seen)))
+        seen += len(names)
+    tell_of(len(case.channels), 0.0, "label map")
     label, raters = _gather_labels(case, head, failures)
     joint = {}
     if head.mask is not None and len(head.coarse) > 1:
@@ -62,8 +76,9 @@ def gather(case: Case) -> CaseFacts:
 
 
 def _channels_of(
-    case: Case, names: list[str], path: Path, head: _Head, failures: list[Failure]
+    case: Case, names: list[str], path: Path, head: _Head, failures: list[Failure], tell: Tell
 ) -> Iterator[tuple[str, ChannelFacts]]:
+    tell(0.0, f"reading {' and '.join(names)}")
     try:
         image = read_image(path, stack=len(names) > 1)
         if image.channels != len(names):
@@ -79,7 +94,7 @@ def _channels_of(
         return
     for index, name in enumerate(names):
         try:
-            facts = measure_channel(name, image, index, head, path)
+            facts = measure_channel(name, image, index, head, path, lambda done, doing, i=index: tell(i + done, doing))  # type: ignore[misc]
         except MemoryError:  # its file fitted, what is made of it does not
             short = expected(
                 path, f"shape {image.grid.shape}", "more memory than is free is needed to measure it",
@@ -90,10 +105,11 @@ def _channels_of(
             yield name, facts
 
 
-def measure_channel(name: str, image: Image, index: int, head: _Head, path: Path) -> ChannelFacts:
-    """Measure channel `index` of `image`; what it shows of the head is added to `head`."""
+def measure_channel(name: str, image: Image, index: int, head: _Head, path: Path, tell: Tell) -> ChannelFacts:
+    """Measure channel `index` of `image`; what it shows of the head is added to `head`. Shares of the work are as measured."""
     grid, notes = image.grid, tuple(image.meta.get("notes", ()))
     spacing_mm = (*grid.spacing_mm, 1.0)[:3]
+    tell(0.1, f"{name}: what is not background")
     volume, broken = finite(image.array[index])
     forms = compare_forms(path)
     small = volume.size < LEAST_VOXELS
@@ -104,13 +120,15 @@ def measure_channel(name: str, image: Image, index: int, head: _Head, path: Path
     sample = inside[:: max(1, inside.size // MOST_SAMPLES)]
     p01, p99 = (float(v) for v in np.percentile(sample, (1, 99)))
     flat = not high > low
+    tell(0.4, f"{name}: quality")
     quality = (
         Quality.none(f"image too small ({counted(volume.size, 'voxel')})")
         if small
         else measure_quality(volume, spacing_mm, found)
     )
+    tell(0.9, f"{name}: likeness")
     return ChannelFacts(
-        grid, low, high, float(inside.mean(dtype=np.float64)), float(inside.std(dtype=np.float64)), p01, p99,
+        grid, low, high, float(inside.mean(dtype=np.float64)), deviation(inside), p01, p99,
         not_finite=broken, background=found.background, stripped=found.stripped,
         at_maximum=_share(inside, high), at_minimum=_share(inside, low),
         top_excess=_excess(inside, high, p99), bottom_excess=_excess(inside, low, p01),

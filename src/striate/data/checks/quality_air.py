@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from striate.data.checks.foreground import Foreground, Volume
+from striate.data.checks.in_parts import deviation, summed
 
 RAYLEIGH = float(np.sqrt(2 / (4 - np.pi)))
 
@@ -21,16 +22,19 @@ def snr_dietrich(inside: NDArray[np.float32], air: NDArray[np.float32]) -> float
 
 def fber(inside: NDArray[np.float32], air: NDArray[np.float32]) -> float:
     """Return mean squared intensity of the object over that of the air."""
-    energy = float(np.mean(np.square(air, dtype=np.float64)))
-    return float(np.mean(np.square(inside, dtype=np.float64))) / energy if energy > 0 else float("nan")
+    ours, theirs = (summed(part, _energy) / part.size for part in (inside, air))
+    return ours / theirs if theirs > 0 else float("nan")
 
 
 def efc(volume: Volume) -> float:
     """Return −Σ (x/e) ln(x/e) with e = √Σx², over its largest value √N ln √N: 0 one bright voxel, 1 all equal."""
-    x = np.abs(volume[volume != 0], dtype=np.float32)
-    energy = float(np.sqrt(np.sum(np.square(x, dtype=np.float64))))
-    share = x / np.float32(energy)
-    entropy = -float(np.sum(share * np.log(share), dtype=np.float64))
+    energy = np.float32(np.sqrt(summed(volume, _energy)))
+
+    def surprise(part: NDArray[np.float32]) -> NDArray[np.float32]:
+        share = np.abs(part[part != 0]) / energy
+        return np.asarray(share * np.log(share))
+
+    entropy = -summed(volume, surprise)
     root = float(np.sqrt(volume.size))
     return entropy / (root * float(np.log(root)))
 
@@ -89,6 +93,10 @@ def _noisy_air(foreground: Foreground) -> NDArray[np.bool_]:
     return np.asarray(foreground.coarse_air & (foreground.coarse != np.float32(foreground.background)))
 
 
+def _energy(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    return np.square(values, dtype=np.float64)
+
+
 def _std(values: NDArray[np.float32]) -> float:
-    sigma = float(values.std(dtype=np.float64))
+    sigma = deviation(values)
     return sigma if sigma > 0 else float("nan")

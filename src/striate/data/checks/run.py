@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from striate.core.errors import FormatError, expected
 from striate.core.files import read_json, write_json
-from striate.core.progress import Progress, Silent, each
+from striate.core.progress import Progress, Silent
 from striate.data.checks import CHECKS
-from striate.data.checks.facts import CohortFacts
+from striate.data.checks.facts import CaseFacts, CohortFacts
 from striate.data.checks.gather import gather
 from striate.data.checks.problem import SEVERITIES, Problem
 from striate.data.checks.states import states
@@ -104,9 +104,16 @@ def run_checks(cohort: Cohort, progress: Progress | None = None) -> CheckResult:
     Files that cannot be read, or for which memory does not suffice, are problems, not exceptions.
     """
     progress, before = Silent() if progress is None else progress, states(cohort)
-    cases = tuple(gather(case) for case in each(progress, "reading", cohort.cases, len(cohort.cases)))
-    problems = find_problems(CohortFacts(cases, dict(cohort.label_names)))
-    return CheckResult(cohort.name, len(cases), problems, tuple(c.to_dict() for c in cases), before)
+    found = list[CaseFacts]()
+    with progress.bar("reading", len(cohort.cases)) as bar:
+        for case in cohort.cases:
+            done = len(found)
+            found.append(
+                gather(case, lambda share, doing, n=done, name=case.name: bar.update(n + share, case=name, now=doing))  # type: ignore[misc]
+            )
+            bar.update(len(found), case=case.name)
+    problems = find_problems(CohortFacts(tuple(found), dict(cohort.label_names)))
+    return CheckResult(cohort.name, len(found), problems, tuple(c.to_dict() for c in found), before)
 
 
 def find_problems(facts: CohortFacts) -> tuple[Problem, ...]:
