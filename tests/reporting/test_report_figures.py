@@ -166,6 +166,8 @@ def test_a_share_has_its_per_cent_in_it_only_where_there_is_room() -> None:
     drawn = share_bar([Share("waiting", 7.0, 6), Share("forward", 93.0, 7)], "time (%)")
     assert ">93\u00a0%</text>" in drawn
     assert ">7.0\u00a0%</text>" not in drawn
+    both = share_bar([Share("waiting", 50.0, 2), Share("forward", 50.0, 7)], "time (%)")
+    assert re.findall(r'<text class="in (\w+)"', both) == ["dark", "light"], "each word stands out on its colour"
 
 
 def test_the_word_of_a_level_stands_where_no_curve_runs() -> None:

@@ -222,6 +222,10 @@
     }
   }
 
+  // Pictures that stand here without this script give way to those that it draws.
+  document.querySelectorAll(".viewer [data-still]").forEach((still) => still.remove());
+  document.documentElement.dataset.live = "yes";
+
   // Cases open when they come near the screen; for print, all at once.
   const viewers = [...document.querySelectorAll("figure.viewer")].map((figure) => {
     const viewer = new Viewer(figure);

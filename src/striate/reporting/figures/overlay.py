@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,8 @@ from striate.reporting.numbers import compact
 FOR, AGAINST, EDGE, HALO = (230, 130, 0), (86, 180, 233), (255, 255, 255), (0, 0, 0)
 LEAST_PIXELS = 420
 """Pictures are enlarged to about so many pixels along their longer side."""
+STILL_PIXELS, STILL_QUALITY = 288, 70
+"""Those that stand in the place of a viewer are smaller: most readers never see them."""
 STRIPE = 12
 """Pixels from one stripe of a hatched area to the next."""
 SATURATION = 99.5
@@ -70,11 +72,17 @@ def picture(
         share = np.clip(_enlarged(np.clip(values / full, -1, 1).astype(np.float32), size), -1, 1)
         shown = _coloured(shown, share)
     for mask in outlines:
-        there = _enlarged(mask.astype(np.uint8) * 255, size) > 127
-        wide, wider = _grown(there, 1), _grown(there, 2)
-        shown[wider & ~wide] = HALO  # a white line alone is lost on bright tissue
-        shown[(wide & ~there) | _border(there)] = EDGE
+        _outline(shown, mask, EDGE)
     return _webp(shown.round().clip(0, 255).astype(np.uint8))
+
+
+def outlined(image: Bytes, spacing_mm: tuple[float, float], lines: Iterable[tuple[str, NDArray[np.bool_]]]) -> str:
+    """Return a small picture as a data URI, with the outlines of masks (H, W), each in its colour (#RRGGBB)."""
+    size = _size(image.shape, spacing_mm, STILL_PIXELS)
+    shown = np.repeat(_enlarged(image, size)[..., None], 3, axis=2)
+    for colour, mask in lines:
+        _outline(shown, mask, [int(colour[n : n + 2], 16) for n in (1, 3, 5)])
+    return _webp(shown, STILL_QUALITY)
 
 
 def tinted(
@@ -120,10 +128,10 @@ def _coloured(shown: NDArray[np.float32], share: NDArray[np.float32]) -> NDArray
     return np.asarray(shown + 0.9 * np.abs(share)[..., None] ** 0.7 * (colours - shown), dtype=np.float32)
 
 
-def _size(shape: tuple[int, ...], spacing_mm: tuple[float, float]) -> tuple[int, int]:
+def _size(shape: tuple[int, ...], spacing_mm: tuple[float, float], least: int = LEAST_PIXELS) -> tuple[int, int]:
     """Return width and height of the picture."""
     height, width = (n * s for n, s in zip(shape, spacing_mm, strict=True))
-    scale = max(LEAST_PIXELS, *shape) / max(height, width)
+    scale = max(least, *shape) / max(height, width)
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
@@ -131,6 +139,14 @@ def _enlarged(plane: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     from PIL import Image as Picture
 
     return np.asarray(Picture.fromarray(plane).resize(size, Picture.Resampling.BILINEAR))
+
+
+def _outline(shown: NDArray[Any], mask: NDArray[np.bool_], colour: Sequence[int]) -> None:
+    """Draw the border of `mask` (H, W) into the pixels `shown`."""
+    there = _enlarged(mask.astype(np.uint8) * 255, (shown.shape[1], shown.shape[0])) > 127
+    wide, wider = _grown(there, 1), _grown(there, 2)
+    shown[wider & ~wide] = HALO  # a white line alone is lost on bright tissue
+    shown[(wide & ~there) | _border(there)] = colour
 
 
 def _border(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -146,10 +162,10 @@ def _grown(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
     return np.asarray(binary_dilation(mask, iterations=pixels), dtype=bool)
 
 
-def _webp(pixels: Bytes) -> str:
+def _webp(pixels: Bytes, quality: int = 88) -> str:
     from PIL import Image as Picture
     from PIL import features
 
     buffer, form = io.BytesIO(), "WEBP" if features.check("webp") else "PNG"
-    Picture.fromarray(pixels).save(buffer, form, quality=88, method=4)
+    Picture.fromarray(pixels).save(buffer, form, quality=quality, method=4)
     return f"data:image/{form.lower()};base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

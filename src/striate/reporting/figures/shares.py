@@ -12,6 +12,8 @@ from striate.reporting.figures.axes import Axes, picture
 BAR = 30
 QUIET = 8
 """Colour of what needs no attention."""
+BRIGHT = (1, 2, 5, 6)
+"""Colours on which white would be hard to read."""
 LETTER = 6.6
 """Width of a letter, about: a share has its per cent in it where there is room for it."""
 
@@ -62,6 +64,6 @@ def _part(one: Share, x: float, width: float, y: float, told: str) -> Markup:
     ).format(one.colour, x, y, width, BAR, one.name, told)
     if width < LETTER * len(told):
         return bar
-    style = "in" if one.colour == QUIET else "in light"
+    style = "in" if one.colour == QUIET else "in dark" if one.colour in BRIGHT else "in light"
     text = Markup('<text class="{}" x="{:.1f}" y="{}" text-anchor="middle">{}</text>')
     return bar + text.format(style, x + width / 2, y + BAR / 2 + 4, told)

@@ -11,6 +11,7 @@ from striate.reporting.numbers import measure_text, number, volume
 from striate.reporting.panel import Panel
 from striate.reporting.section import Section
 from striate.reporting.sprites import viewer_data
+from striate.reporting.still import stills
 
 MOST = 8
 """Cases shown at most: the page stays small. They are spread from the worst to the best."""
@@ -40,7 +41,10 @@ def make(folder: Folder) -> Section:
             broken.append(str(error).replace(f"{folder.path}/", ""))
             continue
         data = viewer_data(panel, quality)
-        viewers.append({"data": data, "case": panel.case, "told": _told(folder, panel), "slices": data["size"][2]})
+        viewers.append(
+            {"data": data, "case": panel.case, "told": _told(folder, panel), "slices": data["size"][2],
+             "stills": stills(panel, data["targets"])}
+        )  # fmt: skip
     if not viewers:
         return Section("panels", title, absent=" ".join(broken))
     truth = any(v["data"]["truth"] for v in viewers)
