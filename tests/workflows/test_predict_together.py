@@ -202,6 +202,18 @@ def test_a_disk_with_too_little_room_is_refused_before_anything(model, scans, tm
     assert "disk: up to about" in capsys.readouterr().err
 
 
+def test_a_disk_with_room_for_masks_of_anatomy_is_told_and_not_refused(model, scans, tmp_path, monkeypatch):
+    found = predict(model, scans, tmp_path / "out", engine="torch", dry_run=True).document["disk"]
+    assert found["needed_bytes"] < found["most_bytes"]
+    for free, tight in ((found["needed_bytes"], True), (found["most_bytes"], False)):
+        monkeypatch.setattr(disk, "disk_free_bytes", lambda folder, free=free: free)
+        for dry_run in (True, False):
+            told = _Told()
+            assert predict(model, scans, tmp_path / f"{tight}", engine="torch", dry_run=dry_run, progress=told)
+            notes = [note for note in told.notes if "If the disk fills up, what is done is kept" in note]
+            assert len(notes) == tight
+
+
 def test_a_disk_that_fills_up_leaves_no_rows_of_probabilities(model, scans, tmp_path, monkeypatch):
     write = probabilities.write_image
     monkeypatch.setattr(probabilities, "write_image", lambda path, image: _full(path) or write(path, image))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from striate.core.counted import counted
 from striate.core.disk import refuse_full
 from striate.core.errors import DataError, MemoryLimitError
 from striate.core.image import Grid
+from striate.core.machine import show_bytes
 from striate.data.cohort import Cohort
 from striate.data.split import Split
 from striate.inference.written import found_bytes, map_bytes, mask_bytes, panel_bytes
@@ -42,8 +43,15 @@ def refuse_prediction(
     headers: Mapping[str, tuple[Grid, int]],
     out: Path,
     options: Mapping[str, Any],
+    tell: Callable[[str], None] = lambda text: None,
 ) -> dict[str, int | None]:
     """Refuse to predict where the disk has less room than the files of `cases` may take; return what is needed and free.
+
+    Returns
+    -------
+    dict
+        ``needed_bytes`` (with masks of anatomy), ``most_bytes`` (with masks of noise) and ``free_bytes``, None where that is not
+        known. Where less than ``most_bytes`` is free, `tell` hears what happens if the disk fills up.
 
     Raises
     ------
@@ -53,12 +61,16 @@ def refuse_prediction(
     plan, masks = model.plan, model.plan.task.kind == "segmentation"
     labels = len(plan.targets.names) if options.get("save_probabilities") else 0
     maps = labels + bool(options.get("save_uncertainty")) + (plan.task.kind == "reconstruction")
-    total = most = 0
+    total = apart = most = 0
     for index, case in enumerate(cases):
         grid, channels = headers[case.name]
         total += found_bytes(plan, grid) + maps * map_bytes(grid)
-        total += mask_bytes(plan, grid, ending_of(case)) if masks else 0
-        total += panel_bytes(plan, grid, channels) if masks and index < PANELS else 0
+        if masks:
+            usual, noise = (mask_bytes(plan, grid, ending_of(case), noise=noise) for noise in (False, True))
+            total, apart = total + usual, apart + noise - usual
+        if masks and index < PANELS:
+            usual, noise = (panel_bytes(plan, grid, channels, noise=noise) for noise in (False, True))
+            total, apart = total + usual, apart + noise - usual
         most = max(most, labels * map_bytes(grid))  # put together beside those that are written
     more = (
         " or leave --save-probabilities and --save-uncertainty away"
@@ -66,7 +78,14 @@ def refuse_prediction(
         else ""
     )
     hint = f"Free some space, choose another --out, give fewer cases at a time{more}."
-    return refuse_full(out, total + most, f"what is written of {counted(len(cases), 'case')}", hint)
+    found = refuse_full(out, total + most, f"what is written of {counted(len(cases), 'case')}", hint)
+    found["most_bytes"], free = total + most + apart, found["free_bytes"]
+    if free is not None and free < total + most + apart:
+        tell(
+            f"{show_bytes(free)} are free where {out} will lie; masks full of noise would take up to"
+            f" {show_bytes(total + most + apart)}. If the disk fills up, what is done is kept, and the same call goes on with it."
+        )
+    return found
 
 
 def refuse_run(plan: Plan, cohort: Cohort, split: Split, facts: Fingerprint, folder: Path) -> None:

@@ -50,8 +50,8 @@ class Foreseen:
         ``cases`` (of each ``case``, ``channels``, ``shape``, ``spacing_mm`` and ``windows``, at most so many; of models of whole
         images none), ``left_out`` (``case`` and ``reason`` of those too large for the memory), ``windows`` of the others,
         ``engine`` (``name``, ``precision``, ``reason``), ``memory`` (``announced_bytes``,
-        ``free_bytes``, ``neighbours_together``; None for models of whole images), ``disk`` (``needed_bytes``, at most,
-        and ``free_bytes``, None where that is not known), ``network_s`` (of all windows, as measured on
+        ``free_bytes``, ``neighbours_together``; None for models of whole images), ``disk`` (``needed_bytes``, ``most_bytes`` and
+        ``free_bytes``; see `striate.workflows.disk.refuse_prediction`), ``network_s`` (of all windows, as measured on
         this machine; None where none was) and ``kept`` (cases that are there from a call that was stopped).
     """
 
@@ -87,7 +87,7 @@ def foresee(model: Model, cases: list[Case], out: Path, options: Mapping[str, An
     left_out = [{"case": str(error.case), "reason": str(error)} for error in large]
     left, kept = {one["case"] for one in left_out}, names & set(place.names if masks else names_in(place))
     todo = [case for case in cases if case.name not in left | kept]
-    disk = refuse_prediction(model, todo, grids, out, options)
+    disk = refuse_prediction(model, todo, grids, out, options, progress.note)
     windows = sum(row["windows"] for row in rows if row["case"] not in left) if masks else None
     mirrored = options["uncertainty"] == "tta" if masks else False
     copies = 2 ** len(model.plan.inference.mirror_axes) if mirrored else 1

@@ -73,7 +73,7 @@ def predict_masks(
     first_shares, name = shares_of_first(model, grids), str(options["engine"])
     able, large = able_of(model, cases, headers, Unfinished(out), options)
     known = set(Unfinished(out).names)
-    refuse_prediction(model, [case for case in able if case.name not in known], headers, out, options)
+    refuse_prediction(model, [case for case in able if case.name not in known], headers, out, options, progress.note)
     warn_left_out(large, cases, progress)
     grids = {case.name: grids[case.name] for case in able}
     with unfinished(out) as place, telling(place, cases, progress), _begun(model, able, place, options) as begun:
