@@ -6,9 +6,12 @@ import SimpleITK as sitk
 import tifffile
 from PIL import Image as Pillow
 
+from striate.core.case import Case
 from striate.core.errors import FormatError, LabelError, UsageError
 from striate.core.image import Image, LabelMap
-from striate.io.read import read_header, read_image, read_label
+from striate.data.checks.gather import gather as find_facts
+from striate.inference.inputs import check_headers, gather
+from striate.io.read import read_channels, read_header, read_image, read_label
 from striate.io.write import write_image, write_label
 
 RNG = np.random.default_rng(3)
@@ -80,6 +83,38 @@ def test_palette_gives_colours_to_images_and_indices_to_labels(tmp_path):
     assert read_image(tmp_path / "a.png").channels == 3 == read_header(tmp_path / "a.png").channels
     label = read_label(tmp_path / "a.png")
     assert np.array_equal(label.array, (GREY % 3).T) and "indices" in label.meta["notes"][0]
+
+
+@pytest.mark.parametrize("name", ["a.png", "deep.png", "a.tif"])
+def test_four_channels_that_are_asked_for_are_colours_and_alpha(tmp_path, name):
+    """As nnU-Net's NaturalImage2DIO gives them, whether transparency varies or not."""
+    for alpha in (GREY, np.full_like(GREY, 255)):
+        rows = np.dstack([RGB, alpha])
+        if name == "deep.png":
+            rows = rows.astype(np.uint16) * 256 + 7
+            sitk.WriteImage(sitk.GetImageFromArray(rows, isVector=True), str(tmp_path / name))
+        else:
+            Pillow.fromarray(rows).save(tmp_path / name)
+        assert read_header(tmp_path / name, stack=4).channels == 4
+        assert np.array_equal(read_image(tmp_path / name, stack=4).array, columns_first(rows))
+        case = Case(
+            name.split(".")[0], name.split(".")[0], dict.fromkeys(["red", "green", "blue", "alpha"], tmp_path / name)
+        )
+        assert gather([tmp_path / name], tuple(case.channels)) == [case] and check_headers(case, 2)[1] == 4
+        found = read_channels(case)
+        assert np.array_equal(found["alpha"].array, columns_first(rows[..., 3]))
+        assert find_facts(case).channels["alpha"].maximum == rows[..., 3].max()
+    assert read_image(tmp_path / name, stack=3).channels == 3 == read_header(tmp_path / name, stack=3).channels
+
+
+def test_a_palette_of_greys_is_three_colours_where_three_are_asked_for(tmp_path):
+    picture = Pillow.fromarray((GREY % 4).astype(np.uint8)).convert("P")
+    picture.putpalette([v for k in range(4) for v in (k * 60,) * 3])
+    picture.save(tmp_path / "a_0000.png")
+    (case,) = gather([tmp_path], ("red", "green", "blue"))
+    assert check_headers(case, 2)[1] == 3
+    found = read_channels(case)
+    assert all(np.array_equal(found[name].array, columns_first(GREY % 4 * 60)) for name in ("red", "green", "blue"))
 
 
 def test_palette_of_greys_is_one_channel(tmp_path):

@@ -146,7 +146,7 @@ def group(files: Sequence[Path], channels: tuple[str, ...]) -> list[Case]:
     named = _by_names(files, channels)
     if named is not None:
         return named
-    if all(read_header(path, stack=True).channels == len(channels) for path in files):
+    if all(read_header(path, stack=len(channels)).channels == len(channels) for path in files):
         return [_case(stem(path), dict.fromkeys(channels, path)) for path in files]
     if len(files) == len(channels):
         return [_case(_common(files), dict(zip(channels, files, strict=True)))]
@@ -160,7 +160,11 @@ def group(files: Sequence[Path], channels: tuple[str, ...]) -> list[Case]:
 
 
 def _numbered(case: str, given: dict[int, Path], channels: tuple[str, ...]) -> Case:
-    if list(given) == [0] and len(channels) > 1 and read_header(given[0], stack=True).channels == len(channels):
+    if (
+        list(given) == [0]
+        and len(channels) > 1
+        and read_header(given[0], stack=len(channels)).channels == len(channels)
+    ):
         return _case(case, dict.fromkeys(channels, given[0]))  # as nnU-Net names pictures in colours
     if sorted(given) != list(range(len(channels))):
         numbers = ", ".join(f"_{n:04d}" for n in sorted(given))
@@ -242,7 +246,7 @@ def check_headers(case: Case, spatial_dims: int) -> tuple[Grid, int]:
     """
     grids: list[tuple[Path, Grid]] = []
     for path, names in _files(case):
-        header = read_header(path, stack=len(names) > 1)
+        header = read_header(path, stack=len(names) if len(names) > 1 else 0)
         if len(header.grid.shape) != spatial_dims:
             raise GeometryError(
                 expected(f"case {case.name}", f"{path.name} is {len(header.grid.shape)}D, shape {header.grid.shape}",

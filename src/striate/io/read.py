@@ -58,7 +58,7 @@ def format_of(path: Path) -> Format:
     return EXTENSIONS[ending]
 
 
-def read_header(path: Path, *, stack: bool = False) -> Header:
+def read_header(path: Path, *, stack: int = 0) -> Header:
     """Read what a file says of itself: grid, channels, type, size; no voxels.
 
     Parameters
@@ -66,7 +66,8 @@ def read_header(path: Path, *, stack: bool = False) -> Header:
     path
         An image file.
     stack
-        True: the last axis of a 4D file holds channels.
+        How many channels the file is to give, or True for any number: the last axis of a 4D file holds them. Four of a picture
+        are red, green, blue and alpha; three are colours also where its palette holds greys only.
 
     Raises
     ------
@@ -79,7 +80,7 @@ def read_header(path: Path, *, stack: bool = False) -> Header:
     return format_of(path).read_header(path, stack=stack)
 
 
-def read_image(path: Path, *, stack: bool = False) -> Image:
+def read_image(path: Path, *, stack: int = 0) -> Image:
     """Read an image as (C, I, J, K), or (C, I, J) for a picture.
 
     Parameters
@@ -87,7 +88,8 @@ def read_image(path: Path, *, stack: bool = False) -> Image:
     path
         An image file.
     stack
-        True: the last axis of a 4D file holds channels.
+        How many channels the file is to give, or True for any number: the last axis of a 4D file holds them. Four of a picture
+        are red, green, blue and alpha; three are colours also where its palette holds greys only.
 
     Returns
     -------
@@ -160,7 +162,7 @@ def read_channels(case: Case) -> dict[str, Image]:
     found: dict[str, Image] = {}
     for path in dict.fromkeys(case.channels.values()):
         names = [n for n, p in case.channels.items() if p == path]
-        image = read_image(path, stack=len(names) > 1)
+        image = read_image(path, stack=len(names) if len(names) > 1 else 0)
         if image.channels != len(names):
             raise DataError(
                 expected(f"case {case.name}", f"{path.name} holds {counted(image.channels, 'channel')}",

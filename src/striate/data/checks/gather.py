@@ -80,7 +80,7 @@ def _channels_of(
 ) -> Iterator[tuple[str, ChannelFacts]]:
     tell(0.0, f"reading {' and '.join(names)}")
     try:
-        image = read_image(path, stack=len(names) > 1)
+        image = read_image(path, stack=len(names) if len(names) > 1 else 0)
         if image.channels != len(names):
             raise DataError(
                 expected(

@@ -65,11 +65,11 @@ class Format(Protocol):
         """Whether numbers change."""
         ...
 
-    def read_header(self, path: Path, *, stack: bool = False) -> Header:
+    def read_header(self, path: Path, *, stack: int = 0) -> Header:
         """Read what the file says of itself; `stack` as in `read`."""
         ...
 
-    def read(self, path: Path, *, stack: bool = False, labels: bool = False) -> Image:
+    def read(self, path: Path, *, stack: int = 0, labels: bool = False) -> Image:
         """Read the voxels.
 
         Parameters

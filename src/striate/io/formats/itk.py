@@ -31,12 +31,12 @@ class Itk:
     extensions = (".nrrd", ".nhdr", ".mha", ".mhd")
     lossy = False
 
-    def read_header(self, path: Path, *, stack: bool = False) -> Header:
+    def read_header(self, path: Path, *, stack: int = 0) -> Header:
         """Read what the file says of itself."""
         header, _ = _header(path, stack, held=False)
         return header
 
-    def read(self, path: Path, *, stack: bool = False, labels: bool = False) -> Image:
+    def read(self, path: Path, *, stack: int = 0, labels: bool = False) -> Image:
         """Read the voxels."""
         header, reader = _header(path, stack)
         try:
@@ -93,7 +93,7 @@ def _sitk() -> Any:
     return sitk
 
 
-def _header(path: Path, stack: bool, *, held: bool = True) -> tuple[Header, Any]:
+def _header(path: Path, stack: int, *, held: bool = True) -> tuple[Header, Any]:
     sitk = _sitk()
     head = head_of(path)
     if not head.startswith(_STARTS[path.suffix.lower()]):

@@ -24,13 +24,13 @@ class Jpeg:
     extensions = (".jpg", ".jpeg")
     lossy = True
 
-    def read_header(self, path: Path, *, stack: bool = False) -> Header:
+    def read_header(self, path: Path, *, stack: int = 0) -> Header:
         """Read what the file says of itself."""
         with pillow.opened(path, "JPEG") as image:
             grid = Grid(image.size, valid_affine(np.eye(4)))
             return Header(grid, 1 if image.mode == "L" else 3, "uint8", self.name, path.stat().st_size)
 
-    def read(self, path: Path, *, stack: bool = False, labels: bool = False) -> Image:
+    def read(self, path: Path, *, stack: int = 0, labels: bool = False) -> Image:
         """Read the pixels as (C, columns, rows), as they are stored: a camera's turning mark is noted, not applied."""
         notes: list[str] = []
         with pillow.opened(path, "JPEG") as image:

@@ -52,7 +52,7 @@ class Nifti:
     extensions = (".nii", ".nii.gz")
     lossy = False
 
-    def read_header(self, path: Path, *, stack: bool = False) -> Header:
+    def read_header(self, path: Path, *, stack: int = 0) -> Header:
         """Read what the file says of itself."""
         with opening(path) as stream:
             source = Bytes(stream, path)
@@ -63,7 +63,7 @@ class Nifti:
         spatial, channels = _axes(parsed, path, stack)
         return Header(Grid(spatial, parsed.affine), channels, _base(parsed.dtype).name, self.name, size)
 
-    def read(self, path: Path, *, stack: bool = False, labels: bool = False) -> Image:
+    def read(self, path: Path, *, stack: int = 0, labels: bool = False) -> Image:
         """Read the voxels; whole numbers stay whole where no scaling is set, else float32 (float64 for 32-bit numbers)."""
         with opening(path) as stream:
             source = Bytes(stream, path)
@@ -216,7 +216,7 @@ def _base(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.uint8) if dtype.names else dtype.newbyteorder("=")
 
 
-def _axes(parsed: _Parsed, path: Path, stack: bool) -> tuple[tuple[int, ...], int]:
+def _axes(parsed: _Parsed, path: Path, stack: int) -> tuple[tuple[int, ...], int]:
     """Split the shape into axes of space and a number of channels."""
     shape = parsed.shape
     if len(shape) == 5 and shape[3] == 1:

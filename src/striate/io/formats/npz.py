@@ -29,7 +29,7 @@ class Npz:
     extensions = (".npz",)
     lossy = False
 
-    def read_header(self, path: Path, *, stack: bool = False) -> Header:
+    def read_header(self, path: Path, *, stack: int = 0) -> Header:
         """Read what the file says of itself."""
         with _archive(path) as archive:
             key, shape, dtype = _main(archive, path)
@@ -37,7 +37,7 @@ class Npz:
         _, channels, spatial = _order(key, shape, stack, path)
         return Header(Grid(spatial, affine), channels, dtype.name, self.name, path.stat().st_size)
 
-    def read(self, path: Path, *, stack: bool = False, labels: bool = False) -> Image:
+    def read(self, path: Path, *, stack: int = 0, labels: bool = False) -> Image:
         """Read the array."""
         with _archive(path) as archive:
             key, shape, dtype = _main(archive, path)
@@ -128,7 +128,7 @@ def _affine(archive: zipfile.ZipFile, path: Path) -> Affine:
     return valid_affine(_load(archive, "affine", path), path)
 
 
-def _order(key: str, shape: tuple[int, ...], stack: bool, path: Path) -> tuple[str, int, tuple[int, ...]]:
+def _order(key: str, shape: tuple[int, ...], stack: int, path: Path) -> tuple[str, int, tuple[int, ...]]:
     """Say where the channels are: ``first`` (ours), ``last`` (asked for) or ``add`` (there is none)."""
     if min(shape, default=0) < 1:
         raise FormatError(

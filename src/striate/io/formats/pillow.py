@@ -69,13 +69,16 @@ def opened(path: Path, kind: str) -> Iterator[Any]:
             ) from error  # fmt: skip
 
 
-def rows_of(image: Any, path: Path, notes: list[str], *, labels: bool) -> NDArray[Any]:
-    """Return the pixels of an open picture as (H, W) or (H, W, C), nothing lost; palettes give indices for `labels`."""
+def rows_of(image: Any, path: Path, notes: list[str], *, labels: bool, colours: bool = False) -> NDArray[Any]:
+    """Return the pixels of an open picture as (H, W) or (H, W, C), nothing lost.
+
+    Palettes give indices for `labels`, else one channel where they hold greys only and no `colours` are asked for.
+    """
     if image.mode == "P":
         if labels:
             notes.append("palette picture: its indices were taken as labels")
             return np.asarray(image)
-        return _palette(image, notes)
+        return _palette(image, notes, colours)
     if image.mode == "1":
         return np.asarray(image).astype(np.uint8)
     if image.mode in ("CMYK", "YCbCr", "HSV", "LAB"):
@@ -93,10 +96,10 @@ def grey_palette(image: Any) -> bool:
     return bool((colours == colours[:, :1]).all())
 
 
-def _palette(image: Any, notes: list[str]) -> NDArray[Any]:
-    """Return a palette picture's colours; one channel where all of them are grey."""
+def _palette(image: Any, notes: list[str], colours: bool) -> NDArray[Any]:
+    """Return a palette picture's colours; one channel where all of them are grey and no `colours` are asked for."""
     rows = np.asarray(image.convert("RGBA" if "transparency" in image.info else "RGB"))
-    if grey_palette(image):
+    if grey_palette(image) and not colours:
         notes.append("palette of greys: one channel")
         return rows[..., 0] if rows.shape[-1] == 3 else rows[..., [0, 3]]
     notes.append("palette of colours: red, green and blue")

@@ -31,15 +31,15 @@ class Tiff:
     extensions = (".tif", ".tiff")
     lossy = False
 
-    def read_header(self, path: Path, *, stack: bool = False) -> Header:
+    def read_header(self, path: Path, *, stack: int = 0) -> Header:
         """Read what the file says of itself."""
         page, size = self._page(path)
         width, height, channels, dtype, text, _ = page
         affine = natural.stored_affine(text)
         grid = Grid((width, height), valid_affine(np.eye(4)) if affine is None else affine)
-        return Header(grid, {2: 1, 4: 3}.get(channels, channels), dtype, self.name, size)
+        return Header(grid, {2: 1, 4: 4 if stack == 4 else 3}.get(channels, channels), dtype, self.name, size)
 
-    def read(self, path: Path, *, stack: bool = False, labels: bool = False) -> Image:
+    def read(self, path: Path, *, stack: int = 0, labels: bool = False) -> Image:
         """Read the pixels as (C, columns, rows)."""
         notes: list[str] = []
         page, _ = self._page(path)
@@ -47,7 +47,8 @@ class Tiff:
         if palette and labels:
             notes.append("palette picture: its indices were taken as labels")
         rows = self._pixels(path, channels, dtype, palette and not labels, notes, labels)
-        array = natural.without_alpha(natural.from_rows(rows), path, notes)
+        array = natural.from_rows(rows)
+        array = array if stack == 4 == channels else natural.without_alpha(array, path, notes)
         array = natural.grey_labels(array, path, notes) if labels else array
         affine = natural.stored_affine(text)
         meta = {"format": self.name, "path": str(path), "dtype": array.dtype.name, "notes": notes}
