@@ -209,6 +209,23 @@ def test_few_subjects(cases, n):
     assert judged.needed == (judged.lowest < 0.6)
 
 
+def test_a_rule_that_rests_on_less_never_unflags_what_the_earlier_one_flags(rule, cases):
+    one = ReviewRule.fit(cases[:1], TABLES)
+    loosened = [case for case in cases if rule.judge(case).needed and not one.judge(case).needed]
+    kept = ReviewRule.fit(cases[1:2], TABLES).beside(one.beside(rule))
+    assert loosened and all(kept.judge(case).needed for case in cases if rule.judge(case).needed)
+    reason = kept.judge(loosened[0]).reason
+    assert reason.startswith("By the earlier limits, which stay, ") and reason.endswith(rule.guarantee)
+    assert ReviewRule.from_dict(json.loads(json.dumps(kept.to_dict()))) == kept and kept.earlier.earlier == rule
+    good = [case for case in cases if case.labels["lesion"].dice >= 0.6]
+    as_many = ReviewRule.fit(good, TABLES)
+    assert as_many.limit is None and as_many.beside(replace(rule, n_subjects=1)).earlier is not None, (
+        "a guarantee is lost"
+    )
+    assert ReviewRule.fit(cases[:4], TABLES).beside(one.beside(rule)).earlier is not None, "fewer than the first had"
+    assert rule.beside(one) is rule and one.beside(ReviewRule.fit([], {})) is one
+
+
 def test_truth_that_is_not_known_is_left_out(cases):
     blind = [lesion_of(case, dice=None) for case in cases[:4]]
     assert ReviewRule.fit([*blind, *cases[4:10]], TABLES).n_subjects == 6

@@ -9,6 +9,7 @@ from simulated_evidence import simulated
 
 from striate.core.caution import Caution
 from striate.core.errors import ModelError
+from striate.inference.engines.uncertainty import made_by
 from striate.measure.finding import CaseFindings, LabelFindings, Lesion, Quantity
 from striate.model.card import write_card
 from striate.trust.assess import assess
@@ -42,6 +43,14 @@ def cases():
 def trust(cases):
     rng = np.random.default_rng(1)
     return Trust.fit(cases, [scan(rng, f"taught-{i}") for i in range(30)], weights_sha256="ab" * 32)
+
+
+def test_one_subject_takes_the_place_of_no_earlier_rule(trust, cases):
+    one = Trust.fit(cases[:1], known=trust)
+    assert one.review.earlier == trust.review and trust.review.earlier is None
+    assert Trust.fit(cases[:1], known=trust, made_by=made_by("tta")).review.earlier is None, (
+        "of masks made in another way"
+    )
 
 
 def findings_of(case):

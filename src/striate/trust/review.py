@@ -11,14 +11,16 @@ Good scans seldom fail. Where spoilt copies of the cases are given (`striate.tru
 to both, and where the cases as they are have too few failures for a limit, both set it: what it guarantees then holds
 for such a mixture, and the reason says that too.
 
+An earlier rule stays beside one that was learned from less (`ReviewRule.beside`): what it flags stays flagged.
+
 Whatever the expected Dice, a case is flagged that is out of distribution, has a caution that makes numbers meaningless,
 or has an empty mask: it counts as one of the lowest expected Dice when the limit is set.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -31,7 +33,7 @@ from striate.measure.roc import auc
 from striate.trust.conformal import ROUNDING, bound, subject_weights, subjects_needed
 from striate.trust.evidence import CaseEvidence
 from striate.trust.expected import Tables, tables_for
-from striate.trust.expected_dice import DiceModel, see
+from striate.trust.expected_dice import LEAST, DiceModel, see
 
 BAD = 0.6
 MISS = 0.1
@@ -73,6 +75,8 @@ class ReviewRule:
         Share of the cases as they are that it flagged; None without any.
     auroc
         Of the left-out expected Dice for bad cases; None without bad or without good ones.
+    earlier
+        The rule before, where this one was learned from too little to take its place: what it flags is flagged too.
     """
 
     models: Mapping[str, DiceModel]
@@ -87,6 +91,7 @@ class ReviewRule:
     missed: float | None = None
     flagged: float | None = None
     auroc: float | None = None
+    earlier: ReviewRule | None = None
 
     @classmethod
     def fit(
@@ -134,6 +139,23 @@ class ReviewRule:
             return cls(models, **alone)
         return cls(models, n_spoilt=len(others), **_judged([*usual, *others], usual, BAD, MISS))
 
+    def beside(self, earlier: ReviewRule) -> ReviewRule:
+        """Return this rule, with `earlier` kept beside it where it rests on less: then it must not unflag what that flags.
+
+        It rests on less with fewer subjects, with fewer than a correction of the expected Dice needs, or where it can guarantee
+        nothing and `earlier` can.
+        """
+        before = list(earlier._rules())
+        most = max(LEAST, *(rule.n_subjects for rule in before))
+        less = self.n_subjects < most or (self.limit is None and any(rule.limit is not None for rule in before))
+        return replace(self, earlier=earlier) if less and earlier.models else self
+
+    def _rules(self) -> Iterator[ReviewRule]:
+        """Yield this rule, then the earlier ones that stay beside it."""
+        yield self
+        if self.earlier is not None:
+            yield from self.earlier._rules()
+
     @property
     def needed(self) -> int:
         """Number of subjects with bad cases that the guarantee needs."""
@@ -177,13 +199,23 @@ class ReviewRule:
         if all(found.predicted_lesions == 0 for found in case.labels.values()):
             causes.append("nothing was found, so whether something was missed cannot be told from the mask")
         name = min(expected, key=expected.__getitem__) if expected else None
-        if name is not None and self.flags(expected[name]):
-            causes.append(f"{self._told(name, expected[name])}, too low")
+        if (low := self._low(case, unlikeness)) is not None:
+            causes.append(low)
         if causes:
             return Review(True, f"{_sentence('; '.join(causes))} {self.guarantee}", expected)
         if name is None:
             return None
         return Review(False, f"{_sentence(self._told(name, expected[name]))} {self.guarantee}", expected)
+
+    def _low(self, case: CaseEvidence, unlikeness: float | None) -> str | None:
+        """Return what is said where the expected Dice is too low, by this rule or else by an earlier one; None elsewhere."""
+        for rule in self._rules():
+            expected = rule.expected_dice(case, unlikeness)
+            name = min(expected, key=expected.__getitem__) if expected else None
+            if name is not None and rule.flags(expected[name]):
+                whose = "" if rule is self else "by the earlier limits, which stay, "
+                return f"{whose}{rule._told(name, expected[name])}, too low"
+        return None
 
     def flags(self, expected: float) -> bool:
         """Tell whether an expected Dice is too low."""
@@ -192,6 +224,8 @@ class ReviewRule:
     @property
     def guarantee(self) -> str:
         """What is known of how many bad cases go unflagged, in one sentence."""
+        if self.limit is None and (holds := next((rule for rule in self._rules() if rule.limit is not None), None)):
+            return holds.guarantee  # whatever that flags is flagged
         n, which = self.n_bad_subjects, "cases"
         if self.n_spoilt:
             which = "cases, as they are and with artefacts put in,"
@@ -208,13 +242,15 @@ class ReviewRule:
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
         document = {field.name: getattr(self, field.name) for field in fields(self)}
+        document["earlier"] = self.earlier and self.earlier.to_dict()
         return {**document, "models": {name: model.to_dict() for name, model in self.models.items()}}
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> ReviewRule:
         """Read the JSON form."""
         models = {str(name): DiceModel.from_dict(model) for name, model in document["models"].items()}
-        return cls(**{**document, "models": models})
+        earlier = document.get("earlier")
+        return cls(**{**document, "models": models, "earlier": earlier and cls.from_dict(earlier)})
 
     def _told(self, name: str, expected: float) -> str:
         limit = self.bad if self.limit is None else max(self.bad, self.limit)

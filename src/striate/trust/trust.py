@@ -88,7 +88,8 @@ class Trust:
         weights_sha256, made_by
             See the attributes.
         known
-            Earlier limits of the same weights, whose `training` is kept where there is no `reference`.
+            Earlier limits of the same weights, whose `training` is kept where there is no `reference`, and whose `review` stays
+            beside one that was learned from less, of masks made in the same way.
 
         Raises
         ------
@@ -107,15 +108,19 @@ class Trust:
                 anyway.add(case.case)
             if found is not None and found.threshold > 0:
                 unlike[case.case] = found.score / found.threshold
+        review = ReviewRule.fit(cases, tables, spoilt=spoilt, left_out=left_out, unlikeness=unlike, anyway=anyway)
+        made_by = way("none") if made_by is None else dict(made_by)
+        if known is not None and known.holds_for(made_by):
+            review = review.beside(known.review)
         return cls(
             calibration,
             LesionModel.fit(cases),
             Intervals.fit(cases, tables, coverage, left_out=left_out),
-            ReviewRule.fit(cases, tables, spoilt=spoilt, left_out=left_out, unlikeness=unlike, anyway=anyway),
+            review,
             training,
             len({case.subject for case in cases}),
             weights_sha256,
-            way("none") if made_by is None else dict(made_by),
+            made_by,
         )
 
     def holds_for(self, made_by: Mapping[str, Any]) -> bool:

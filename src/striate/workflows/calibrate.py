@@ -224,8 +224,9 @@ def _tell(trust: Trust, known: Trust | None, progress: Progress) -> None:
     now, before = trust.n_subjects, known.n_subjects if known else 0
     if now == 1 or now < before:
         than = f", those before on {before}" if before > now else ""
-        told = f"These limits rest on {counted(now, 'subject')}{than}"
-        progress.warn(f"{told}; the fewer, the less the flag and the intervals can be trusted.")
+        told = f"These limits rest on {counted(now, 'subject')}{than}; the fewer, the less they can be trusted."
+        kept = " What the earlier ones flag stays flagged." if trust.review.earlier else ""
+        progress.warn(told + kept)
 
 
 def _save(model: Model, folder: Path, facts: dict[str, Any], trust: Trust, int8: Int8 | None) -> Trust:
