@@ -10,6 +10,7 @@ from scipy import ndimage
 from striate.cli.main import run
 from striate.core.errors import DataError, UsageError
 from striate.core.record import Record
+from striate.data.checks.labels import component_sizes
 from striate.data.cohort import Cohort
 from striate.io.read import read_image, read_label
 from striate.phantoms.subject import visits
@@ -205,3 +206,16 @@ def test_spacing_is_one_number_or_three(given, meant, tmp_path, capsys):
 def test_one_number_is_the_size_along_all_axes_and_a_list_is_taken_too(tmp_path, given):
     phantom(tmp_path / "p", subjects=1, spacing_mm=given)
     assert json.loads((tmp_path / "p" / "record.json").read_text())["options"]["spacing_mm"] == [5, 5, 5]
+
+
+@pytest.mark.parametrize(
+    ("spacing", "single"), [((3.7, 3.7, 3.7), 0), ((4.0, 4.0, 4.0), 0), ((3.0, 3.0, 8.0), 0), ((3.0, 3.0, 3.0), 3)]
+)
+def test_coarse_voxels_hold_no_lesion_alone(spacing, single):
+    """What would be a stray voxel is in neither mask nor scan; fine phantoms are what they were."""
+    found = first(0, 2, spacing_mm=spacing, sites=2)
+    sizes = component_sizes(found.label.array)
+    assert len(sizes) > 10 and np.count_nonzero(sizes == 1) == single
+    assert found.lesions == len(sizes) and found.lesion_ml == pytest.approx(
+        sizes.sum() * found.label.grid.voxel_volume_ml
+    )

@@ -74,6 +74,12 @@ class Raster:
         fine = fine.reshape(i, a, -1).sum(axis=1).reshape(i, j, b, -1).sum(axis=2).reshape(i, j, k, c).sum(axis=3)
         return np.asarray(fine / np.float32(a * b * c), dtype=np.float32)
 
+    def fine(self, voxels: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return which fine voxels lie in `voxels`."""
+        for axis, parts in enumerate(self.parts):
+            voxels = voxels.repeat(parts, axis)
+        return voxels
+
 
 def scan(
     signal: Array,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -18,6 +19,12 @@ from striate.phantoms.person import Person, draw_person
 from striate.phantoms.scanner import Raster, scan, stretched
 from striate.phantoms.shape import WARP_MM, Warp, draw_shape, warp, warp_axes
 from striate.phantoms.site import USUAL, Site, draw_site
+
+FULL = 0.5
+"""Fraction of lesion from which a voxel is labelled."""
+COARSE_MM, COARSE_MM3 = 3.0, 54.0
+"""In voxels that are larger along every axis, or larger than 3 × 3 × 6 mm, the smaller lesions and ends of others would
+fill one voxel alone, a stray one to `striate.data.checks.labels_stray`: there they are left out."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,6 +121,7 @@ def visits(
         When the spacing is outside its range or the artefact is unknown.
     """
     raster, site, person = Raster.of(spacing_mm), USUAL, None
+    alone = min(spacing_mm) <= COARSE_MM and math.prod(spacing_mm) <= COARSE_MM3
     shape, contrast, load = draw_shape(stream(seed, subject, 0)), draw_contrast(stream(seed, subject, 1)), 1.0
     if sites > 1:
         site, person = draw_site(seed, subject % sites), draw_person(stream(seed, subject, 5))
@@ -128,8 +136,8 @@ def visits(
         rng = stream(seed, subject, 3, time)
         pose = draw_pose(rng)
         artefact = kinds.choose(artefacts, stream(seed, subject, 4, time))
-        signal, fraction = render(raster, pose, warped, contrast, lesions)
-        label = LabelMap((fraction >= 0.5).astype(np.uint8), raster.affine)
+        signal, fraction = render(raster, pose, warped, contrast, lesions, alone=alone)
+        label = LabelMap((fraction >= FULL).astype(np.uint8), raster.affine)
         number = components(label.array)[1]
         volume = float(label.array.sum() * label.grid.voxel_volume_ml)
         stored = scan(signal, raster, artefact, rng, noise=site.noise, bias=site.bias, unit=site.unit)
@@ -150,8 +158,13 @@ def lesion_sites(warped: Warp, anatomy: Template) -> Sites:
     return Sites(points[:, chosen], away[chosen], depth[chosen], normals)
 
 
-def render(raster: Raster, pose: Pose, warped: Warp, contrast: Contrast, lesions: list[Lesion]) -> tuple[Array, Array]:
-    """Return the noise-free signal and the fraction of lesion in each voxel, both on the raster."""
+def render(
+    raster: Raster, pose: Pose, warped: Warp, contrast: Contrast, lesions: list[Lesion], *, alone: bool = True
+) -> tuple[Array, Array]:
+    """Return the noise-free signal and the fraction of lesion in each voxel, both on the raster.
+
+    Not `alone`: what would fill a single voxel is left out of both.
+    """
     fine = [raster.fine_mm(axis) for axis in range(3)]
     coarse = [np.arange(f[0], f[-1] + WARP_MM, WARP_MM, dtype=np.float32) for f in fine]
     dense = warped.at(pose.to_patient(np.stack(np.meshgrid(*coarse, indexing="ij"))))
@@ -166,9 +179,18 @@ def render(raster: Raster, pose: Pose, warped: Warp, contrast: Contrast, lesions
     lesion = fraction[inside] * room
     fraction[...] = 0
     fraction[inside] = lesion
+    if not alone:
+        fraction *= ~raster.fine(_single(raster.averaged(fraction) >= FULL))
+        lesion = fraction[inside]
     signal = np.zeros_like(fraction)
     signal[inside] = contrast.signal(tissue, depth, away, lesion, glow[inside])
     return raster.averaged(signal), raster.averaged(fraction)
+
+
+def _single(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the voxels of `mask` that touch no other."""
+    numbers, count = components(mask)
+    return np.asarray((np.bincount(numbers.ravel(), minlength=count + 1) == 1)[numbers] & mask)
 
 
 def add_sulci(tissue: Array, points_mm: Array, depth_mm: Array, ventricle_mm: Array, fold_mm: Array) -> None:
