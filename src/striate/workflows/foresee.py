@@ -32,7 +32,6 @@ from striate.workflows.disk import refuse_prediction
 from striate.workflows.kept import refuse_failed
 from striate.workflows.kept_classes import names_in
 from striate.workflows.predict_masks import able_of, announce, fitting, needs_of
-from striate.workflows.predict_whole import held_of
 
 PACKAGES = {"torch": "torch", "openvino": "openvino", "int8": "openvino", "onnx": "onnxruntime"}
 """Engine → the package that computes it; it is loaded, because its memory counts."""
@@ -83,6 +82,8 @@ def foresee(model: Model, cases: list[Case], out: Path, options: Mapping[str, An
         if len(large) == len(cases):
             refuse_failed(large, place, cases)
     else:
+        from striate.workflows.predict_whole import held_of  # it loads torch, which exported models do without
+
         _, large = held_of(model.plan, cases, grids, place)
     left_out = [{"case": str(error.case), "reason": str(error)} for error in large]
     left, kept = {one["case"] for one in left_out}, names & set(place.names if masks else names_in(place))
