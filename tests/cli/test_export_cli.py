@@ -98,6 +98,9 @@ def test_what_was_exported_predicts_without_torch(model, scan, exported, tmp_pat
         command = [sys.executable, "-c", WITHOUT_TORCH, "predict", str(out), str(scan), "--out", str(place), *options]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+    foreseen = [*command[:6], "--out", str(tmp_path / "third"), "--dry-run"]
+    done = subprocess.run(foreseen, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     first, second = (read_label(tmp_path / name / "scan.nii.gz") for name in ("first", "second0"))
     assert first.grid.matches(second.grid) and (first.array == second.array).mean() > 0.97
     record = json.loads((tmp_path / "second0" / "record.json").read_text())

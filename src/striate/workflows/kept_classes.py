@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,10 +21,12 @@ from striate.core.machine import processor
 from striate.core.progress import Progress
 from striate.core.record import versions
 from striate.core.unfinished import Unfinished
-from striate.inference.whole import WholePrediction
 from striate.measure.class_findings import ClassCase
 from striate.model.model import Model
 from striate.workflows.kept import HEADERS, of_model, resumed
+
+if TYPE_CHECKING:
+    from striate.inference.whole import WholePrediction
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +62,8 @@ class Told:
     @classmethod
     def from_dict(cls, document: Mapping[str, Any], case: Case) -> Told:
         """Read the JSON form of what came of `case`."""
+        from striate.inference.whole import WholePrediction  # brings torch, which a dry run of masks does without
+
         chances, judged = np.array(document["probabilities"], np.float32), document["judged"]
         prediction = WholePrediction(case, chances, tuple(document["slices"]), np.zeros((0,), np.float32))
         cautions = tuple(map(Caution.from_dict, document["cautions"]))
