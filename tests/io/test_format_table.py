@@ -13,7 +13,7 @@ from striate.io.read import extension, is_image, read_header, read_image, read_l
 from striate.io.write import write_image, write_label
 
 ENDINGS = sorted(EXTENSIONS)
-WRITTEN = [e for e in ENDINGS if e not in (".mhd", ".nhdr")]
+WRITTEN = [e for e in ENDINGS if e not in (".mhd", ".nhdr", ".dcm", ".ima")]
 LOSSLESS = [e for e in WRITTEN if not EXTENSIONS[e].lossy]
 
 

@@ -23,6 +23,7 @@ from striate.inference.inputs import check_all_headers
 from striate.inference.memory import refuse_unheld
 from striate.inference.warn import impossible_sizes
 from striate.inference.whole import WholePrediction, form_of, predict_whole
+from striate.io.read import hash_image
 from striate.measure.reconstruction import CaseReconstruction
 from striate.model.model import Model
 from striate.planning.plan import Plan
@@ -105,7 +106,7 @@ def _filled(
     with progress.bar("predict", len(cases)) as bar:
         for prediction in _predicted(plan, network, cases[len(there) :], judge, kept):
             case = prediction.case
-            own = {f"{case.name}/{name}": hash_file(path) for name, path in case.channels.items()}
+            own = {f"{case.name}/{name}": hash_image(path) for name, path in case.channels.items()}
             caution = caution_of(case, own, taught)
             cautions[case.name] = () if caution is None else (caution,)
             if anomalies is not None:

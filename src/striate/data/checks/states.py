@@ -30,6 +30,9 @@ def _of(path: Path) -> tuple[str, int, int]:
     place = path.resolve()
     try:
         found = place.stat()
+        if place.is_dir():  # a series of slices
+            inside = sorted((p.name, s.st_size, s.st_mtime_ns) for p in place.iterdir() for s in (p.stat(),))
+            return f"{place} {inside}", found.st_size, found.st_mtime_ns
     except OSError:
         return str(place), -1, -1
     return str(place), found.st_size, found.st_mtime_ns

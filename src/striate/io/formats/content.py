@@ -41,7 +41,7 @@ def kind_of(head: bytes) -> str:
         if head.startswith(magic):
             return words
     if head[128:132] == b"DICM":
-        return "a DICOM file (turn it into NIfTI first, for instance with dcm2niix)"
+        return "a DICOM file (which has no ending, or .dcm)"
     if head[344:347] in (b"n+1", b"ni1"):
         return "a NIfTI image"
     if all(byte >= 32 or byte in (9, 10, 13) for byte in head[:200]):
@@ -160,13 +160,25 @@ def refuse_impossible(
                      "header and voxels must fit together; the file is truncated or its header is wrong",
                      "Copy or export it again."), path=path,
         )  # fmt: skip
-    if held and needed_bytes > ALWAYS_TRIED_BYTES and needed_bytes > memory_available_bytes():
+    if held:
+        refuse_unheld(path, needed_bytes)
+    return size
+
+
+def refuse_unheld(path: Path, needed_bytes: int) -> None:
+    """Refuse voxels that do not fit into the memory that is free.
+
+    Raises
+    ------
+    MemoryLimitError
+        With what is needed and free.
+    """
+    if needed_bytes > ALWAYS_TRIED_BYTES and needed_bytes > memory_available_bytes():
         raise MemoryLimitError(
             expected(path, f"its voxels need {show_bytes(needed_bytes)} of memory",
                      f"{show_bytes(memory_available_bytes())} are free", "Crop or resample the image, or use a bigger machine."),
             path=path,
         )  # fmt: skip
-    return size
 
 
 def refuse_axes(path: Path, shape: tuple[int, ...], why: str = "") -> FormatError:

@@ -98,8 +98,9 @@ def _unknown(path: Path) -> LayoutError:
         "nnU-Net (imagesTr, labelsTr), Decathlon (dataset.json), BIDS (sub-*/anat), images/ and masks/, images with *_seg beside"
         " them, a folder per class, or a CSV is needed"
     )
-    if path.is_file():
-        hint = f"Give its folder: {path.parent}" if is_image(path) else "A CSV starts with: subject,flair,label"
+    if path.is_file() or is_image(path):
+        parent = path.parent if path.is_file() else path.absolute().parent
+        hint = f"Give its folder: {parent}" if is_image(path) else "A CSV starts with: subject,flair,label"
         got = "one image" if is_image(path) else f"a file with ending '{path.suffix}'"
         return LayoutError(expected(path, got, want, hint), path=path)
     names = [p.name + ("/" if p.is_dir() else "") for p in entries(path)]
