@@ -1,6 +1,9 @@
 """What is no even stack of one series is refused, with what is wrong and what to do, and without the name of the patient."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
+import pydicom
 import pytest
 from pydicom.data import get_testdata_file
 from pydicom.pixels import get_decoder
@@ -69,7 +72,7 @@ def test_a_missing_slice(tmp_path, heights, words):
         ("TemporalPositionIdentifier", [1, 1, 1, 2, 2, 2], "they differ in TemporalPositionIdentifier 1, 2"),
         ("AcquisitionNumber", [1, 1, 1, 2, 2, 2], "they differ in AcquisitionNumber 1, 2"),
         ("ImageType", [["ORIGINAL", "PRIMARY", p] for p in "MMMPPP"], r"ImageType ORIGINAL\\PRIMARY\\M, ORIGINAL\\PRIMARY\\P"),
-        ("InstanceNumber", [1] * 6, "nothing in their headers tells them apart.*Take the copies out"),
+        ("InstanceNumber", [1] * 6, "nothing in their headers tells them apart.*Take the copies out, or put"),
     ],
 )  # fmt: skip
 def test_the_same_position_twice(tmp_path, name, values, words):
@@ -245,6 +248,19 @@ def test_a_file_named_as_dicom_that_is_none(tmp_path):
 def test_impossible_numbers_in_the_header(tmp_path, tags, words):
     with pytest.raises(StriateError, match=words):
         read_header(write_series(tmp_path / "s", numbers(), **tags))
+
+
+def test_pixels_of_another_shape_than_the_header_says(tmp_path, monkeypatch):
+    folder = write_series(tmp_path / "s", numbers())
+    with monkeypatch.context() as patched:
+        patched.setattr(pydicom.pixels, "iter_pixels", lambda *a, **k: iter([np.zeros((3, 3), np.int16)]))
+        with pytest.raises(
+            FormatError, match=r"IM0000: its pixels have shape \(3, 3\), its header says \(7, 6\)"
+        ) as held:
+            read_image(folder)
+    with ThreadPoolExecutor(1) as crew:  # no lock is held while the error lives
+        assert crew.submit(read_image, folder).result(timeout=20).array.shape == (1, 6, 7, 5)
+    assert held.value.exit_code == 3
 
 
 def test_more_than_the_free_memory(tmp_path, monkeypatch):

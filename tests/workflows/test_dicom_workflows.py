@@ -5,7 +5,7 @@ import json
 import nibabel as nib
 import numpy as np
 import pytest
-from pydicom.uid import ComputedRadiographyImageStorage, SegmentationStorage
+from pydicom.uid import ComputedRadiographyImageStorage, SegmentationStorage, UltrasoundImageStorage
 
 from dicom_files import NAMES, OBLIQUE, PATIENT, blank, numbers, positions, save, with_pixels, write_series
 from striate import networks
@@ -15,7 +15,7 @@ from striate.core.image import LabelMap
 from striate.data.checks.states import states
 from striate.data.cohort import Cohort
 from striate.inference.inputs import gather
-from striate.io.read import hash_image, read_image, read_label
+from striate.io.read import hash_image, read_channels, read_image, read_label
 from striate.io.write import write_image, write_label
 from striate.model.model import Model
 from striate.workflows.check import check
@@ -83,6 +83,19 @@ def test_what_is_given_is_grouped_as_files_are(tmp_path):
     assert [c.name for c in gather([one / NAMES[4]], ("flair",))] == [NAMES[4]]
     cases = gather([tmp_path / "P1"], ("image",))
     assert {c.name: next(iter(c.channels.values())) for c in cases} == {"FLAIR": one, "T1": two}
+
+
+def test_colours_of_a_cohort_of_ultrasound_are_channels(tmp_path):
+    rows = ["subject,image,class"]
+    for number in range(2):
+        pixels = np.random.default_rng(number).integers(0, 255, (7, 6, 3)).astype(np.uint8)
+        save(with_pixels(blank(UltrasoundImageStorage, f"s{number}"), pixels), tmp_path / f"P{number}.dcm")
+        rows.append(f"P{number},P{number}.dcm,{'ab'[number]}")
+    (tmp_path / "cohort.csv").write_text("\n".join(rows))
+    cohort = Cohort.open(tmp_path / "cohort.csv")
+    assert cohort.channels == ("red", "green", "blue")
+    found = read_channels(cohort.cases[1])
+    assert np.array_equal(found["green"].array[0], pixels[..., 1].T)
 
 
 def test_each_slice_of_a_series_is_not_a_case(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -17,6 +18,8 @@ DEFLATE_LIMIT = 1032
 """Deflate cannot pack better than 1032 : 1 (zlib technical details, zlib.net/zlib_tech.html)."""
 
 ALWAYS_TRIED_BYTES = 1 << 28
+ONE_AT_A_TIME = threading.RLock()
+"""Held where what belongs to the whole process is changed for a while: Python's filters of warnings, limits of packages."""
 
 _MAGIC = (
     (b"\x1f\x8b", "gzip data"),

@@ -144,7 +144,8 @@ def _refuse_copies(heights: NDArray[np.float64], frames: Sequence[Frame], names:
     raise GeometryError(
         expected(path, f"{counted(len(frames), 'slice')} at {counted(places, 'position')}, for instance {names[first]} and"
                  f" {names[first + 1]} both at {heights[first]:.2f} mm; {by}", "one slice at each position is needed",
-                 "Put the files of each image into a folder of its own." if apart else "Take the copies out."), path=path,
+                 f"{'P' if apart else 'Take the copies out, or p'}ut the files of each image into a folder of its own."),
+        path=path,
     )  # fmt: skip
 
 

@@ -11,7 +11,6 @@ import functools
 import logging
 import math
 import re
-import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,10 +18,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from striate.core.errors import FormatError, StriateError, expected
-from striate.io.formats.content import explain, kind_of, opening
+from striate.io.formats.content import ONE_AT_A_TIME, explain, kind_of, opening
 
-_ONE_AT_A_TIME = threading.RLock()
-"""pydicom's checks of values and Python's filters of warnings belong to the whole process."""
 _SCANS = ("Image Storage", "Parametric Map Storage", "Enhanced US Volume Storage")
 _TELLING = (
     "EchoTime", "DiffusionBValue", "TemporalPositionIdentifier", "InversionTime", "TriggerTime", "FlipAngle",
@@ -172,7 +169,7 @@ def quietly() -> Iterator[None]:
     """Let pydicom read what others wrote carelessly, without warnings and logs that quote it."""
     from pydicom.config import disable_value_validation, logger
 
-    with _ONE_AT_A_TIME, warnings.catch_warnings(), disable_value_validation():
+    with ONE_AT_A_TIME, warnings.catch_warnings(), disable_value_validation():
         warnings.simplefilter("ignore")
         level = logger.level
         logger.setLevel(logging.CRITICAL)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +47,15 @@ def read_frames(instances: Sequence[Instance], order: Sequence[int], path: Path)
     found = np.empty((len(order), rows, columns, *colours), kind)
     place, number = {frame: index for index, frame in enumerate(order)}, 0
     for one in instances:
-        for frame, pixels in zip(one.frames, _pixels(one), strict=True):
-            if pixels.shape != found.shape[1:]:
-                raise FormatError(
-                    expected(one.path, f"its pixels have shape {pixels.shape}, its header says {found.shape[1:]}",
-                             "both must be the same", "Export it again."), path=path,
-                )  # fmt: skip
-            _scaled(pixels, frame, found[place[number]])
-            number += 1
+        with contextlib.closing(_pixels(one)) as unpacked:  # a lock is held until it is closed
+            for frame, pixels in zip(one.frames, unpacked, strict=True):
+                if pixels.shape != found.shape[1:]:
+                    raise FormatError(
+                        expected(one.path, f"its pixels have shape {pixels.shape}, its header says {found.shape[1:]}",
+                                 "both must be the same", "Export it again."), path=path,
+                    )  # fmt: skip
+                _scaled(pixels, frame, found[place[number]])
+                number += 1
     return found
 
 
@@ -65,7 +67,7 @@ def _scaled(pixels: NDArray[Any], frame: Frame, into: NDArray[Any]) -> None:
             np.add(into, frame.intercept, out=into)
 
 
-def _pixels(one: Instance) -> Iterator[NDArray[Any]]:
+def _pixels(one: Instance) -> Generator[NDArray[Any], None, None]:
     """Yield the stored numbers of each frame, in the order of the file; colours are RGB."""
     import pydicom
     from pydicom.pixels import iter_pixels

@@ -8,11 +8,12 @@ from types import ModuleType
 
 from striate.core.case import Case
 from striate.core.errors import DataError, LayoutError, expected
+from striate.io.formats import DICOM
 from striate.io.formats.content import explain
 from striate.io.layouts import bids, classes, csv_table, decathlon, nnunet, plain
 from striate.io.layouts.layout import Layout
 from striate.io.layouts.listing import entries, folders_in, images_in, listed
-from striate.io.read import extension, is_image, read_header
+from striate.io.read import extension, is_image, known_format, read_header
 
 LAYOUTS: dict[str, ModuleType] = {
     "csv": csv_table,
@@ -70,7 +71,9 @@ def _with_colours(cases: list[Case]) -> list[Case]:
 
 def _alone(case: Case, file: Path) -> bool:
     """Tell whether a file is a picture that one channel name stands for."""
-    return extension(file) in _PICTURES and list(case.channels.values()).count(file) == 1
+    if list(case.channels.values()).count(file) > 1:
+        return False
+    return extension(file) in _PICTURES or (file.is_file() and known_format(file) is DICOM and is_image(file))
 
 
 def _coloured(picture: Path) -> bool | None:
