@@ -274,6 +274,9 @@ def test_pictures_in_a_folder_are_images_each(tmp_path):
             blank(ComputedRadiographyImageStorage, series=f"s{number}"), numbers((7, 6), np.uint16, number)
         )
         save(ds, tmp_path / "cr" / f"P{number}.dcm")
+    (tmp_path / "one" / "masks").mkdir(parents=True)
+    save(ds, tmp_path / "one" / "P.dcm")
+    assert not is_image(tmp_path / "one")  # more lies in it
     assert not is_image(tmp_path / "cr") and all(map(is_image, (tmp_path / "cr").iterdir()))
     assert np.array_equal(read_image(tmp_path / "cr" / "P1.dcm").array[0], numbers((7, 6), np.uint16, 1).T)
 

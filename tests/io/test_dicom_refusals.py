@@ -160,7 +160,11 @@ def test_a_series_as_a_label_map(tmp_path):
 
 def test_films(tmp_path):
     ds = with_pixels(blank(UltrasoundMultiFrameImageStorage, NumberOfFrames=4), numbers((4, 7, 6)))
-    refused(save(ds, tmp_path / "a.dcm"), FormatError, "4 frames without a place in the body")
+    film = save(ds, tmp_path / "s" / "a.dcm")
+    refused(film, FormatError, "4 frames without a place in the body in a.dcm")
+    refused(film.parent, FormatError, "4 frames without a place in the body in a.dcm")
+    write_series(tmp_path / "s", numbers(), series="slices")
+    assert read_image(tmp_path / "s" / NAMES[0]).array.shape == (1, 6, 7, 5)  # a film beside it is another series
 
 
 def test_pixels_that_nothing_can_unpack(tmp_path, monkeypatch):

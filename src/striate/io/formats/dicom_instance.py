@@ -307,12 +307,12 @@ def _numbers(ds: Any, name: str, count: int, path: Path) -> tuple[float, ...] | 
 
 
 def _frames(ds: Any, count: int, path: Path) -> tuple[Frame, ...]:
-    """Return the frames of a file; one without a place for each is a film, and no volume.
+    """Return the frames of a file; those of a film have no place.
 
     Raises
     ------
     FormatError
-        When there are several, and it is not told where they lie.
+        When there are more or fewer than it is told where they lie.
     """
     each = list(ds.get("PerFrameFunctionalGroupsSequence") or ())
     shared = next(iter(ds.get("SharedFunctionalGroupsSequence") or ()), None)
@@ -324,10 +324,7 @@ def _frames(ds: Any, count: int, path: Path) -> tuple[Frame, ...]:
             )  # fmt: skip
         return tuple(_frame_of_groups(one, shared, path) for one in each)
     if count > 1:
-        raise FormatError(
-            expected(path, f"{count} frames without a place in the body (a film, or views of another kind)",
-                     "a picture, or slices with their places, is needed", "Export one frame as a picture."), path=path,
-        )  # fmt: skip
+        return (Frame(None, None, None, 1.0, 0.0, ()),) * count
     told = tuple((name, text) for name in _TELLING if (text := _text(ds, name)))
     orientation = _numbers(ds, "ImageOrientationPatient", 6, path)
     position = _numbers(ds, "ImagePositionPatient", 3, path) if orientation else None

@@ -51,7 +51,7 @@ def series_of(path: Path) -> tuple[Instance, ...]:
 
 
 def is_scan_folder(folder: Path) -> bool:
-    """Tell whether a folder is one image: slices lie in it, or one picture or volume; several pictures are as many images."""
+    """Tell whether a folder is one image: slices lie in it, or nothing but one picture or volume."""
     alone = broken = False
     for path in dicom_files_in(folder):
         try:
@@ -64,7 +64,7 @@ def is_scan_folder(folder: Path) -> bool:
         if one.scan and alone:
             return False
         alone = alone or one.scan
-    return alone or broken
+    return (alone or broken) and not any(p.is_dir() for p in Path(folder).iterdir() if not p.name.startswith("."))
 
 
 def is_image_file(path: Path) -> bool:
@@ -170,13 +170,20 @@ def _described(some: Sequence[Instance]) -> str:
 
 
 def _refuse_others(path: Path, scans: Sequence[Instance]) -> None:
-    """Refuse scouts, several pictures in one series, and slices of differing size."""
+    """Refuse scouts, films, several pictures in one series, and slices of differing size."""
     scouts = [one for one in scans if one.localiser]
     if scouts:
         raise FormatError(
             expected(path, f"{len(scouts)} of {counted(len(scans), 'image')} {is_or_are(len(scouts))} localisers (scouts),"
                      f" for instance {scouts[0].path.name}", "a scan is needed, not what it was planned on",
                      "Name a file of another series, or take them out of the folder."), path=path,
+        )  # fmt: skip
+    film = next((one for one in scans if len(one.frames) > 1 and not any(frame.position for frame in one.frames)), None)
+    if film is not None:
+        raise FormatError(
+            expected(path, f"{len(film.frames)} frames without a place in the body in {film.path.name} (a film, or views of"
+                     " another kind)", "a picture, or slices with their places, is needed", "Export one frame as a picture."),
+            path=path,
         )  # fmt: skip
     pictures = [one for one in scans if one.whole and len(one.frames) == 1]
     if pictures and len(scans) > 1:
