@@ -4,14 +4,17 @@ import json
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
-from pydicom.uid import ComputedRadiographyImageStorage, SegmentationStorage, UltrasoundImageStorage
+from pydicom.encaps import encapsulate
+from pydicom.uid import JPEG2000, ComputedRadiographyImageStorage, SegmentationStorage, UltrasoundImageStorage
 
 from dicom_files import NAMES, OBLIQUE, PATIENT, blank, numbers, positions, save, with_pixels, write_series
 from striate import networks
 from striate.cli.main import run
 from striate.core.errors import DataError, LayoutError, UsageError
 from striate.core.image import LabelMap
+from striate.core.progress import Silent
 from striate.data.checks.states import states
 from striate.data.cohort import Cohort
 from striate.inference.inputs import gather
@@ -62,17 +65,33 @@ def test_a_mask_is_that_of_the_same_scan_in_nifti(model, tmp_path, capsys):
         assert not any(word in path.read_bytes() for word in (b"Doe^", b"PID-4711", b"19700101")), path
 
 
-def test_a_kept_mask_is_not_taken_for_other_slices(model, tmp_path):
-    first, broken = scan(tmp_path / "a"), scan(tmp_path / "b", seed=1)
-    data = (broken / NAMES[3]).read_bytes()
-    (broken / NAMES[3]).write_bytes(data.replace(b"OW", b"OB")[:-1] + b"x")  # read as before
-    whole = with_pixels(blank(), numbers((4, 4)))
-    stray = save(whole, broken / "stray")
-    with pytest.raises(DataError, match="2 DICOM series"):
-        predict(model, [first, broken], tmp_path / "out", engine="torch")
-    stray.unlink()
-    found = predict(model, [first, broken], tmp_path / "out", engine="torch")
+class Told(Silent):
+    def __init__(self):
+        super().__init__()
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_kept_mask_is_taken_for_the_same_slices_alone(model, tmp_path, changed):
+    first, second = scan(tmp_path / "a"), scan(tmp_path / "b", seed=1)
+    whole = (second / NAMES[3]).read_bytes()
+    ds = pydicom.dcmread(second / NAMES[3])
+    ds.file_meta.TransferSyntaxUID, ds.PixelData = JPEG2000, encapsulate([b"no pixels"])
+    ds["PixelData"].is_undefined_length = True
+    ds.save_as(second / NAMES[3])
+    with pytest.raises(DataError, match=r"its pixels cannot be unpacked .* 1 of 2 cases is kept"):
+        predict(model, [first, second], tmp_path / "out", engine="torch", progress=Told())
+    (second / NAMES[3]).write_bytes(whole)
+    if changed:  # one number of one slice, under the same names
+        data = (first / NAMES[5]).read_bytes()
+        (first / NAMES[5]).write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    told = Told()
+    found = predict(model, [first, second], tmp_path / "out", engine="torch", progress=told)
     assert [p.case.name for p in found] == ["a", "b"]
+    assert any("predicted from other images: a" in note for note in told.notes) == changed
 
 
 def test_what_is_given_is_grouped_as_files_are(tmp_path):
@@ -163,6 +182,14 @@ def test_a_mask_on_another_grid_and_a_mask_in_dicom_are_problems(tmp_path):
     told = {(p.case, p.code): p.found for p in check(tmp_path / "cohort.csv").problems if p.severity == "error"}
     assert any(case == "P0" for case, _ in told)
     assert "DICOM as a label map" in told["P1", "unreadable"]
+
+
+def test_a_tilted_gantry_is_told(tmp_path):
+    places = positions(SHAPE[0], step_mm=2.0, shift=(0, 0.75, 0))
+    write_series(tmp_path / "P0", numbers(SHAPE), places=places, spacing_mm=(2.0, 2.0))
+    (tmp_path / "cohort.csv").write_text("subject,ct\nP0,P0\n")
+    (problem,) = [p for p in check(tmp_path / "cohort.csv").problems if p.code == "shear"]
+    assert problem.case == "P0" and "20.6° off the right angle" in problem.found  # atan(0.75 / 2)
 
 
 def test_a_slice_that_changes_makes_another_state(tmp_path):
