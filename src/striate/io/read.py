@@ -20,7 +20,7 @@ from striate.core.errors import DataError, FormatError, LabelError, expected
 from striate.core.files import hash_file
 from striate.core.image import Image, LabelMap
 from striate.io.formats import DICOM, EXTENSIONS
-from striate.io.formats.content import head_of, kind_of
+from striate.io.formats.content import head_of, is_folder, kind_of
 from striate.io.formats.format import Format, Header
 from striate.io.labels import understand
 
@@ -42,18 +42,11 @@ def is_image(path: Path) -> bool:
     ending = extension(path)
     if path.name.startswith("."):
         return False
-    if _is_folder(path):
+    if is_folder(path):
         return not _other_images(path) and DICOM.holds(path) and DICOM.is_image(path)
     if ending is None:
         return (not path.suffix or path.suffix[1:].isdigit()) and DICOM.holds(path) and DICOM.is_image(path)
     return EXTENSIONS[ending] is not DICOM or DICOM.is_image(path)
-
-
-def _is_folder(path: Path) -> bool:
-    """Tell whether a folder is there, also of a name that no system takes."""
-    with suppress(OSError, ValueError):
-        return Path(path).is_dir()
-    return False
 
 
 def _other_images(folder: Path) -> bool:
@@ -71,7 +64,7 @@ def stem(path: Path) -> str:
     if path.name in ("", ".."):
         path = path.resolve()
     ending = extension(path)
-    if _is_folder(path) or path.suffix[1:].isdigit():
+    if is_folder(path) or path.suffix[1:].isdigit():
         return path.name
     return path.name[: -len(ending)] if ending else path.stem
 
@@ -79,7 +72,7 @@ def stem(path: Path) -> str:
 def known_format(path: Path) -> Format | None:
     """Return the format that the ending of `path` names, or DICOM by what a file or folder holds; None where there is none."""
     ending = extension(path)
-    if ending is None or _is_folder(path):
+    if ending is None or is_folder(path):
         return DICOM if DICOM.holds(path) else EXTENSIONS.get(ending or "")
     return EXTENSIONS[ending]
 

@@ -54,6 +54,13 @@ def kind_of(head: bytes) -> str:
     return f"unknown data (first bytes {head[:4].hex(' ')})"
 
 
+def is_folder(path: Path) -> bool:
+    """Tell whether a folder is there; also of a name that no system takes."""
+    with contextlib.suppress(OSError, ValueError):
+        return Path(path).is_dir()
+    return False
+
+
 def head_of(path: Path) -> bytes:
     """Return the first 400 bytes of a file."""
     with opening(path) as stream:

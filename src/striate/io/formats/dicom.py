@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from striate.core.errors import LabelError, UsageError, expected
 from striate.core.geometry import Affine
 from striate.core.image import Grid, Image
-from striate.io.formats.content import refuse_unheld
+from striate.io.formats.content import is_folder, refuse_unheld
 from striate.io.formats.dicom_geometry import picture_affine, stack_order_and_affine
 from striate.io.formats.dicom_instance import Instance, is_dicom
 from striate.io.formats.dicom_pixels import inverted, number_type, read_frames
@@ -74,12 +74,11 @@ class Dicom:
 
     def holds(self, path: Path) -> bool:
         """Tell whether a file is DICOM by its first bytes, or a folder holds such files."""
-        path = Path(path)
-        return any(True for _ in dicom_files_in(path)) if path.is_dir() else is_dicom(path)
+        return any(True for _ in dicom_files_in(path)) if is_folder(path) else is_dicom(path)
 
     def is_image(self, path: Path) -> bool:
         """Tell whether a file or folder is one image, where a folder is listed: a slice is a part of one."""
-        return is_scan_folder(path) if Path(path).is_dir() else is_image_file(path)
+        return is_scan_folder(path) if is_folder(path) else is_image_file(path)
 
 
 def _placed(instances: tuple[Instance, ...], path: Path) -> tuple[list[int], Grid, list[str]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from striate.core.counted import counted, is_or_are
 from striate.core.errors import FormatError, expected
 from striate.core.names import natural_order
-from striate.io.formats.content import explain
+from striate.io.formats.content import explain, is_folder
 from striate.io.formats.dicom_instance import Instance, is_dicom, read_instance
 
 ENDINGS = (".dcm", ".ima")
@@ -34,7 +34,7 @@ def series_of(path: Path) -> tuple[Instance, ...]:
         When there is none, or several, or a file is no scan.
     """
     path = Path(path)
-    if path.is_dir():
+    if is_folder(path):
         found = tuple(instances_in(path))
         scans = tuple(one for one in found if one.scan)
         if not scans:
