@@ -116,13 +116,14 @@ def _refuse_other_axes(
         ("orientation", orientations, _ANGLE),
         ("pixel spacing", spacings_mm, _ANGLE * float(spacings_mm[0].min())),
     ):
-        usual = np.median(values, axis=0)
+        _, first, counts = np.unique(values.round(3), axis=0, return_index=True, return_counts=True)
+        usual = values[first[counts.argmax()]]
         odd = np.flatnonzero(np.abs(values - usual).max(axis=1) > tolerance)
         if len(odd):
-            first = int(odd[0])
-            shown = " ".join(f"{v:.4g}" for v in values[first])
+            other = int(odd[0])
+            shown = " ".join(f"{v:.4g}" for v in values[other])
             raise GeometryError(
-                expected(path, f"slices of differing {what}: {names[first]} has {shown}, the most have"
+                expected(path, f"slices of differing {what}: {names[other]} has {shown}, the most have"
                          f" {' '.join(f'{v:.4g}' for v in usual)}", "all slices of a volume need the same",
                          "Keep the slices of each orientation in a folder of their own."), path=path,
             )  # fmt: skip

@@ -11,11 +11,12 @@ import functools
 import logging
 import math
 import re
+import stat
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 from striate.core.errors import FormatError, StriateError, expected
 from striate.io.formats.content import ONE_AT_A_TIME, explain, kind_of, opening
@@ -23,7 +24,7 @@ from striate.io.formats.content import ONE_AT_A_TIME, explain, kind_of, opening
 _SCANS = ("Image Storage", "Parametric Map Storage", "Enhanced US Volume Storage")
 _TELLING = (
     "EchoTime", "DiffusionBValue", "TemporalPositionIdentifier", "InversionTime", "TriggerTime", "FlipAngle",
-    "AcquisitionNumber", "ImageType",
+    "AcquisitionNumber", "ImageType", "FrameReferenceTime", "AcquisitionTime",
 )  # fmt: skip
 _TELLING_OF_FRAMES = (
     ("MREchoSequence", "EffectiveEchoTime"), ("MRDiffusionSequence", "DiffusionBValue"),
@@ -31,8 +32,8 @@ _TELLING_OF_FRAMES = (
     ("MRImageFrameTypeSequence", "FrameType"), ("CTImageFrameTypeSequence", "FrameType"),
 )  # fmt: skip
 _READ = (
-    "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "Modality", "Rows", "Columns",
-    "SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation", "PhotometricInterpretation", "NumberOfFrames",
+    "SOPClassUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "Modality", "Rows", "Columns", "SamplesPerPixel",
+    "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PhotometricInterpretation", "NumberOfFrames",
     "ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing", "ImagerPixelSpacing", "RescaleSlope",
     "RescaleIntercept", "ModalityLUTSequence", "RedPaletteColorLookupTableDescriptor", "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence", *_TELLING,
@@ -80,8 +81,8 @@ class Instance:
     ----------
     path
         The file.
-    uid, series
-        Its own identifier, and that of its series.
+    series
+        Identifier of its series.
     kind
         What the standard calls such a file, for instance ``MR Image Storage``.
     number, description, modality
@@ -90,6 +91,8 @@ class Instance:
         Whether it is an image; other objects hold outlines, reports, doses.
     localiser
         Whether it is a scout, made to plan the scan.
+    mosaic
+        Whether one picture shows all slices of a volume side by side.
     shape
         Columns, rows.
     samples
@@ -113,7 +116,6 @@ class Instance:
     """
 
     path: Path
-    uid: str
     series: str
     kind: str
     number: str
@@ -121,6 +123,7 @@ class Instance:
     modality: str
     scan: bool
     localiser: bool = False
+    mosaic: bool = False
     shape: tuple[int, int] = (0, 0)
     samples: int = 1
     bits_stored: int = 0
@@ -139,14 +142,25 @@ class Instance:
 
 
 def is_dicom(path: Path) -> bool:
-    """Tell by its first bytes whether a file is DICOM; a DICOMDIR, which only lists others, is not taken for it."""
-    if Path(path).name.upper() == "DICOMDIR":
-        return False
+    """Tell by its first bytes whether a file is DICOM; what is no file, such as a pipe, is not opened."""
     try:
+        if not Path(path).is_file():
+            return False
         with Path(path).open("rb") as stream:
-            return stream.read(132)[128:] == b"DICM"
+            return begins(stream.read(400))
     except (OSError, ValueError):
         return False
+
+
+def begins(head: bytes) -> bool:
+    """Tell whether a file that starts with `head` is DICOM, also of the old kind that starts with its first two elements."""
+    group = head[:2]
+    if head[128:132] == b"DICM" or group not in (b"\2\0", b"\0\2", b"\x08\0", b"\0\x08"):
+        return head[128:132] == b"DICM"
+    order: Literal["little", "big"] = "little" if group[0] else "big"
+    length = int.from_bytes(head[6:8] if head[4:6].isalpha() else head[4:8], order)
+    following = head[8 + length : 12 + length]
+    return following[:2] == group and int.from_bytes(following[2:], order) > int.from_bytes(head[2:4], order)
 
 
 def read_instance(path: Path) -> Instance:
@@ -161,7 +175,11 @@ def read_instance(path: Path) -> Instance:
         found = Path(path).stat()
     except OSError as error:
         raise explain(error, path) from error
-    return _instance(Path(path), found.st_size, found.st_mtime_ns)
+    if not stat.S_ISREG(found.st_mode):
+        raise FormatError(
+            expected(path, "this is no file (a folder, a pipe or a device)", "a DICOM file is needed"), path=path
+        )
+    return _instance(Path(path), found.st_size, (found.st_ino, found.st_mtime_ns, found.st_ctime_ns))
 
 
 @contextlib.contextmanager
@@ -180,10 +198,10 @@ def quietly() -> Iterator[None]:
 
 
 @functools.lru_cache(maxsize=20_000)
-def _instance(path: Path, size: int, _changed_ns: int) -> Instance:
+def _instance(path: Path, size: int, _state: tuple[int, int, int]) -> Instance:
     with opening(path) as stream:
         head = stream.read(400)
-        if head[128:132] != b"DICM":
+        if not begins(head):
             raise FormatError(
                 expected(path, f"it holds {kind_of(head)}", "a DICOM file is needed ('DICM' after 128 bytes)",
                          "Give the file its right ending, or export it again."), path=path,
@@ -205,12 +223,13 @@ def _parsed(stream: BinaryIO, path: Path, size: int) -> Instance:
     import pydicom
     from pydicom.uid import UID
 
-    ds = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(_READ))
-    syntax = _text(ds.file_meta, "TransferSyntaxUID")
+    ds = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(_READ), force=True)
+    implicit, little = ds.original_encoding
+    syntax = _text(ds.file_meta, "TransferSyntaxUID") or _PLAIN[0 if implicit else 1 if little else 2]
     kind = UID(_text(ds, "SOPClassUID") or _text(ds.file_meta, "MediaStorageSOPClassUID")).name or "unknown"
     scan = any(word in kind for word in _SCANS) or not kind.endswith("Storage")
     told: dict[str, Any] = {
-        "path": path, "uid": _text(ds, "SOPInstanceUID"), "series": _text(ds, "SeriesInstanceUID"), "kind": kind,
+        "path": path, "series": _text(ds, "SeriesInstanceUID"), "kind": kind,
         "number": _text(ds, "SeriesNumber"), "description": _text(ds, "SeriesDescription"),
         "modality": _text(ds, "Modality"), "file_bytes": size,
     }  # fmt: skip
@@ -218,6 +237,8 @@ def _parsed(stream: BinaryIO, path: Path, size: int) -> Instance:
         return Instance(**told, scan=False)
     tag, there = (0x7FE00010, math.inf) if syntax == DEFLATED else _pixel_element(stream, ds.original_encoding, size)
     rows, columns, count = _count(ds, "Rows"), _count(ds, "Columns"), _count(ds, "NumberOfFrames", 1)
+    if not tag and re.fullmatch(r"[0-9.]+", kind):  # a maker's own; an image lacks its pixels where it is truncated
+        return Instance(**told, scan=False)
     if not tag or not rows or not columns:
         raise FormatError(
             expected(path, f"a DICOM file of the kind '{kind}' without pixels", "an image is needed; the file is truncated, or"
@@ -230,6 +251,12 @@ def _parsed(stream: BinaryIO, path: Path, size: int) -> Instance:
     dtype = _dtype(tag, bits, _count(ds, "PixelRepresentation"), path)
     if photometric == "PALETTE COLOR":  # entries, bits of each
         dtype = f"uint{8 if (ds.get('RedPaletteColorLookupTableDescriptor') or (0, 0, 16))[2] <= 8 else 16}"
+    stored = _count(ds, "BitsStored", bits)
+    if tag == 0x7FE00010 and stored < bits and _count(ds, "HighBit", stored - 1) != stored - 1:
+        raise FormatError(
+            expected(path, f"pixels of {stored} bits that do not start at the lowest of {bits}", "the lowest bits are needed",
+                     "Export it again."), path=path,
+        )  # fmt: skip
     needed = math.prod((rows, columns, count, samples, bits // 8))
     if syntax in _PLAIN and there < (needed * 2 // 3 if photometric == "YBR_FULL_422" else needed):
         raise FormatError(
@@ -237,9 +264,10 @@ def _parsed(stream: BinaryIO, path: Path, size: int) -> Instance:
                      " these", "the whole file is needed; this one is truncated",
                      "Copy or export it again."), path=path,
         )  # fmt: skip
+    image_type = _text(ds, "ImageType").upper()
     return Instance(
-        **told, scan=True, localiser="LOCALIZER" in _text(ds, "ImageType").upper(), shape=(columns, rows),
-        samples=3 if photometric == "PALETTE COLOR" else samples, bits_stored=_count(ds, "BitsStored", bits), dtype=dtype,
+        **told, scan=True, localiser="LOCALIZER" in image_type, mosaic="MOSAIC" in image_type, shape=(columns, rows),
+        samples=3 if photometric == "PALETTE COLOR" else samples, bits_stored=stored, dtype=dtype,
         photometric=photometric, syntax=syntax, detector="PixelSpacing" not in ds,
         table="ModalityLUTSequence" in ds or photometric == "PALETTE COLOR", frames=_frames(ds, count, path),
     )  # fmt: skip

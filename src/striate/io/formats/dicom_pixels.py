@@ -77,7 +77,11 @@ def _pixels(one: Instance) -> Generator[NDArray[Any], None, None]:
         try:
             with quietly():
                 large = len(one.frames) > 1 and one.syntax != DEFLATED and not one.table
-                source: Any = stream if large else pydicom.dcmread(stream)
+                large = large and stream.read(132)[128:] == b"DICM"
+                stream.seek(0)
+                source: Any = stream if large else pydicom.dcmread(stream, force=True)
+                if source is not stream:
+                    source.file_meta.TransferSyntaxUID = one.syntax  # old files do not tell it
                 for pixels in iter_pixels(source, indices=range(len(one.frames))):
                     count += 1
                     yield _through_tables(pixels, one, source)

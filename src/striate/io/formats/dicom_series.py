@@ -20,6 +20,7 @@ ENDINGS = (".dcm", ".ima")
 MOST_TOLD = 8
 _ONE_SERIES = "one series is needed, its slices are one image"
 _OBJECTS = {
+    "Media Storage Directory Storage": "Name the folder with the slices that it lists.",
     "Segmentation Storage": "Turn it into NIfTI on the grid of its scan first, for instance with 3D Slicer.",
     "RT Structure Set Storage": "Turn its outlines into a NIfTI mask on the grid of its scan first, for instance with 3D Slicer.",
 }
@@ -86,12 +87,12 @@ def dicom_files_in(folder: Path) -> Iterator[Path]:
     """
     try:
         with os.scandir(folder) as found:
-            names = [entry.name for entry in found if not entry.name.startswith(".") and not entry.is_dir()]
+            names = [entry.name for entry in found if not entry.name.startswith(".")]
     except OSError as error:
         raise explain(error, folder) from error
     for name in sorted(names, key=natural_order):
         path = Path(folder) / name
-        if name.lower().endswith(ENDINGS) or is_dicom(path):
+        if name.upper() != "DICOMDIR" and (is_dicom(path) or (name.lower().endswith(ENDINGS) and not path.is_dir())):
             yield path
 
 
@@ -170,13 +171,20 @@ def _described(some: Sequence[Instance]) -> str:
 
 
 def _refuse_others(path: Path, scans: Sequence[Instance]) -> None:
-    """Refuse scouts, films, several pictures in one series, and slices of differing size."""
+    """Refuse scouts, mosaics, films, several pictures in one series, and slices of differing size."""
     scouts = [one for one in scans if one.localiser]
     if scouts:
         raise FormatError(
             expected(path, f"{len(scouts)} of {counted(len(scans), 'image')} {is_or_are(len(scouts))} localisers (scouts),"
                      f" for instance {scouts[0].path.name}", "a scan is needed, not what it was planned on",
                      "Name a file of another series, or take them out of the folder."), path=path,
+        )  # fmt: skip
+    mosaic = next((one for one in scans if one.mosaic), None)
+    if mosaic is not None:
+        raise FormatError(
+            expected(path, f"a mosaic, in which all slices of a volume lie side by side in one picture ({mosaic.path.name})",
+                     "a file for each slice, or an enhanced file, is needed", "Turn it into NIfTI, for instance with dcm2niix."),
+            path=path,
         )  # fmt: skip
     film = next((one for one in scans if len(one.frames) > 1 and not any(frame.position for frame in one.frames)), None)
     if film is not None:
