@@ -11,7 +11,11 @@ from pydicom.data import get_testdata_file
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from dicom_files import AXIAL, CORONAL, NAMES, blank, enhanced, numbers, positions, save, with_pixels, write_series
-from striate.core.errors import FormatError, GeometryError
+from striate.core.errors import FormatError, GeometryError, UsageError
+from striate.data.checks.states import states
+from striate.data.cohort import Cohort
+from striate.inference.inputs import gather
+from striate.io.formats import dicom_instance, dicom_series
 from striate.io.read import is_image, known_format, read_header, read_image
 
 
@@ -134,3 +138,44 @@ def test_a_file_put_in_place_of_another_with_its_time_and_size_is_read(tmp_path)
     for name, time in times.items():
         os.utime(folder / name, ns=(time, time))
     assert read_header(folder).grid.spacing_mm[0] == 2.5
+
+
+@pytest.mark.parametrize("name", ["P7", ".P7"])
+def test_a_folder_that_is_given_may_be_hidden_or_the_one_above(tmp_path, monkeypatch, name):
+    folder = write_series(tmp_path / name, numbers())
+    (folder / "empty").mkdir()
+    monkeypatch.chdir(folder / "empty")
+    for given in (folder, type(folder)("..")):
+        (case,) = gather([given], ("image",))
+        assert case.name == name and list(case.channels.values()) == [given]
+
+
+def test_many_slices_of_a_series_are_refused_at_the_second(tmp_path, monkeypatch):
+    folder = write_series(tmp_path / "s", numbers((40, 4, 4)))
+    listed = []
+    found = dicom_series.dicom_files_in
+    monkeypatch.setattr(dicom_series, "dicom_files_in", lambda path: listed.append(path) or found(path))
+    with pytest.raises(UsageError, match=r"IM0001: a slice of the same DICOM series as .*IM0000"):
+        gather(sorted(folder.iterdir()), ("image",))
+    assert len(listed) == 2
+
+
+def test_words_in_a_table_that_no_file_can_be_named(tmp_path):
+    write_series(tmp_path / "P1", numbers())
+    for word in ("ü" * 250, "a\\" + "ü" * 250, "a/" * 900):
+        (tmp_path / "cohort.csv").write_text(f"subject,flair,note\nP1,P1,{word}\n")
+        (case,) = Cohort.open(tmp_path / "cohort.csv").cases
+        assert case.metadata == {"note": word} and list(case.channels) == ["flair"]
+
+
+@pytest.mark.parametrize("cell", ["P0", f"P0/{NAMES[4]}"])
+def test_any_slice_that_changes_makes_another_state(tmp_path, cell):
+    folder = write_series(tmp_path / "P0", numbers())
+    (folder / "away").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "cohort.csv").write_text(f"subject,flair\nP0,{cell}\n")
+    before = states(Cohort.open(tmp_path / "cohort.csv"))
+    assert states(Cohort.open(tmp_path / "cohort.csv")) == before
+    path = folder / NAMES[2]
+    path.write_bytes(path.read_bytes() + b"\0\0")
+    dicom_instance._instance.cache_clear()
+    assert states(Cohort.open(tmp_path / "cohort.csv")) != before

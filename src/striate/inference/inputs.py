@@ -86,13 +86,17 @@ def _refuse_slices(files: Sequence[Path]) -> None:
         With the folder to give.
     """
     given: dict[Path, Path] = {}
-    for path, parts in zip(files, together(files_of, files), strict=True):
+
+    def alone(path: Path) -> None:
+        parts = files_of(path)
         other = given.setdefault(parts[0].absolute(), path)
         if other != path and len(parts) > 1:
             raise UsageError(
                 expected(path, f"a slice of the same DICOM series as {other}", "one of them stands for the whole series",
                          f"Give their folder: {path.absolute().parent}")
             )  # fmt: skip
+
+    together(alone, files)
 
 
 def _refuse_unclear(folder: Path, files: Sequence[Path]) -> None:

@@ -40,10 +40,10 @@ def is_image(path: Path) -> bool:
     """
     path = Path(path)
     ending = extension(path)
-    if path.name.startswith("."):
-        return False
     if is_folder(path):
         return not _other_images(path) and DICOM.holds(path) and DICOM.is_image(path)
+    if path.name.startswith("."):
+        return False
     if ending is None:
         return (not path.suffix or path.suffix[1:].isdigit()) and DICOM.holds(path) and DICOM.is_image(path)
     return EXTENSIONS[ending] is not DICOM or DICOM.is_image(path)

@@ -13,6 +13,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
@@ -202,15 +203,16 @@ def _is_path(cell: str) -> bool:
 
 def _of_series(cells: Iterable[str], file: Path) -> bool:
     """Tell whether a cell names a folder with a DICOM series, or a DICOM file without an ending."""
-    return any(
-        known_format(_place(c, file)) is not None for c in dict.fromkeys(cells) if c.strip("./\\") and len(c) < 256
-    )
+    return any(known_format(_place(cell, file)) is not None for cell in dict.fromkeys(cells) if cell.strip("./\\"))
 
 
 def _place(cell: str, file: Path) -> Path:
     """Return what a cell names, counted from the CSV's folder."""
     path = file.parent / cell
-    return file.parent / cell.replace("\\", "/") if "\\" in cell and not path.exists() else path
+    with suppress(OSError):  # a name that no system takes
+        if "\\" in cell and not path.exists():
+            return file.parent / cell.replace("\\", "/")
+    return path
 
 
 def _path_columns(
