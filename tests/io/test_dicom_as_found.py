@@ -3,6 +3,7 @@
 import io
 import os
 import threading
+from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -145,7 +146,7 @@ def test_a_folder_that_is_given_may_be_hidden_or_the_one_above(tmp_path, monkeyp
     folder = write_series(tmp_path / name, numbers())
     (folder / "empty").mkdir()
     monkeypatch.chdir(folder / "empty")
-    for given in (folder, type(folder)("..")):
+    for given in (folder, Path("..")):
         (case,) = gather([given], ("image",))
         assert case.name == name and list(case.channels.values()) == [given]
 
@@ -179,3 +180,25 @@ def test_any_slice_that_changes_makes_another_state(tmp_path, cell):
     path.write_bytes(path.read_bytes() + b"\0\0")
     dicom_instance._instance.cache_clear()
     assert states(Cohort.open(tmp_path / "cohort.csv")) != before
+
+
+def test_damaged_pixels_do_not_end_the_process(tmp_path, python):
+    data = bytearray(Path(get_testdata_file("SC_rgb_jpeg_dcmtk.dcm", download=False)).read_bytes())
+    for place, byte in ((521, 255), (1293, 255), (1869, 189), (2094, 202), (3091, 255)):  # gdcm ends it here
+        data[place] = byte
+    (tmp_path / "a.dcm").write_bytes(data)
+    told = python("-c", f"from striate.io.read import read_image; read_image({str(tmp_path / 'a.dcm')!r})")
+    assert (
+        told.returncode == 1
+        and "FormatError: " in told.stderr
+        and "a.dcm: its pixels cannot be unpacked" in told.stderr
+    )
+
+
+def test_a_packing_that_is_no_identifier_is_told_once(tmp_path, recwarn):
+    data = save(with_pixels(blank(), numbers((7, 6))), tmp_path / "a.dcm").read_bytes()
+    (tmp_path / "a.dcm").write_bytes(data.replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2..\0"))
+    recwarn.clear()
+    with pytest.raises(FormatError, match=r"pixels packed as '1\.2\.840\.10008\.1\.2\.\.'; uncompressed pixels"):
+        read_header(tmp_path / "a.dcm")
+    assert not recwarn.list

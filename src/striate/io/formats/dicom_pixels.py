@@ -14,6 +14,9 @@ from striate.core.errors import FormatError, StriateError, expected
 from striate.io.formats.content import opening
 from striate.io.formats.dicom_instance import DEFLATED, Frame, Instance, quietly
 
+_DECODERS = ("pydicom", "pylibjpeg", "pyjpegls", "pillow", "gdcm")
+"""In the order of preference. Damaged pixels end the whole process in gdcm, so it decodes what no other can."""
+
 
 def number_type(instances: Sequence[Instance]) -> np.dtype[Any]:
     """Return the type of numbers that reading gives: the stored one, or where they are scaled float32 (float64 if large)."""
@@ -70,7 +73,7 @@ def _scaled(pixels: NDArray[Any], frame: Frame, into: NDArray[Any]) -> None:
 def _pixels(one: Instance) -> Generator[NDArray[Any], None, None]:
     """Yield the stored numbers of each frame, in the order of the file; colours are RGB."""
     import pydicom
-    from pydicom.pixels import iter_pixels
+    from pydicom.pixels import get_decoder, iter_pixels
 
     count = 0
     with opening(one.path) as stream:
@@ -82,7 +85,9 @@ def _pixels(one: Instance) -> Generator[NDArray[Any], None, None]:
                 source: Any = stream if large else pydicom.dcmread(stream, force=True)
                 if source is not stream:
                     source.file_meta.TransferSyntaxUID = one.syntax  # old files do not tell it
-                for pixels in iter_pixels(source, indices=range(len(one.frames))):
+                able = get_decoder(one.syntax).available_plugins
+                decoder = next((name for name in _DECODERS if name in able), "")
+                for pixels in iter_pixels(source, indices=range(len(one.frames)), decoding_plugin=decoder):
                     count += 1
                     yield _through_tables(pixels, one, source)
         except (StriateError, MemoryError):

@@ -14,7 +14,7 @@ from striate.core.counted import counted, is_or_are
 from striate.core.errors import FormatError, expected
 from striate.core.names import natural_order
 from striate.io.formats.content import explain, is_folder
-from striate.io.formats.dicom_instance import Instance, is_dicom, read_instance
+from striate.io.formats.dicom_instance import Instance, is_dicom, quietly, read_instance
 
 ENDINGS = (".dcm", ".ima")
 MOST_TOLD = 8
@@ -119,9 +119,10 @@ def refuse_packed(path: Path, instances: Sequence[Instance]) -> None:
     from pydicom.uid import UID
 
     for syntax in dict.fromkeys(one.syntax for one in instances):
-        name = UID(syntax).name or "nothing known"
         try:
-            able = get_decoder(syntax).is_available
+            with quietly():
+                name = UID(syntax).name or "nothing known"
+                able = get_decoder(syntax).is_available
         except NotImplementedError:
             raise FormatError(
                 expected(path, f"pixels packed as '{name}'", "uncompressed pixels, JPEG, JPEG-LS, JPEG 2000"
