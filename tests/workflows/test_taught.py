@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import striate
+import striate.io.read
 from striate.cli.main import run as command
 from striate.core.files import hash_file
 from striate.core.progress import Silent
@@ -58,7 +59,8 @@ def test_images_are_recognised_by_what_is_in_them(trained, tiny_cohort, tmp_path
 
 def test_every_image_is_hashed_once(trained, tiny_cohort, tmp_path, monkeypatch):
     read = []
-    monkeypatch.setattr(predict_masks, "hash_file", lambda path: read.append(Path(path)) or hash_file(path))
+    for place in (predict_masks, striate.io.read):
+        monkeypatch.setattr(place, "hash_file", lambda path: read.append(Path(path)) or hash_file(path))
     striate.predict(trained, tiny_cohort, tmp_path / "out", engine="torch")
     images = [path for path in read if tiny_cohort in path.parents]
     assert len(images) == len(set(images)) == 4

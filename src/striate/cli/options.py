@@ -12,7 +12,8 @@ Inputs = Annotated[
     list[Path],
     typer.Argument(
         metavar="INPUT",
-        help="An image; the channel files of one case in the model's order; a folder; a cohort folder or CSV.",
+        help="An image (a file, or a folder with a DICOM series); the channels of one case in the model's order; a folder;"
+        " a cohort folder or CSV.",
     ),
 ]
 NewCohort = Annotated[

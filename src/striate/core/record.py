@@ -13,7 +13,7 @@ from striate.core import machine
 from striate.core.files import read_json, write_json
 
 VERSION = 1
-PACKAGES = ("torch", "numpy", "scipy", "nibabel", "monai", "safetensors", "openvino", "onnxruntime")
+PACKAGES = ("torch", "numpy", "scipy", "nibabel", "pydicom", "monai", "safetensors", "openvino", "onnxruntime")
 
 
 def versions() -> dict[str, str]:
@@ -40,7 +40,7 @@ class Record:
     seed
         The seed, or None where nothing was drawn.
     inputs
-        Name → SHA-256 of each file that was read.
+        Name → SHA-256 of each image or other file that was read (`striate.io.read.hash_image`).
     outputs
         Name → SHA-256 of each file that was written.
     facts

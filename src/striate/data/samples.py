@@ -24,7 +24,7 @@ from striate.core.case import Case
 from striate.core.class_set import ClassSet
 from striate.core.config import Config
 from striate.core.errors import DataError, FormatError, GeometryError, UsageError, expected
-from striate.core.files import filling, hash_file, read_json, write_json
+from striate.core.files import filling, read_json, write_json
 from striate.core.image import Grid, to_ras
 from striate.core.in_threads import in_threads
 from striate.core.progress import Progress, Silent, each
@@ -382,9 +382,11 @@ class SampleStore:
         DiskFullError
             When the disk is full.
         """
+        from striate.io.read import hash_image
+
         folder = Path(folder)
         seen = {c.name: c for case in cases for c in (*histories.get(case.name, ()), case)}
-        inputs = {str(p): hash_file(p) for case in seen.values() for p in _files(case, form)}
+        inputs = {str(p): hash_image(p) for case in seen.values() for p in _files(case, form)}
         key = _key(cases, preparation, form, inputs, histories)
         with suppress(FormatError):
             there = cls.open(folder)

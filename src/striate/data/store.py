@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from striate.core.case import Case
 from striate.core.errors import DataError, FormatError, UsageError, expected
-from striate.core.files import filling, hash_file, read_json, write_json
+from striate.core.files import filling, read_json, write_json
 from striate.core.image import Grid
 from striate.core.in_threads import in_threads
 from striate.core.names import did_you_mean
@@ -170,9 +170,11 @@ class PatchStore:
         DiskFullError
             When the disk is full.
         """
+        from striate.io.read import hash_image  # reading is not needed to open a store
+
         progress = progress or Silent()
         folder = Path(folder)
-        inputs = {str(p): hash_file(p) for case in cases for p in _files(case)}
+        inputs = {str(p): hash_image(p) for case in cases for p in _files(case)}
         key = _key(cases, preparation, targets, inputs)
         with suppress(FormatError):
             there = cls.open(folder)

@@ -1,9 +1,9 @@
 """From what the user gave (files, folders, CSVs) to cases whose channels are those of the model, in its order.
 
-Rules, in this order. A CSV or a folder in a known layout is a cohort; its channels are matched by name. Otherwise image
-files are grouped: by endings ``_0000``, ``_0001`` … (nnU-Net's channel numbers), by endings that are the model's channel
-names (``p01_flair``), as the channels of one case where there are as many files as channels, as one case per file where
-the model has one channel or each file holds all of them.
+Rules, in this order. A folder with a DICOM series is an image, as a file is. A CSV or a folder in a known layout is a cohort;
+its channels are matched by name. Otherwise images are grouped: by endings ``_0000``, ``_0001`` … (nnU-Net's channel numbers), by
+endings that are the model's channel names (``p01_flair``), as the channels of one case where there are as many images as
+channels, as one case per image where the model has one channel or each image holds all of them.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from striate.core.errors import DataError, GeometryError, LayoutError, ModelErro
 from striate.core.image import Grid
 from striate.core.together import together
 from striate.data.cohort import Cohort
+from striate.io.formats import DICOM
 from striate.io.layouts.csv_table import ENDINGS
 from striate.io.layouts.listing import images_in
-from striate.io.read import read_header, stem
+from striate.io.read import files_of, is_image, known_format, read_header, stem
 
 NUMBERED = re.compile(r"^(?P<case>.+)_(?P<channel>\d{4})$")
 UNNAMED = re.compile(r"^(image|channel_?\d+)$")
@@ -56,13 +57,14 @@ def gather(paths: Sequence[Path], channels: tuple[str, ...]) -> list[Case]:
     cases: list[Case] = []
     together(_there, map(Path, paths))
     for path in map(Path, paths):
-        if path.is_dir():
+        if path.is_dir() and not is_image(path):
             cases.extend(_folder(path, channels))
         elif path.suffix.lower() in ENDINGS:
             cases.extend(together(lambda case: match(case, channels), Cohort.open(path).cases))
         else:
             files.append(path)
     if files:
+        _refuse_slices(files)
         cases.extend(group(files, channels))
     names = [case.name for case in cases]
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
@@ -75,8 +77,50 @@ def gather(paths: Sequence[Path], channels: tuple[str, ...]) -> list[Case]:
     return cases
 
 
+def _refuse_slices(files: Sequence[Path]) -> None:
+    """Refuse slices of one DICOM series that are given each, since any one of them stands for all.
+
+    Raises
+    ------
+    UsageError
+        With the folder to give.
+    """
+    given: dict[Path, Path] = {}
+
+    def alone(path: Path) -> None:
+        parts = files_of(path)
+        other = given.setdefault(parts[0].absolute(), path)
+        if other != path and len(parts) > 1:
+            raise UsageError(
+                expected(path, f"a slice of the same DICOM series as {other}", "one of them stands for the whole series",
+                         f"Give their folder: {path.absolute().parent}")
+            )  # fmt: skip
+
+    together(alone, files)
+
+
+def _refuse_unclear(folder: Path, files: Sequence[Path]) -> None:
+    """Refuse a folder whose DICOM files are no image, and one of DICOM slices beside `files`, which are other images.
+
+    Raises
+    ------
+    DataError
+        With what is there.
+    """
+    if not files:
+        read_header(folder)
+    elif DICOM.is_image(folder) and not any(known_format(path) is DICOM for path in files):
+        others = f"{files[0].name}{' …' if len(files) > 1 else ''}"
+        raise DataError(
+            expected(folder, f"DICOM slices beside {counted(len(files), 'other image')} ({others})", "it must be clear what the"
+                     " image is", "Name the file that is meant; of the DICOM series any one."), path=folder,
+        )  # fmt: skip
+
+
 def _folder(folder: Path, channels: tuple[str, ...]) -> list[Case]:
     files = images_in(folder)
+    if known_format(folder) is DICOM:
+        _refuse_unclear(folder, files)
     if files and all(NUMBERED.match(stem(p)) for p in files):
         return group(files, channels)
     try:

@@ -1,12 +1,14 @@
 """Reading: one image, its header, a label map, or all channels of a case, whatever the file format.
 
 `read_image` gives intensities as stored after scaling: (1, I, J, K) for a volume, (C, I, J) for a picture with its
-columns (x) first. A file with four axes is refused, unless `stack` says that the last one holds channels (as in the
-Medical Segmentation Decathlon). In a `Case`, channel names that share one file say so: `read_channels` understands it.
+columns (x) first. A DICOM series is one image: a folder with its slices, or any one of them. A file with four axes is refused,
+unless `stack` says that the last one holds channels (as in the Medical Segmentation Decathlon). In a `Case`, channel names that
+share one file say so: `read_channels` understands it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,9 +17,10 @@ from pathlib import Path
 from striate.core.case import Case
 from striate.core.counted import counted, is_or_are
 from striate.core.errors import DataError, FormatError, LabelError, expected
+from striate.core.files import hash_file
 from striate.core.image import Image, LabelMap
-from striate.io.formats import EXTENSIONS
-from striate.io.formats.content import head_of, kind_of
+from striate.io.formats import DICOM, EXTENSIONS
+from striate.io.formats.content import head_of, is_folder, kind_of
 from striate.io.formats.format import Format, Header
 from striate.io.labels import understand
 
@@ -30,32 +33,92 @@ def extension(path: Path) -> str | None:
 
 
 def is_image(path: Path) -> bool:
-    """Tell by its name whether a file is an image that Striate reads."""
-    return extension(path) is not None and not Path(path).name.startswith(".")
+    """Tell whether a file or folder, where it is listed among others, is an image that Striate reads.
+
+    A file is one by its name, a folder by the slices of a DICOM series in it, beside which no file is named as another image. A
+    DICOM file is looked into: a slice is a part of an image. One without a known ending has none, or a number behind a dot.
+    """
+    path = Path(path)
+    ending = extension(path)
+    if is_folder(path):
+        return not _other_images(path) and DICOM.holds(path) and DICOM.is_image(path)
+    if path.name.startswith("."):
+        return False
+    if ending is None:
+        return (not path.suffix or path.suffix[1:].isdigit()) and DICOM.holds(path) and DICOM.is_image(path)
+    return EXTENSIONS[ending] is not DICOM or DICOM.is_image(path)
+
+
+def _other_images(folder: Path) -> bool:
+    """Tell whether a file in a folder has the name of an image that is not DICOM; True where it cannot be listed."""
+    try:
+        names = [p.name for p in folder.iterdir() if not p.name.startswith(".")]
+    except OSError:
+        return True
+    return any(EXTENSIONS[ending] is not DICOM for name in names if (ending := extension(Path(name))))
 
 
 def stem(path: Path) -> str:
-    """Return the file name without its ending, ``.nii.gz`` counting as one."""
+    """Return a file's name without its ending, ``.nii.gz`` counting as one; the whole of a folder's, or before a number."""
+    path = Path(path)
+    if path.name in ("", ".."):
+        path = path.resolve()
     ending = extension(path)
-    return Path(path).name[: -len(ending)] if ending else Path(path).stem
+    if is_folder(path) or path.suffix[1:].isdigit():
+        return path.name
+    return path.name[: -len(ending)] if ending else path.stem
+
+
+def known_format(path: Path) -> Format | None:
+    """Return the format that the ending of `path` names, or DICOM by what a file or folder holds; None where there is none."""
+    ending = extension(path)
+    if ending is None or is_folder(path):
+        return DICOM if DICOM.holds(path) else EXTENSIONS.get(ending or "")
+    return EXTENSIONS[ending]
 
 
 def format_of(path: Path) -> Format:
-    """Return the format that the ending of `path` names.
+    """Return the format of `path`, as `known_format`.
 
     Raises
     ------
     FormatError
-        When the ending is not known; what the file holds is said where it exists.
+        When it is not known; what the file holds is said where it exists.
     """
-    ending = extension(path)
-    if ending is None:
+    found = known_format(path)
+    if found is None:
         path = Path(path)
         got = "this is a folder" if path.is_dir() else f"ending '{''.join(path.suffixes[-2:])}'"
         held = f" and {kind_of(head_of(path))} inside" if path.is_file() else ""
         known = ", ".join(EXTENSIONS)
-        raise FormatError(expected(path, got + held, f"one image file is needed ({known})"), path=path)
-    return EXTENSIONS[ending]
+        raise FormatError(
+            expected(path, got + held, f"one image file is needed ({known}), or a folder with a DICOM series"),
+            path=path,
+        )
+    return found
+
+
+def files_of(path: Path) -> tuple[Path, ...]:
+    """Return the files whose bytes an image is: the file itself, or the slices of a DICOM series.
+
+    Raises
+    ------
+    FormatError
+        When it is DICOM, and no image.
+    """
+    return DICOM.files(path) if known_format(path) is DICOM else (Path(path),)
+
+
+def hash_image(path: Path) -> str:
+    """Return the SHA-256 of an image's file; of a series that of its files' in rising order, whatever their names and places.
+
+    Raises
+    ------
+    FormatError
+        As `files_of`.
+    """
+    hashes = sorted(map(hash_file, files_of(path)))
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 def read_header(path: Path, *, stack: int = 0) -> Header:
@@ -181,7 +244,7 @@ def largest(cases: Sequence[Case]) -> tuple[int, float]:
     Headers are read of the three cases whose files are largest. 0 voxels where none of them can be read: whoever reads the
     cases says what is wrong.
     """
-    sizes = {case.name: sum(path.stat().st_size for path in case.channels.values() if path.is_file()) for case in cases}
+    sizes = {case.name: sum(map(_size, case.channels.values())) for case in cases}
     found = [(0, 1.0)]
     for case in sorted(cases, key=lambda one: sizes[one.name])[-3:]:
         files = dict.fromkeys(case.channels.values())
@@ -190,3 +253,10 @@ def largest(cases: Sequence[Case]) -> tuple[int, float]:
             voxels = sum(h.channels * math.prod(h.grid.shape) for h in headers)
             found.append((voxels, math.prod(headers[0].grid.spacing_mm)))
     return max(found)
+
+
+def _size(path: Path) -> int:
+    """Return the size of an image's files in bytes; 0 where they cannot be told."""
+    with suppress(DataError, OSError):
+        return sum(file.stat().st_size for file in files_of(path))
+    return 0

@@ -19,6 +19,7 @@ from striate.core.machine import peak_rss_bytes
 from striate.core.optional import require
 from striate.core.progress import Progress, Silent
 from striate.core.record import Record, Stopwatch
+from striate.io.read import hash_image
 from striate.measure.change import Change
 from striate.measure.finding import CaseFindings
 from striate.measure.findings import Findings
@@ -222,7 +223,7 @@ def _hashes(pairs: Sequence[Pair]) -> dict[str, str]:
         for path in case.channels.values():
             if not path.exists():
                 raise DataError(expected(f"case {case.name}", f"no file {path}", "its image is needed"), case=case.name)
-    return {f"{case.name}/{name}": hash_file(path) for case in cases.values() for name, path in case.channels.items()}
+    return {f"{case.name}/{name}": hash_image(path) for case in cases.values() for name, path in case.channels.items()}
 
 
 def _compare_all(

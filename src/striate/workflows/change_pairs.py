@@ -10,10 +10,10 @@ from pathlib import Path
 from striate.core.case import Case
 from striate.core.counted import counted
 from striate.core.errors import DataError, LayoutError, UsageError, expected
-from striate.core.files import hash_file
 from striate.data.cohort import Cohort
 from striate.data.time_points import histories
 from striate.inference.inputs import gather, match
+from striate.io.read import hash_image
 
 Given = Path | str | Sequence[Path | str]
 Pair = tuple[Case, Case]
@@ -39,7 +39,7 @@ def two_examinations(channels: tuple[str, ...], before: Given, after: Given, sub
         When one of them is none or several, both are one, or their names tell of two subjects.
     """
     earlier, later = (_one(name, given, channels) for name, given in (("before", before), ("after", after)))
-    shared = {hash_file(p) for p in earlier.channels.values()} & {hash_file(p) for p in later.channels.values()}
+    shared = {hash_image(p) for p in earlier.channels.values()} & {hash_image(p) for p in later.channels.values()}
     if shared:
         raise DataError(
             expected("change", f"{earlier.name} and {later.name} hold the same image", "two examinations are needed"),

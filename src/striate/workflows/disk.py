@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 PANELS = 12
 """Panels are written for this many cases; a report of more would not be looked at."""
-WRITTEN = {".jpg": ".png", ".jpeg": ".png", ".mhd": ".mha", ".nhdr": ".nrrd"}
-"""Ending of an image → that of its mask, where masks are not written in that format: it loses something, or takes two files."""
+WRITTEN = {".jpg": ".png", ".jpeg": ".png", ".mhd": ".mha", ".nhdr": ".nrrd", ".dcm": ".nii.gz", ".ima": ".nii.gz"}
+"""Ending of an image → that of its mask, where masks are not written in that format: it loses something, takes two files, or is
+only read."""
 PARAMETER_BYTES = 40
 """Of each number that a network learns: weight, average and two moments in a checkpoint, twice while it is replaced; a model."""
 

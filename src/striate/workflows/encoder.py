@@ -8,8 +8,8 @@ from pathlib import Path
 from striate.core.case import Case
 from striate.core.counted import counted
 from striate.core.errors import DataError, ModelError, UsageError, expected
-from striate.core.files import hash_file
 from striate.core.progress import Progress
+from striate.io.read import hash_image
 from striate.model.model import Model
 from striate.planning.plan import RANDOM, Plan
 from striate.workflows.options import Options
@@ -88,7 +88,7 @@ def refuse_taught(encoder: Path | str, validation: Iterable[Case], progress: Pro
     if not taught:
         return
     subjects = {c.subject for c in cases}
-    seen = sorted({c.subject for c in cases if any(hash_file(p) in taught for p in c.channels.values())})
+    seen = sorted({c.subject for c in cases if any(hash_image(p) in taught for p in c.channels.values())})
     if seen:
         named = ", ".join(seen[:SHOWN]) + (" …" if len(seen) > SHOWN else "")
         of = counted(len(subjects), "validation subject")

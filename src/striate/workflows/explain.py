@@ -23,6 +23,7 @@ from striate.explaining.explanation import explanations
 from striate.explaining.feature_maps import feature_maps
 from striate.inference.inputs import check_all_headers, gather
 from striate.inference.memory import refuse_unheld
+from striate.io.read import hash_image
 from striate.model.model import Model
 from striate.planning.cost import seen_patch
 from striate.planning.plan import Plan
@@ -282,7 +283,7 @@ def _record(
     model: Model, cases: Sequence[Case], folder: Path, options: dict[str, Any], seed: int, progress: Progress,
     watch: Stopwatch,
 ) -> Record:  # fmt: skip
-    read = {f"{c.name}/{name}": hash_file(path) for c in cases for name, path in c.channels.items()}
+    read = {f"{c.name}/{name}": hash_image(path) for c in cases for name, path in c.channels.items()}
     written = {str(p.relative_to(folder)): hash_file(p) for p in sorted(folder.rglob("*")) if p.is_file()}
     facts: dict[str, Any] = {
         "peak_rss_bytes": peak_rss_bytes(), "weights_sha256": model.facts.get("weights_sha256"),

@@ -22,6 +22,7 @@ from striate.inference.engines import Engine, network_in
 from striate.inference.engines.int8 import FOLDER, VERDICT
 from striate.inference.engines.openvino import PARITY
 from striate.inference.prediction import Prediction
+from striate.io.read import hash_image
 from striate.measure.finding import CaseFindings
 from striate.model.model import EXPORTED, FACTS, PLAN, Model
 from striate.model.weights import SNAPSHOTS
@@ -141,11 +142,11 @@ class Kept:
 
     def _differs(self, known: Mapping[str, Any], case: Case) -> str:
         """Return in words what has changed since a case was predicted; empty where nothing has."""
-        if any(not path.is_file() or path.suffix.lower() in HEADERS for path in case.channels.values()):
+        if any(not path.exists() or path.suffix.lower() in HEADERS for path in case.channels.values()):
             return WORDS["images"]
         now = {
             **plain(self.way),
-            **self._seen(case, {f"{case.name}/{n}": hash_file(p) for n, p in case.channels.items()}),
+            **self._seen(case, {f"{case.name}/{n}": hash_image(p) for n, p in case.channels.items()}),
         }
         if known.get("panel") and not now["panel"]:  # one more than is needed
             now = {**now, "panel": True, "truth": known.get("truth")}

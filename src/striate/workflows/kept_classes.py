@@ -16,11 +16,12 @@ import numpy as np
 
 from striate.core.case import Case
 from striate.core.caution import Caution
-from striate.core.files import hash_file, plain
+from striate.core.files import plain
 from striate.core.machine import processor
 from striate.core.progress import Progress
 from striate.core.record import versions
 from striate.core.unfinished import Unfinished
+from striate.io.read import hash_image
 from striate.measure.class_findings import ClassCase
 from striate.model.model import Model
 from striate.workflows.kept import HEADERS, of_model, resumed
@@ -149,4 +150,4 @@ def _as_it_was(known: Mapping[str, Any], case: Case) -> bool:
     if known["images"] != _files(case) or any(path.suffix.lower() in HEADERS for path in case.channels.values()):
         return False
     paths = case.channels.items()
-    return all(path.is_file() and known["hashes"][f"{case.name}/{name}"] == hash_file(path) for name, path in paths)
+    return all(path.exists() and known["hashes"][f"{case.name}/{name}"] == hash_image(path) for name, path in paths)

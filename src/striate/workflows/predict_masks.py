@@ -38,7 +38,7 @@ from striate.inference.predict import timed
 from striate.inference.prediction import Prediction
 from striate.inference.probabilities import ProbabilityWriter
 from striate.inference.warn import impossible_sizes
-from striate.io.read import read_label
+from striate.io.read import hash_image, read_label
 from striate.io.write import write_image, write_label
 from striate.measure.finding import CaseFindings
 from striate.measure.findings import Findings
@@ -227,7 +227,7 @@ class _Steps:
 
     def _recognised(self, case: Case, judged: CaseFindings) -> CaseFindings:
         """Return the findings of a case with a warning where it was learned from."""
-        self.kept.inputs.update({f"{case.name}/{name}": hash_file(path) for name, path in case.channels.items()})
+        self.kept.inputs.update({f"{case.name}/{name}": hash_image(path) for name, path in case.channels.items()})
         caution = caution_of(case, self.kept.inputs, self.taught)
         return judged if caution is None else replace(judged, warnings=(*judged.warnings, caution))
 

@@ -24,6 +24,7 @@ from striate.inference.inputs import check_all_headers
 from striate.inference.memory import ran_out, refuse_unheld, unheld
 from striate.inference.warn import impossible_sizes
 from striate.inference.whole import Unable, WholePrediction, form_of, predict_whole
+from striate.io.read import hash_image
 from striate.measure.reconstruction import CaseReconstruction
 from striate.model.model import Model
 from striate.planning.plan import Plan
@@ -141,7 +142,7 @@ def _filled(
     with progress.bar("predict", len(cases)) as bar:
         for prediction in _predicted(model, network, able[len(there) :], judge, kept, spare):
             case = prediction.case
-            own = {f"{case.name}/{name}": hash_file(path) for name, path in case.channels.items()}
+            own = {f"{case.name}/{name}": hash_image(path) for name, path in case.channels.items()}
             caution = caution_of(case, own, taught)
             cautions[case.name] = () if caution is None else (caution,)
             if anomalies is not None:

@@ -10,14 +10,13 @@ import numpy as np
 from striate.core.case import Case
 from striate.core.counted import counted, has_or_have, is_or_are
 from striate.core.errors import DataError, expected
-from striate.core.files import hash_file
 from striate.core.image import LabelMap
 from striate.core.progress import Progress, each
 from striate.data.cohort import Cohort
 from striate.inference.engines.foresee import may_spare
 from striate.inference.inputs import check_all_headers, match
 from striate.inference.memory import GPU, check_memory
-from striate.io.read import read_header, read_label
+from striate.io.read import hash_image, read_header, read_label
 from striate.model.model import PLAN, Model
 
 MOST_VALUES = 256
@@ -160,7 +159,7 @@ def unseen(
 def hashes_of(cases: Sequence[Case], progress: Progress) -> dict[str, str]:
     """Return "CASE/CHANNEL" → SHA-256 of every image."""
     return {
-        key: hash_file(path)
+        key: hash_image(path)
         for case in each(progress, "Read", cases, len(cases))
         for key, path in zip(_keys(case), case.channels.values(), strict=True)
     }

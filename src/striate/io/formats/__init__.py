@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from striate.core.errors import UsageError
+from striate.io.formats.dicom import Dicom
 from striate.io.formats.format import Format
 from striate.io.formats.itk import Itk
 from striate.io.formats.jpeg import Jpeg
@@ -31,5 +32,6 @@ def by_extension(formats: Iterable[Format]) -> dict[str, Format]:
     return table
 
 
-FORMATS: tuple[Format, ...] = (Nifti(), Png(), Jpeg(), Tiff(), Npz(), Itk())
+DICOM = Dicom()
+FORMATS: tuple[Format, ...] = (Nifti(), Png(), Jpeg(), Tiff(), Npz(), Itk(), DICOM)
 EXTENSIONS = by_extension(FORMATS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -17,6 +18,8 @@ DEFLATE_LIMIT = 1032
 """Deflate cannot pack better than 1032 : 1 (zlib technical details, zlib.net/zlib_tech.html)."""
 
 ALWAYS_TRIED_BYTES = 1 << 28
+ONE_AT_A_TIME = threading.RLock()
+"""Held where what belongs to the whole process is changed for a while: Python's filters of warnings, limits of packages."""
 
 _MAGIC = (
     (b"\x1f\x8b", "gzip data"),
@@ -41,7 +44,7 @@ def kind_of(head: bytes) -> str:
         if head.startswith(magic):
             return words
     if head[128:132] == b"DICM":
-        return "a DICOM file (turn it into NIfTI first, for instance with dcm2niix)"
+        return "a DICOM file (which has no ending, or .dcm)"
     if head[344:347] in (b"n+1", b"ni1"):
         return "a NIfTI image"
     if all(byte >= 32 or byte in (9, 10, 13) for byte in head[:200]):
@@ -49,6 +52,13 @@ def kind_of(head: bytes) -> str:
             text = " ".join(head[:200].decode("utf-8", errors="strict").split())[:40]
             return f"text ('{text}…')"
     return f"unknown data (first bytes {head[:4].hex(' ')})"
+
+
+def is_folder(path: Path) -> bool:
+    """Tell whether a folder is there; also of a name that no system takes."""
+    with contextlib.suppress(OSError, ValueError):
+        return Path(path).is_dir()
+    return False
 
 
 def head_of(path: Path) -> bytes:
@@ -160,13 +170,25 @@ def refuse_impossible(
                      "header and voxels must fit together; the file is truncated or its header is wrong",
                      "Copy or export it again."), path=path,
         )  # fmt: skip
-    if held and needed_bytes > ALWAYS_TRIED_BYTES and needed_bytes > memory_available_bytes():
+    if held:
+        refuse_unheld(path, needed_bytes)
+    return size
+
+
+def refuse_unheld(path: Path, needed_bytes: int) -> None:
+    """Refuse voxels that do not fit into the memory that is free.
+
+    Raises
+    ------
+    MemoryLimitError
+        With what is needed and free.
+    """
+    if needed_bytes > ALWAYS_TRIED_BYTES and needed_bytes > memory_available_bytes():
         raise MemoryLimitError(
             expected(path, f"its voxels need {show_bytes(needed_bytes)} of memory",
                      f"{show_bytes(memory_available_bytes())} are free", "Crop or resample the image, or use a bigger machine."),
             path=path,
         )  # fmt: skip
-    return size
 
 
 def refuse_axes(path: Path, shape: tuple[int, ...], why: str = "") -> FormatError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import struct
-import threading
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -16,12 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from striate.core.errors import FormatError, expected
-from striate.io.formats.content import kind_of, opening, refuse_impossible
+from striate.io.formats.content import ONE_AT_A_TIME, kind_of, opening, refuse_impossible
 
 _DEEP_COLOUR = {2: ("RGB;16B", "RGB;16L"), 6: ("RGBA;16B", "RGBA;16L")}
 CHANNELS = {"1": 1, "L": 1, "I;16": 1, "I;16B": 1, "I;16L": 1, "I": 1, "F": 1, "LA": 2, "RGB": 3, "RGBA": 4, "PA": 4}
-_ONE_AT_A_TIME = threading.RLock()
-"""Pillow's limit and Python's filters of warnings belong to the whole process."""
 
 
 @contextlib.contextmanager
@@ -36,7 +33,7 @@ def opened(path: Path, kind: str) -> Iterator[Any]:
     from PIL import Image as Pillow
     from PIL import UnidentifiedImageError
 
-    with _ONE_AT_A_TIME, opening(path) as stream:
+    with ONE_AT_A_TIME, opening(path) as stream:
         head = stream.read(400)
         stream.seek(0)
         try:

@@ -8,11 +8,12 @@ from types import ModuleType
 
 from striate.core.case import Case
 from striate.core.errors import DataError, LayoutError, expected
+from striate.io.formats import DICOM
 from striate.io.formats.content import explain
 from striate.io.layouts import bids, classes, csv_table, decathlon, nnunet, plain
 from striate.io.layouts.layout import Layout
 from striate.io.layouts.listing import entries, folders_in, images_in, listed
-from striate.io.read import extension, is_image, read_header
+from striate.io.read import extension, is_image, known_format, read_header
 
 LAYOUTS: dict[str, ModuleType] = {
     "csv": csv_table,
@@ -70,7 +71,9 @@ def _with_colours(cases: list[Case]) -> list[Case]:
 
 def _alone(case: Case, file: Path) -> bool:
     """Tell whether a file is a picture that one channel name stands for."""
-    return extension(file) in _PICTURES and list(case.channels.values()).count(file) == 1
+    if list(case.channels.values()).count(file) > 1:
+        return False
+    return extension(file) in _PICTURES or (file.is_file() and known_format(file) is DICOM and is_image(file))
 
 
 def _coloured(picture: Path) -> bool | None:
@@ -98,8 +101,9 @@ def _unknown(path: Path) -> LayoutError:
         "nnU-Net (imagesTr, labelsTr), Decathlon (dataset.json), BIDS (sub-*/anat), images/ and masks/, images with *_seg beside"
         " them, a folder per class, or a CSV is needed"
     )
-    if path.is_file():
-        hint = f"Give its folder: {path.parent}" if is_image(path) else "A CSV starts with: subject,flair,label"
+    if path.is_file() or is_image(path):
+        parent = path.parent if path.is_file() else path.absolute().parent
+        hint = f"Give its folder: {parent}" if is_image(path) else "A CSV starts with: subject,flair,label"
         got = "one image" if is_image(path) else f"a file with ending '{path.suffix}'"
         return LayoutError(expected(path, got, want, hint), path=path)
     names = [p.name + ("/" if p.is_dir() else "") for p in entries(path)]

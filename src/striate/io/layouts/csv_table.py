@@ -1,10 +1,10 @@
 """A CSV, one row per case: the layout that settles everything.
 
 Columns: ``subject`` (needed), ``label``, ``class``, ``case``, ``split``, ``rater_NAME`` or ``label_2``, ``label_3`` … (masks of
-further raters, ``2``, ``3`` …); every column whose cells are image files is a channel of its name; all others are metadata,
-without the cells that say nothing (`MISSING`). Paths count from the CSV's folder. Several channels that name the same file are
-its channels in order. Names of labels stand in ``labels.json`` (or ``NAME.labels.json``) beside it: ``{"1": "lesion"}``. A cell
-of ``class`` holds one name, several joined by ``;``, ``none`` for none of them, or nothing.
+further raters, ``2``, ``3`` …); every column whose cells are image files, or folders with a DICOM series, is a channel of its
+name; all others are metadata, without the cells that say nothing (`MISSING`). Paths count from the CSV's folder. Several channels
+that name the same file are its channels in order. Names of labels stand in ``labels.json`` (or ``NAME.labels.json``) beside it:
+``{"1": "lesion"}``. A cell of ``class`` holds one name, several joined by ``;``, ``none`` for none of them, or nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
@@ -25,7 +27,7 @@ from striate.io.layouts import label_table
 from striate.io.layouts.layout import Layout
 from striate.io.layouts.listing import existing, modality_of
 from striate.io.layouts.naming import SPLIT_WORDS, channel_name, known, starts_with
-from striate.io.read import extension, stem
+from striate.io.read import extension, known_format, stem
 
 ENDINGS = (".csv", ".tsv")
 IN_FOLDER = "cohort.csv"
@@ -199,6 +201,20 @@ def _is_path(cell: str) -> bool:
     return extension(Path(cell)) is not None
 
 
+def _of_series(cells: Iterable[str], file: Path) -> bool:
+    """Tell whether a cell names a folder with a DICOM series, or a DICOM file without an ending."""
+    return any(known_format(_place(cell, file)) is not None for cell in dict.fromkeys(cells) if cell.strip("./\\"))
+
+
+def _place(cell: str, file: Path) -> Path:
+    """Return what a cell names, counted from the CSV's folder."""
+    path = file.parent / cell
+    with suppress(OSError):  # a name that no system takes
+        if "\\" in cell and not path.exists():
+            return file.parent / cell.replace("\\", "/")
+    return path
+
+
 def _path_columns(
     header: list[str], roles: dict[str, str], rows: list[_Row], file: Path
 ) -> tuple[dict[str, str], dict[str, str]]:
@@ -206,7 +222,8 @@ def _path_columns(
     channels: dict[str, str] = {}
     raters: dict[str, str] = {}
     for column in (h for h in header if h not in roles.values()):
-        if not any(_is_path(row.cells[column]) for row in rows):
+        cells = [row.cells[column] for row in rows]
+        if not any(map(_is_path, cells)) and not _of_series(cells, file):
             continue
         if column.startswith(("rater_", "rater:")):
             raters[column[6:] or "2"] = column
@@ -252,12 +269,11 @@ def _file(row: _Row, column: str, file: Path) -> Path:
         raise LayoutError(expected(where, "an empty cell", "every case needs all channels"), path=file)
     if len(cell) > 4000:
         raise LayoutError(expected(where, f"a cell of {len(cell)} characters", "a file name is needed"), path=file)
-    path = file.parent / cell
-    if "\\" in cell and not path.exists():
-        path = file.parent / cell.replace("\\", "/")
+    path = _place(cell, file)
     existing(path, where)
-    if extension(path) is None:
-        raise LayoutError(expected(where, f"'{cell}'", "an image file is needed (.nii.gz, .png, …)"), path=file)
+    if known_format(path) is None:
+        want = "an image file is needed (.nii.gz, .png, …), or a folder with a DICOM series"
+        raise LayoutError(expected(where, f"'{cell}'", want), path=file)
     return path
 
 

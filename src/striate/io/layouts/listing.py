@@ -32,7 +32,7 @@ def entries(folder: Path) -> list[Path]:
 
 
 def images_in(folder: Path) -> list[Path]:
-    """Return the image files in `folder`, not in its subfolders.
+    """Return the images in `folder`: files, and subfolders that are a DICOM series; not what lies deeper.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def images_in(folder: Path) -> list[Path]:
     """
     found = [p for p in entries(folder) if is_image(p)]
     together(lambda path: existing(path, path.parent), found, f"images in {folder} are not there")
-    return [p for p in found if p.is_file()]
+    return [p for p in found if p.is_file() or p.is_dir()]
 
 
 def folders_in(folder: Path) -> list[Path]:
