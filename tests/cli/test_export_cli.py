@@ -23,7 +23,18 @@ from striate.io.write import write_image
 from striate.model.model import EXPORTED, Model
 from striate.planning.plan import Inference, NetworkChoice, Plan, Task, Training
 
-NOT_THERE = ("torch", "monai", "safetensors", "PIL", "tifffile", "pydicom", "jinja2", "matplotlib", "tensorboardX", "platformdirs")
+NOT_THERE = (
+    "torch",
+    "monai",
+    "safetensors",
+    "PIL",
+    "tifffile",
+    "pydicom",
+    "jinja2",
+    "matplotlib",
+    "tensorboardX",
+    "platformdirs",
+)
 """Packages that docs/concepts/inference.md#export does not name for a machine without torch."""
 WITHOUT_TORCH = f"import sys; sys.modules.update(dict.fromkeys({NOT_THERE})); from striate.cli.main import main; main()"
 
