@@ -8,6 +8,7 @@ RUN/  run.json            what was asked for, and the schedule that is followed
       checkpoint.safetensors
       cache/              prepared images; can be deleted once the run is done
       model/              plan, weights, card: what `striate predict` needs
+      earlier/            of an update alone: the model that learned more; update.json: what it learned and forgot
       validation/         masks, findings, measures and panels of the validation cases
       record.json  report.html
 """
@@ -28,6 +29,9 @@ from striate.core.files import read_json, write_json
 from striate.core.lock import take
 
 VERSION = 1
+CHECKPOINT = "checkpoint.safetensors"
+EARLIER = "earlier"
+"""Folder of the model that an update starts from; no other run has it."""
 
 
 @dataclass(frozen=True)
@@ -60,18 +64,7 @@ class Run:
         DataError
             When the folder exists and is not empty.
         """
-        if folder.exists() and (not folder.is_dir() or any(not _left_over(p) for p in folder.iterdir())):
-            known = (folder / "run.json").is_file()
-            on = f", or go on with that run: {resuming(folder)}" if known else " or remove it."
-            raise DataError(
-                expected(
-                    folder,
-                    "it exists and is not empty",
-                    "a new run needs a folder of its own",
-                    f"Choose another --out{on}",
-                ),
-                path=folder,
-            )
+        refuse_begun(folder)
         run = cls(folder, cohort.resolve(), options)
         run.write()
         return run
@@ -118,6 +111,23 @@ class Run:
     def __truediv__(self, name: str) -> Path:
         """Return the path of a file or folder of the run."""
         return self.folder / name
+
+
+def refuse_begun(folder: Path) -> None:
+    """Refuse a folder that no new run can have.
+
+    Raises
+    ------
+    DataError
+        When it exists and is not empty.
+    """
+    if folder.exists() and (not folder.is_dir() or any(not _left_over(p) for p in folder.iterdir())):
+        known = (folder / "run.json").is_file()
+        on = f", or go on with that run: {resuming(folder)}" if known else " or remove it."
+        raise DataError(
+            expected(folder, "it exists and is not empty", "a new run needs a folder of its own", f"Choose another --out{on}"),
+            path=folder,
+        )  # fmt: skip
 
 
 @contextlib.contextmanager
