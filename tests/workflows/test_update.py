@@ -22,7 +22,9 @@ from striate.measure.forgetting import SHARES, Forgetting
 from striate.model.model import Model
 from striate.planning.plan import Plan
 from striate.training.log import read_rows
+from striate.training.run import Run
 from striate.workflows.finish import Finished
+from striate.workflows.material import open_material
 from striate.workflows.train import train
 from striate.workflows.update import update
 
@@ -105,6 +107,20 @@ def test_learning_began_from_the_weights_of_the_run(finished, place):
     start = Forgetting.read(found.folder / "update.json").at(0.0)
     assert float(first["step"]) == 0 and float(first["dice_lesion"]) > 0.3
     assert start.weights_sha256 == Model.open(place / "run").facts["weights_sha256"]
+
+
+def test_half_of_what_it_learns_from_is_rehearsed(finished):
+    found, _ = finished
+    split = Split.read(found.folder / "split.json")
+    material = open_material(Run.open(found.folder), Plan.read(found.folder / "plan.yaml"), split)
+    drawn = list[str]()
+    with material.loader(0, found.finished.model.network()) as loader:
+        for step, batch in loader:
+            drawn += batch.cases
+            if step == 11:
+                break
+    counts = {name: drawn.count(name) for name in split.train}
+    assert len(drawn) == 24 and all(counts[name] == 4 for name in "cde") and all(counts[name] == 3 for name in "wxyz")
 
 
 def test_the_taken_network_is_the_measured_one(finished):
@@ -314,3 +330,15 @@ def test_only_a_finished_run_that_draws_masks_is_updated(place, tmp_path, tiny_c
 
 def test_the_public_name_is_the_verb():
     assert striate.update is update
+
+
+def test_an_audit_tells_what_was_forgotten_and_of_other_models_how_to_measure_it(finished, place):
+    from striate.workflows import audit, audit_answers
+
+    part = audit._forgetting(Model.open(finished[0].folder))
+    value, sentence, count = audit_answers._TELL["forgetting"]({"forgetting": part})
+    assert part["done"] and count == 2 and value[0] in "+−" and "Measured when the model was updated" in sentence
+    part = audit._forgetting(Model.open(place / "run"))
+    assert part == {"n_subjects": 0, "verb": "update", "done": False}
+    value, sentence, count = audit_answers._TELL["forgetting"]({"forgetting": part})
+    assert (value, count) == ("–", 0) and "striate update RUN COHORT" in sentence

@@ -125,10 +125,12 @@ class Forgetting:
                 f" cohort without a fall of more than {self.tolerance:g} on the earlier one. The whole update:"
                 f" {self._fared('new', 1.0)}; {self._fared('earlier', 1.0)}."
             )
-        return (
-            f"{100 * self.share:g} % of the way from the old weights to the new ones was taken: {self._fared('new')};"
-            f" {self._fared('earlier')} ({lower})."
+        part = (
+            "The whole update"
+            if self.share == 1
+            else f"{100 * self.share:g} % of the way from the old weights to the new ones"
         )
+        return f"{part} was taken: {self._fared('new')}; {self._fared('earlier')} ({lower})."
 
     def _fared(self, side: str, share: float | None = None) -> str:
         before, after = (self.summary(self.at(s), side).mean for s in (0.0, self.share if share is None else share))

@@ -27,7 +27,8 @@ CONS = {
 }
 """Part → the lecture's con."""
 FORGETTING = (
-    "Not measured: the model was never taught more. `striate update` teaches it more, and measures what it forgets."
+    "Not measured: the model was never taught more. What it forgets is measured when it is:"
+    " striate update RUN COHORT --out NEW."
 )
 
 

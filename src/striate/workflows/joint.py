@@ -27,6 +27,10 @@ from striate.workflows.unseen import check_labels
 OUT_OF_SCOPE = "An update learns the labels that the model knows; for others train anew: striate train COHORT --out RUN"
 
 
+LONGEST = 80
+"""Characters of the name of a joint cohort, which becomes a file name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Joint:
     """Both cohorts, split by subject; `Split.earlier` names the cases of the earlier one."""
@@ -228,7 +232,7 @@ def _joined(model: Model, before: Cohort | None, name: str, old: list[Case], fre
         cases.append(replace(case, name=other, split=sides[case.name]))
     own = {side: [case.name for case in old if case.split == side] for side in ("train", "validation")}
     labels = {value: word for value, word in model.plan.task.label_names.items() if value}
-    both = name if before is None else f"{before.name}+{name}"
+    both = (name if before is None else f"{before.name}+{name}")[:LONGEST]
     columns = tuple(dict.fromkeys(key for case in cases for key in case.metadata))
     joined = Cohort(both, tuple(cases), model.channels, labels, "csv", None, (), None, columns)
     sorted_out = Split(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from markupsafe import Markup
+
 from striate.reporting.figures.trade import Place, trade_plot
 from striate.reporting.folder import Folder
 from striate.reporting.numbers import NONE, fixed, interval, number
@@ -12,6 +14,8 @@ from striate.reporting.section import Section
 TITLE = "What was learned and what was forgotten"
 WORST = 8
 """Subjects that are shown of those that were forgotten most."""
+NEAR = 0.1
+"""A limit that lies further below all points is not drawn."""
 
 
 def make(folder: Folder) -> Section:
@@ -21,12 +25,14 @@ def make(folder: Folder) -> Section:
     if not chosen:
         return Section("update", TITLE, absent=folder.why.get("update.json", "The update is not finished."))
     points = found["points"]
+    measured = chosen["earlier"]["subjects"] > 0
+    limit = _limit(points, chosen) if measured else None
     data: dict[str, Any] = {
         "told": chosen["told"],
-        "measured": chosen["earlier"]["subjects"] > 0,
-        "kept": chosen["kept"],
+        "measured": measured,
+        "limit": limit is not None,
         "rehearsed": found["rehearsed_cases"],
-        "plot": _plot(points, chosen) if chosen["earlier"]["subjects"] else None,
+        "plot": _plot(points, chosen, limit) if measured else None,
         "sides": [_side(name, chosen[key]) for name, key in (("earlier", "earlier"), ("new", "new"))],
         "points": [_point(point, chosen["share"]) for point in points],
         "worst": _worst(found, chosen["share"]),
@@ -35,14 +41,18 @@ def make(folder: Folder) -> Section:
     return Section("update", TITLE, data)
 
 
-def _plot(points: list[dict[str, Any]], chosen: dict[str, Any]) -> Any:
+def _limit(points: list[dict[str, Any]], chosen: dict[str, Any]) -> float | None:
+    """Return the least Dice on the earlier cohort that is allowed, where it lies near what was measured."""
+    least = float(chosen["earlier"]["before"]["mean"] - chosen["tolerance"])
+    return least if least >= min(p["earlier"]["after"]["mean"] for p in points) - NEAR else None
+
+
+def _plot(points: list[dict[str, Any]], chosen: dict[str, Any], limit: float | None) -> Markup:
     places = [
         Place(_share(p["share"]), p["earlier"]["after"]["mean"], p["new"]["after"]["mean"], p["share"] == chosen["share"])
         for p in points
     ]  # fmt: skip
-    least = chosen["earlier"]["before"]["mean"] - chosen["tolerance"]
-    shown = least if least >= min(p.x for p in places) - 0.1 else None
-    return trade_plot(places, "mean Dice, earlier cohort", "Mean Dice, new cohort", least_x=shown)
+    return trade_plot(places, "mean Dice, earlier cohort", "Mean Dice, new cohort", least_x=limit)
 
 
 def _share(share: float) -> str:
