@@ -25,8 +25,6 @@ from striate.workflows.options import Options, split_of
 from striate.workflows.unseen import check_labels
 
 OUT_OF_SCOPE = "An update learns the labels that the model knows; for others train anew: striate train COHORT --out RUN"
-
-
 LONGEST = 80
 """Characters of the name of a joint cohort, which becomes a file name."""
 
@@ -81,8 +79,9 @@ def join(run: Run, model: Model, before: Cohort | None, new: Cohort, options: Op
     if before is not None:
         _refuse_others(run, before, old, of_old, taught)
     owners = {digest: case.subject for case in old for digest in of_old[case.name]}
-    alias = {c.subject: owners[h] for c in fresh for h in hashes[c.name] if h in owners}
     sides = _sides(run, known)
+    pairs = [(c.subject, owners[h]) for c in fresh for h in hashes[c.name] if h in owners]
+    alias = dict(sorted(pairs, key=lambda pair: sides.get(pair[1]) == "validation"))  # of several owners one who judges
     sides |= {c.subject: "train" for c in fresh if c.subject not in alias and hashes[c.name] & taught}
     seen = [c for c in fresh if hashes[c.name] <= owners.keys() | taught]
     if seen:

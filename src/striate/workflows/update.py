@@ -16,7 +16,7 @@ from typing import Any
 from striate.core.errors import DataError, ModelError, UsageError, expected
 from striate.core.files import filling, refuse_unwritable
 from striate.core.kinds import kinds
-from striate.core.progress import Progress, Silent, hearing_warnings
+from striate.core.progress import Bar, Progress, Silent, hearing_warnings
 from striate.core.record import Stopwatch
 from striate.data.cohort import Cohort
 from striate.measure.forgetting import FILE, TOLERANCE, Forgetting
@@ -135,7 +135,7 @@ def update(
             **plain_options(options),
             "tolerance": tolerance,
             "run": str(source.folder.resolve()),
-            "new": str(cohort),
+            "new": str(Path(cohort).resolve()),
         }
         _begin(out, joint, plan, model, {**asked, "earlier": earlier and str(earlier)}, progress)
         finished = go_on(Run.open(out), progress, watch, began)
@@ -199,6 +199,18 @@ def _seconds(plan: Plan) -> float | None:
     return training.budget_s or (None if step_s is None else round(step_s * (training.steps or 0), 1))
 
 
+class _Bars(Silent):
+    """Hands on bars; what the checks warn of is told when learning begins."""
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__()
+        self._progress = progress
+
+    def bar(self, title: str, total: float | None) -> Bar:
+        """Hand it on."""
+        return self._progress.bar(title, total)
+
+
 def _begin(out: Path, joint: Joint, plan: Plan, model: Model, asked: dict[str, Any], progress: Progress) -> None:
     """Make the folder of the run, whole or not at all, up to where learning begins."""
     refuse_unwritable(out)
@@ -206,7 +218,7 @@ def _begin(out: Path, joint: Joint, plan: Plan, model: Model, asked: dict[str, A
         table, split = folder / f"{joint.cohort.name}.csv", joint.split
         joint.cohort.write_csv(table)
         cohort = Cohort.open(table)
-        passed(cohort, folder / CHECK, progress).write(folder / CHECK)
+        passed(cohort, folder / CHECK, _Bars(progress)).write(folder / CHECK)
         facts = Fingerprint.measure(cohort, [cohort.case(n) for n in split.train], plan.targets, progress)
         plan = with_disk(plan, cohort, split, facts)
         refuse_large(plan, out / PLAN, asked["memory"])
