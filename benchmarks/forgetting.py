@@ -1,7 +1,7 @@
 """Measures what a model forgets when it learns from a second scanner: ``striate update`` beside plain fine-tuning.
 
-    python benchmarks/forgetting.py WORK                        24 phantoms, 300 + 300 updates
-    python benchmarks/forgetting.py WORK --subjects 16 --steps 100 --spacing 4
+    python benchmarks/forgetting.py WORK                        24 phantoms, 1000 and then 400 updates
+    python benchmarks/forgetting.py WORK --subjects 48 --steps 4000 --more 1500
 
 Phantoms of two sites (``striate phantom --sites 2``: noise, coil, units and contrast of their own). A model learns from the
 first site, then from the second: by ``striate update``, and by plain fine-tuning, which is the same without the earlier
@@ -74,7 +74,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path)
     parser.add_argument("--subjects", type=int, default=24)
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=1000, help="updates on the first site")
+    parser.add_argument("--more", type=int, default=400, help="updates on the second site")
     parser.add_argument("--spacing", type=float, default=2.0)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
@@ -86,10 +87,10 @@ def main() -> None:
         striate.train(old, out=work / "run", steps=given.steps, seed=given.seed)
     if not (work / "plain").exists():
         striate.update(
-            without_cohort(work / "run", work / "alone"), new, work / "plain", steps=given.steps, seed=given.seed
+            without_cohort(work / "run", work / "alone"), new, work / "plain", steps=given.more, seed=given.seed
         )
     if not (work / "updated").exists():
-        striate.update(work / "run", new, work / "updated", steps=given.steps, seed=given.seed)
+        striate.update(work / "run", new, work / "updated", steps=given.more, seed=given.seed)
     for model in MODELS:
         path = work / model / FILE
         taken = Forgetting.read(path).share if path.exists() else None

@@ -68,6 +68,9 @@ def test_sentences_say_what_was_not_kept_or_not_measured() -> None:
     nothing = line(earlier=(0.8, 0.7, 0.6, 0.5, 0.4))
     assert nothing.share == 0 and not nothing.kept
     assert "Nothing of the update was kept" in nothing.told() and "0.800 → 0.400" in nothing.told()
+    weak = line(earlier=(0.1, 0.11, 0.12, 0.1, 0.1))
+    assert weak.kept and "It was 0.10 before: there was little to forget." in weak.told()
+    assert "little to forget" not in nothing.told()
     rows = tuple(Measured(r.share, r.weights_sha256, {"c": r.dice["c"]}) for r in line().rows)
     blind = Forgetting(rows, {"c": "C"}, frozenset(), 0.02)
     assert blind.share == 1 and not blind.kept and "cannot be measured. The whole update was taken" in blind.told()

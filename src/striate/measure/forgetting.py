@@ -23,6 +23,8 @@ SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 """How far the measured networks lie from the weights before towards those after."""
 TOLERANCE = 0.02
 """By how much mean Dice on the earlier cohort may fall, where nobody says otherwise."""
+WEAK = 0.3
+"""Mean Dice on the earlier cohort below which a model has little to forget."""
 EQUAL = 1e-9
 """Means that differ by less are equal."""
 
@@ -87,9 +89,7 @@ class Forgetting:
     @property
     def share(self) -> float:
         """How far the network that is taken lies from the weights before towards those after."""
-        means = [
-            (row.share, self.summary(row, "earlier").mean, self.summary(row, "new").mean or 0.0) for row in self.rows
-        ]
+        means = [(row.share, self._mean(row, "earlier"), self._mean(row, "new") or 0.0) for row in self.rows]
         return choose(means, self.tolerance)
 
     @property
@@ -104,8 +104,11 @@ class Forgetting:
     def summary(self, row: Measured, side: str, since: Measured | None = None) -> Summary:
         """Return Dice over the cases of a side, of each the mean over its labels; with `since` its difference from that."""
         cases = self.cases(side)
-        values = [_mean(row, case) - (_mean(since, case) if since else 0.0) for case in cases]
+        values = [_of_case(row, case) - (_of_case(since, case) if since else 0.0) for case in cases]
         return summarise(values, [self.subjects[case] for case in cases])
+
+    def _mean(self, row: Measured, side: str) -> float | None:
+        return fmean(_of_case(row, case) for case in cases) if (cases := self.cases(side)) else None
 
     def at(self, share: float) -> Measured:
         """Return the network of a share."""
@@ -118,22 +121,23 @@ class Forgetting:
                 "No held-out case of the earlier cohort is at hand, so what was forgotten cannot be measured. The whole update"
                 f" was taken: {self._fared('new')}."
             )
-        lower = f"at most {self.tolerance:g} lower was allowed"
+        before, lower = self._mean(self.at(0.0), "earlier") or 0.0, f"at most {self.tolerance:g} lower was allowed"
+        little = f" It was {before:.2f} before: there was little to forget." if before < WEAK else ""
         if self.share == 0:
             return (
                 "Nothing of the update was kept, the weights are those of before: no part of it raises mean Dice on the new"
                 f" cohort without a fall of more than {self.tolerance:g} on the earlier one. The whole update:"
-                f" {self._fared('new', 1.0)}; {self._fared('earlier', 1.0)}."
+                f" {self._fared('new', 1.0)}; {self._fared('earlier', 1.0)}.{little}"
             )
         part = (
             "The whole update"
             if self.share == 1
             else f"{100 * self.share:g} % of the way from the old weights to the new ones"
         )
-        return f"{part} was taken: {self._fared('new')}; {self._fared('earlier')} ({lower})."
+        return f"{part} was taken: {self._fared('new')}; {self._fared('earlier')} ({lower}).{little}"
 
     def _fared(self, side: str, share: float | None = None) -> str:
-        before, after = (self.summary(self.at(s), side).mean for s in (0.0, self.share if share is None else share))
+        before, after = (self._mean(self.at(s), side) for s in (0.0, self.share if share is None else share))
         count = counted(len({self.subjects[case] for case in self.cases(side)}), "held-out subject")
         return f"mean Dice on {count} of the {side} cohort {before or 0.0:.3f} → {after or 0.0:.3f}"
 
@@ -187,5 +191,5 @@ class Forgetting:
         )  # fmt: skip
 
 
-def _mean(row: Measured, case: str) -> float:
+def _of_case(row: Measured, case: str) -> float:
     return fmean(row.dice[case].values())
