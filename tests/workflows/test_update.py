@@ -281,6 +281,17 @@ def test_subjects_keep_the_side_that_they_had(place, tmp_path):
         update(place / "run", new, tmp_path / "other", holdout=["c"], dry_run=True)
 
 
+def test_who_is_drawn_to_judge_is_nobody_that_has_a_side(place, tmp_path):
+    """Of five subjects one is held out; three have taught, and the draw must not fall on them."""
+    new = scanner(tmp_path / "new", "cdevw", bright=-40.0, seed=8)
+    for seed in range(6):
+        found = update(place / "run", new, tmp_path / "out", seed=seed, dry_run=True)
+        assert found.foreseen["subjects"]["new_validation"] == 1 and found.foreseen["subjects"]["new_train"] == 4
+    judged = scanner(tmp_path / "judged", "avw", bright=-40.0, seed=9)
+    found = update(place / "run", judged, tmp_path / "out", holdout=["a"], dry_run=True)
+    assert found.foreseen["subjects"]["new_validation"] == 1 and found.foreseen["subjects"]["new_train"] == 2
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [

@@ -190,21 +190,27 @@ def _sides(run: Run, known: Split) -> dict[str, str]:
 
 
 def _split(new: Cohort, sides: Mapping[str, str], options: Options, progress: Progress) -> Split:
-    """Split the new cases; subjects that the run knows keep their side."""
-    asked, owners = split_of(new, options, "label"), {case.name: case.subject for case in new.cases}
-    shared = sorted({owners[name] for name in (*asked.train, *asked.validation)} & sides.keys())
-    held = {s for s in shared if sides[s] == "train"} & {owners[name] for name in asked.validation}
-    if held and options.get("holdout"):
+    """Split the new cases; subjects that the run knows keep their side, and only of the others some are drawn to judge."""
+    owners = {case.name: case.subject for case in new.cases}
+    known, wished = sorted({*owners.values()} & sides.keys()), list(options.get("holdout") or ())
+    asked = {owners.get(name, name) for name in wished}
+    if taught := [subject for subject in known if subject in asked and sides[subject] == "train"]:
         raise UsageError(
-            f"holdout {some(sorted(held))}: the model learned from this subject, so it cannot judge; hold out others."
+            f"holdout {some(taught)}: the model learned from this subject, so it cannot judge; hold out others."
         )
-    if shared:
+    if known:
         progress.note(
-            f"{counted(len(shared), 'subject')} of {new.name} {is_or_are(len(shared))} in the earlier cohort too, by name or"
-            f" image, and stay on the side that they had there: {some(shared)}. Where a name stands for two people, rename one."
+            f"{counted(len(known), 'subject')} of {new.name} {is_or_are(len(known))} in the earlier cohort too, by name or"
+            f" image, and stay on the side that they had there: {some(known)}. Where a name stands for two people, rename one."
         )
-    side = {name: sides.get(owners[name], "train") for name in asked.train}
-    side |= {name: sides.get(owners[name], "validation") for name in asked.validation}
+    side = {case.name: sides[case.subject] for case in new.cases if case.subject in sides and case.split != "test"}
+    free = tuple(case for case in new.cases if case.subject not in sides)
+    if free and asked and asked <= set(known):
+        side |= {case.name: "train" for case in free if case.split != "test"}
+    elif free:
+        left = [name for name in wished if owners.get(name, name) not in known]
+        drawn = split_of(replace(new, cases=free), Options(**{**options, "holdout": left or None}), "label")
+        side |= dict.fromkeys(drawn.train, "train") | dict.fromkeys(drawn.validation, "validation")
     parts = [tuple(name for name in owners if side.get(name) == which) for which in ("train", "validation")]
     for part, words in zip(parts, ("to learn from", "held out, to judge what was learned"), strict=True):
         if not part:
