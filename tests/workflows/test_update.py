@@ -250,6 +250,10 @@ def test_without_the_earlier_cohort_nothing_is_rehearsed_and_forgetting_is_not_k
     assert any("cannot be measured. The whole update was taken" in text for text in listener.warnings)
     taught = set(found.finished.model.facts["training_images"])
     assert set(Model.open(place / "run").facts["training_images"]) < taught
+    facts = tmp_path / "run" / "model" / "model.json"
+    facts.write_text(json.dumps({k: v for k, v in json.loads(facts.read_text()).items() if k != "training_images"}))
+    update(tmp_path / "run", place / "new", tmp_path / "dry", dry_run=True, progress=listener)
+    assert any("which images it learned from is not known" in text for text in listener.warnings)
     moved = update(tmp_path / "run", place / "new", tmp_path / "dry", earlier=place / "old", dry_run=True)
     assert moved.foreseen["subjects"]["earlier_train"] == 3 and not (tmp_path / "dry").exists()
 

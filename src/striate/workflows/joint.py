@@ -74,6 +74,11 @@ def join(run: Run, model: Model, before: Cohort | None, new: Cohort, options: Op
     fresh = _fitting(model, new, progress)
     old = [] if before is None else _earlier(run, model, before, known, progress)
     taught = frozenset(model.facts.get("training_images") or ())
+    if before is None and not taught:
+        progress.warn(
+            f"model {model.folder}: which images it learned from is not known. What it says of new held-out subjects holds only if"
+            " none of them is among these."
+        )
     hashes = {c.name: _hashes(c) for c in each(progress, "Read", fresh, len(fresh))}
     of_old = {c.name: _hashes(c) for c in each(progress, "Read earlier", old, len(old))}
     if before is not None:
