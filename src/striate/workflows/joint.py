@@ -76,8 +76,8 @@ def join(run: Run, model: Model, before: Cohort | None, new: Cohort, options: Op
     taught = frozenset(model.facts.get("training_images") or ())
     if before is None and not taught:
         progress.warn(
-            f"model {model.folder}: which images it learned from is not known. What it says of new held-out subjects holds only if"
-            " none of them is among these."
+            f"model {model.folder}: which images it learned from is not known. What it says of new held-out subjects holds only"
+            " if none of them is among these."
         )
     hashes = {c.name: _hashes(c) for c in each(progress, "Read", fresh, len(fresh))}
     of_old = {c.name: _hashes(c) for c in each(progress, "Read earlier", old, len(old))}
