@@ -52,7 +52,7 @@ def _plot(points: list[dict[str, Any]], chosen: dict[str, Any], limit: float | N
         Place(_share(p["share"]), p["earlier"]["after"]["mean"], p["new"]["after"]["mean"], p["share"] == chosen["share"])
         for p in points
     ]  # fmt: skip
-    return trade_plot(places, "mean Dice, earlier cohort", "Mean Dice, new cohort", least_x=limit)
+    return trade_plot(places, "Mean Dice on the earlier cohort", "Mean Dice on the new cohort", least_x=limit)
 
 
 def _share(share: float) -> str:
