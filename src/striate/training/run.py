@@ -8,7 +8,8 @@ RUN/  run.json            what was asked for, and the schedule that is followed
       checkpoint.safetensors
       cache/              prepared images; can be deleted once the run is done
       model/              plan, weights, card: what `striate predict` needs
-      earlier/            of an update alone: the model that learned more; update.json: what it learned and forgot
+      earlier/            of an update alone: the model that learned more; cohort/: the cases of both cohorts;
+                          update.json: what it learned and forgot
       validation/         masks, findings, measures and panels of the validation cases
       record.json  report.html
 """
@@ -30,6 +31,8 @@ from striate.core.lock import take
 
 VERSION = 1
 CHECKPOINT = "checkpoint.safetensors"
+COHORT = "cohort"
+"""Folder of the table of an update's cases, those of both cohorts."""
 EARLIER = "earlier"
 """Folder of the model that an update starts from; no other run has it."""
 
@@ -87,14 +90,18 @@ class Run:
                 ),
                 path=folder,
             ) from error
-        return cls(folder, Path(document["cohort"]), dict(document["options"]), dict(document.get("schedule", {})))
+        return cls(
+            folder, folder.resolve() / document["cohort"], dict(document["options"]), dict(document.get("schedule", {}))
+        )
 
     def write(self) -> None:
-        """Write ``run.json``."""
+        """Write ``run.json``; a cohort that lies in the run moves with it."""
+        here = self.folder.resolve()
+        inside = self.cohort.is_relative_to(here)
         document = {
             "kind": "striate-run",
             "schema_version": VERSION,
-            "cohort": str(self.cohort),
+            "cohort": str(self.cohort.relative_to(here) if inside else self.cohort),
             "options": self.options,
             "schedule": self.schedule,
         }

@@ -23,7 +23,7 @@ from striate.training import distributed, laps
 from striate.training.gpu import gpu_facts
 from striate.training.log import read_rows
 from striate.training.loop import Learned
-from striate.training.run import EARLIER, Run
+from striate.training.run import COHORT, EARLIER, Run
 from striate.trust.class_trust import ClassTrust
 from striate.trust.trust import Trust
 from striate.workflows.anomaly import usual_of
@@ -32,7 +32,7 @@ from striate.workflows.encoder import taught_by
 from striate.workflows.forgetting import facts_of
 from striate.workflows.material import Material, Measured
 
-WRITTEN = ("model", "validation", "plan.yaml", "split.json", EARLIER, UPDATE)
+WRITTEN = ("model", "validation", "plan.yaml", "split.json", COHORT, EARLIER, UPDATE)
 """Files and folders of a run whose hashes its record holds."""
 REPORT_S = 8.0
 """Seconds kept for the model, the report and leaving, whatever the data."""
@@ -172,7 +172,7 @@ def _record(
         if p.is_file() and p.parts[len(run.folder.parts)] in WRITTEN
     }
     record = Record(
-        "train",
+        "update" if (run / EARLIER).is_dir() else "train",
         options={**run.options, "cohort": str(run.cohort)},
         seed=plan.training.seed,
         inputs=material.inputs,

@@ -25,7 +25,7 @@ from striate.model.weights import SNAPSHOTS
 from striate.planning.fingerprint import Fingerprint
 from striate.planning.plan import Plan
 from striate.training import distributed
-from striate.training.run import EARLIER, Run, refuse_begun
+from striate.training.run import COHORT, EARLIER, Run, refuse_begun
 from striate.workflows.checked import FILE as CHECK
 from striate.workflows.checked import passed
 from striate.workflows.disk import refuse_run, with_disk
@@ -36,8 +36,8 @@ from striate.workflows.refuse import refuse_large, with_options
 from striate.workflows.train import go_on
 
 SLOWER = 0.1
-"""Learning rate of an update, as a share of that of the run: what was learned is to be refined, not replaced."""
-NOT_COPIED = (".*", "openvino", SNAPSHOTS)
+"""Learning rate of an update, as a share of that of a run which began anew: what was learned is to be refined, not replaced."""
+NOT_COPIED = (".*", "openvino", "onnx", "int8", SNAPSHOTS)
 """What of the earlier model is made again, or is not needed to start from it."""
 
 
@@ -120,11 +120,12 @@ def update(
     if not 0 <= tolerance <= 1:
         raise UsageError(f"tolerance {tolerance:g}: the Dice that may be lost, from 0 to 1, is needed.")
     refuse_begun(out)
+    refuse_unwritable(out)
     source, model = _source(Path(run))
     with hearing_warnings(progress):
         before, new = _before(source, earlier, progress), Cohort.open(Path(cohort))
         joint = join(source, model, before, new, options, progress)
-        plan = _planned(model, options)
+        plan = _planned(model, options, again=(source / EARLIER).is_dir())
         told = {
             "subjects": joint.counts(), "rehearsal": bool(joint.counts()["earlier_train"]), "seconds": _seconds(plan),
             "learning_rate": plan.training.learning_rate,
@@ -137,7 +138,7 @@ def update(
             "run": str(source.folder.resolve()),
             "new": str(Path(cohort).resolve()),
         }
-        _begin(out, joint, plan, model, {**asked, "earlier": earlier and str(earlier)}, progress)
+        _begin(out, joint, plan, model, {**asked, "earlier": earlier and str(Path(earlier).resolve())}, progress)
         finished = go_on(Run.open(out), progress, watch, began)
     return Updated(out, told, finished, Forgetting.read(out / FILE))
 
@@ -174,11 +175,13 @@ def _before(run: Run, earlier: Path | str | None, progress: Progress) -> Cohort 
         return None
 
 
-def _planned(model: Model, options: Options) -> Plan:
-    """Return the model's plan for learning more."""
-    rate = float(f"{SLOWER * model.plan.training.learning_rate:.4g}")
+def _planned(model: Model, options: Options, *, again: bool) -> Plan:
+    """Return the model's plan for learning more; `again`: it was updated before, so that its rate is lower already."""
+    before = model.plan.training.learning_rate
+    rate = before if again else float(f"{SLOWER * before:.4g}")
     training = model.plan.training.changed(learning_rate=rate, encoder=None, frozen=False, snapshots=0)
-    why = f"an update: {SLOWER:g} of the earlier run's {model.plan.training.learning_rate:g}, as it starts from learned weights"
+    slower = f"{SLOWER:g} of the earlier run's {before:g}, as it starts from learned weights"
+    why = f"an update: {'that of the update before' if again else slower}"
     told = {
         key: reason for key, reason in model.plan.reasons.items() if key not in ("training.steps", "training.budget_s")
     }
@@ -213,9 +216,8 @@ class _Bars(Silent):
 
 def _begin(out: Path, joint: Joint, plan: Plan, model: Model, asked: dict[str, Any], progress: Progress) -> None:
     """Make the folder of the run, whole or not at all, up to where learning begins."""
-    refuse_unwritable(out)
     with filling(out) as folder:
-        table, split = folder / f"{joint.cohort.name}.csv", joint.split
+        table, split = folder / COHORT / f"{joint.cohort.name}.csv", joint.split
         joint.cohort.write_csv(table)
         cohort = Cohort.open(table)
         passed(cohort, folder / CHECK, _Bars(progress)).write(folder / CHECK)
@@ -227,4 +229,4 @@ def _begin(out: Path, joint: Joint, plan: Plan, model: Model, asked: dict[str, A
         split.write(folder / "split.json")
         facts.write(folder / "fingerprint.json")
         plan.write(folder / PLAN)
-        Run(folder, out.resolve() / table.name, asked).write()
+        Run(folder, table.resolve(), asked).write()

@@ -86,7 +86,8 @@ def _start(folder: Folder) -> list[str]:
     chosen = folder.model.get("update")
     if not chosen:
         return []
-    taken = f"{100 * chosen['share']:g} % of the way from them to what was learned was taken"
+    share = f"{100 * chosen['share']:g} % of the way from them to what was learned"
+    taken = f"{share if chosen['share'] else 'nothing of what was learned'} was taken"
     return [f"It started from the weights {chosen['from_sha256'][:12]}… of an earlier model, and {taken}."]
 
 
