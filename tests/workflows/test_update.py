@@ -73,7 +73,7 @@ def test_the_new_run_is_whole_and_names_its_parent(finished, place):
     assert isinstance(found.finished, Finished)
     names = {path.name for path in found.folder.iterdir()}
     assert names >= {"run.json", "plan.yaml", "split.json", "metrics.csv", "model", "validation", "record.json", "report.html",
-                     "update.json", "earlier", "old+new.csv"}  # fmt: skip
+                     "update.json", "earlier", "cohort"}  # fmt: skip
     assert not [name for name in names if name.startswith(".")]
     split = Split.read(found.folder / "split.json")
     assert set(split.validation) == {"a", "b", "v"} and set(split.earlier) == set("abcde")
@@ -82,7 +82,8 @@ def test_the_new_run_is_whole_and_names_its_parent(finished, place):
     record = Record.read(found.folder / "record.json")
     assert record.facts["update"]["from_sha256"] == source.facts["weights_sha256"]
     assert record.options["tolerance"] == 1.0 and record.options["run"] == str((place / "run").resolve())
-    assert {"update.json", "earlier/weights.safetensors"} <= set(record.outputs)
+    assert record.verb == "update"
+    assert {"update.json", "earlier/weights.safetensors", "cohort/old+new.csv"} <= set(record.outputs)
     assert found.finished.model.facts["trust"] and len(found.finished.evaluation.cases) == 3
 
 
@@ -163,6 +164,17 @@ def test_an_update_can_be_updated(finished, place, tmp_path):
         "new_train": 1,
         "new_validation": 1,
     }
+    rate = Plan.read(found.folder / "plan.yaml").training.learning_rate
+    assert again.foreseen["learning_rate"] == rate  # it is that of an update already, and not slower each time
+
+
+def test_a_run_that_was_moved_still_has_its_cohort(finished, tmp_path):
+    found, _ = finished
+    shutil.copytree(found.folder, tmp_path / "moved", ignore=shutil.ignore_patterns("cache"))
+    run = Run.open(tmp_path / "moved")
+    assert run.cohort == tmp_path.resolve() / "moved" / "cohort" / "old+new.csv" and run.cohort.is_file()
+    run.write()
+    assert json.loads((tmp_path / "moved" / "run.json").read_text())["cohort"] == str(Path("cohort", "old+new.csv"))
 
 
 def test_a_stopped_update_goes_on_by_train_to_the_same_end(finished, place, tmp_path, monkeypatch):
@@ -258,6 +270,47 @@ def test_without_the_earlier_cohort_nothing_is_rehearsed_and_forgetting_is_not_k
     assert moved.foreseen["subjects"]["earlier_train"] == 3 and not (tmp_path / "dry").exists()
 
 
+def test_the_names_of_cohorts_are_no_names_of_the_runs_files(place, tmp_path):
+    """A cohort called like the log of learning; the subject whose image judged before judges, though its cohort is gone."""
+    shutil.copytree(place / "run", tmp_path / "run")
+    document = json.loads((tmp_path / "run" / "run.json").read_text())
+    (tmp_path / "run" / "run.json").write_text(json.dumps(document | {"cohort": str(tmp_path / "gone")}))
+    new = scanner(tmp_path / "validation", "vwxyz", bright=-40.0, seed=2)
+    for what in ("image", "mask"):
+        shutil.copy(place / "old" / f"a_{what}.nii.gz", new / f"z_{what}.nii.gz")
+    found = update(tmp_path / "run", new, tmp_path / "out", steps=2, holdout=["v"])
+    assert set(Split.read(tmp_path / "out" / "split.json").validation) == {"v", "z"}
+    assert len(found.finished.evaluation.cases) == 2 and read_rows(tmp_path / "out" / "validation.csv")
+
+
+def test_who_is_kept_for_testing_neither_teaches_nor_judges(place, tmp_path):
+    """By name and by image; a further update knows it, too."""
+    shutil.copytree(place / "run", tmp_path / "run")
+    old = scanner(tmp_path / "old", "abcdetu")
+    for file in (place / "old").glob("*.nii.gz"):
+        shutil.copy(file, old / file.name)
+    rows = [f"{n},{n}_image.nii.gz,{n}_mask.nii.gz,{'test' if n in 'tu' else ''}" for n in "abcdetu"]
+    (old / "cohort.csv").write_text("\n".join(["subject,flair,label,split", *rows]) + "\n")
+    new = scanner(tmp_path / "new", "tvwx", bright=-40.0, seed=3)
+    (new / "cohort.csv").write_text("\n".join([
+        "case,subject,flair,label", *(f"{n},{n},{n}_image.nii.gz,{n}_mask.nii.gz" for n in "tvwx"),
+        f"twin,w,{old}/u_image.nii.gz,{old}/u_mask.nii.gz",
+    ]) + "\n")  # fmt: skip
+    found = update(tmp_path / "run", new, tmp_path / "out", steps=2, holdout=["v"], earlier=old)
+    split, joint = Split.read(tmp_path / "out" / "split.json"), Cohort.open(Run.open(tmp_path / "out").cohort)
+    assert set(split.train) == {"c", "d", "e", "x"} and set(split.validation) == {"a", "b", "v"}
+    assert {case.subject for case in joint.cases if case.split == "test"} == {"t", "u"} and found.forgetting is not None
+
+
+def test_cases_without_a_mask_are_told(place, tmp_path):
+    new, listener = scanner(tmp_path / "new", "vwxy", bright=-40.0, seed=3), Silent()
+    table = (new / "cohort.csv").read_text().replace("y_mask.nii.gz", "")
+    (new / "cohort.csv").write_text(table)
+    found = update(place / "run", new, tmp_path / "out", dry_run=True, progress=listener)
+    assert found.foreseen["subjects"]["new_train"] + found.foreseen["subjects"]["new_validation"] == 3
+    assert listener.warnings == ["cohort new: 1 of 4 cases has no mask and is left out."]
+
+
 def test_subjects_keep_the_side_that_they_had(place, tmp_path):
     """By name: a follow-up of one who judged judges, of one who taught teaches; by image: whatever the name."""
     new = scanner(tmp_path / "new", "acvw", bright=-40.0, seed=7)
@@ -271,7 +324,7 @@ def test_subjects_keep_the_side_that_they_had(place, tmp_path):
     listener = Silent()
     listener.note = said.append
     found = update(place / "run", new, tmp_path / "out", steps=2, progress=listener)
-    split, joint = Split.read(tmp_path / "out" / "split.json"), Cohort.open(tmp_path / "out" / "old+new.csv")
+    split, joint = Split.read(tmp_path / "out" / "split.json"), Cohort.open(tmp_path / "out" / "cohort" / "old+new.csv")
     sides = {name: side for side in ("train", "validation") for name in getattr(split, side)}
     assert sides["a_new"] == "validation" and sides["c_new"] == "train" and joint.case("a_new").subject == "a"
     follow_up = next(name for name in sides if joint.case(name).subject == "b" and name not in split.earlier)

@@ -1,20 +1,22 @@
 """`Joint`: the cohort of a finished run and a new one as a single cohort, in which nobody teaches and judges.
 
-A subject of both keeps the side that it had. It is the same where the name is the same or an image is; an examination that both
-cohorts hold counts once.
+A subject of both keeps the side that it had; one that the earlier cohort keeps for testing neither teaches nor judges. It is the
+same where the name is the same or an image is; an examination that both cohorts hold counts once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from striate.core.case import Case
-from striate.core.counted import counted, is_or_are, some
-from striate.core.errors import DataError, ModelError, UsageError, expected
+from striate.core.counted import counted, has_or_have, is_or_are, some
+from striate.core.errors import DataError, FormatError, ModelError, UsageError, expected
 from striate.core.files import hash_file, read_json
 from striate.core.progress import Progress, each
+from striate.core.record import Record
 from striate.data.cohort import Cohort
 from striate.data.split import Split
 from striate.inference.inputs import match
@@ -80,13 +82,18 @@ def join(run: Run, model: Model, before: Cohort | None, new: Cohort, options: Op
             " if none of them is among these."
         )
     hashes = {c.name: _hashes(c) for c in each(progress, "Read", fresh, len(fresh))}
-    of_old = {c.name: _hashes(c) for c in each(progress, "Read earlier", old, len(old))}
+    aside = [] if before is None else [match(c, model.channels) for c in before.cases if c.split == "test"]
+    of_old = {c.name: _hashes(c) for c in each(progress, "Read earlier", [*old, *aside], len(old) + len(aside))}
     if before is not None:
         _refuse_others(run, before, old, of_old, taught)
-    owners = {digest: case.subject for case in old for digest in of_old[case.name]}
-    sides = _sides(run, known)
+    owners = {digest: case.subject for case in (*old, *aside) for digest in of_old[case.name]}
+    sides = {case.subject: "test" for case in aside} | _sides(run, known)
     pairs = [(c.subject, owners[h]) for c in fresh for h in hashes[c.name] if h in owners]
-    alias = dict(sorted(pairs, key=lambda pair: sides.get(pair[1]) == "validation"))  # of several owners one who judges
+    alias = dict(
+        sorted(pairs, key=lambda pair: sides.get(pair[1]) != "train")
+    )  # of several owners one who does not teach
+    held = _held_out(run, taught)
+    sides |= {c.subject: "validation" for c in fresh if c.subject not in alias and hashes[c.name] & held}
     sides |= {c.subject: "train" for c in fresh if c.subject not in alias and hashes[c.name] & taught}
     seen = [c for c in fresh if hashes[c.name] <= owners.keys() | taught]
     if seen:
@@ -101,7 +108,7 @@ def join(run: Run, model: Model, before: Cohort | None, new: Cohort, options: Op
                      "examinations are needed that are new")
         )  # fmt: skip
     split = _split(replace(new, cases=tuple(left), channels=model.channels), sides, options, progress)
-    return _joined(model, before, new.name, old, left, split)
+    return _joined(model, before, new.name, old, aside, left, split)
 
 
 def _fitting(model: Model, new: Cohort, progress: Progress) -> list[Case]:
@@ -128,6 +135,12 @@ def _fitting(model: Model, new: Cohort, progress: Progress) -> list[Case]:
             expected(
                 f"cohort {new.name}", f"{counted(len(new.cases), 'case')}, none with a mask", "masks teach an update"
             )
+        )
+    without = len(new.cases) - len(fitting)
+    if without:
+        progress.warn(
+            f"cohort {new.name}: {without} of {counted(len(new.cases), 'case')} {has_or_have(without)} no mask and"
+            f" {is_or_are(without)} left out."
         )
     check_labels(model, new, progress)
     names = {value: name for value, name in model.plan.task.label_names.items() if value}
@@ -210,9 +223,10 @@ def _split(new: Cohort, sides: Mapping[str, str], options: Options, progress: Pr
         )
     side = {case.name: sides[case.subject] for case in new.cases if case.subject in sides and case.split != "test"}
     free = tuple(case for case in new.cases if case.subject not in sides)
-    if free and asked and asked <= set(known):
+    usable = any(case.split != "test" for case in free)
+    if usable and asked and asked <= set(known):
         side |= {case.name: "train" for case in free if case.split != "test"}
-    elif free:
+    elif usable:
         left = [name for name in wished if owners.get(name, name) not in known]
         drawn = split_of(replace(new, cases=free), Options(**{**options, "holdout": left or None}), "label")
         side |= dict.fromkeys(drawn.train, "train") | dict.fromkeys(drawn.validation, "validation")
@@ -226,11 +240,13 @@ def _split(new: Cohort, sides: Mapping[str, str], options: Options, progress: Pr
     return Split(*parts)
 
 
-def _joined(model: Model, before: Cohort | None, name: str, old: list[Case], fresh: list[Case], split: Split) -> Joint:
-    """Put both together; a new case whose name is taken gets another."""
-    taken = {case.name for case in old}
+def _joined(
+    model: Model, before: Cohort | None, name: str, old: list[Case], aside: list[Case], fresh: list[Case], split: Split
+) -> Joint:
+    """Put both together, with those that neither teach nor judge; a new case whose name is taken gets another."""
+    taken = {case.name for case in (*old, *aside)}
     sides = {name: side for side in ("train", "validation") for name in getattr(split, side)}
-    cases, new_names = list(old), dict[str, list[str]](train=[], validation=[])
+    cases, new_names = [*old, *aside], dict[str, list[str]](train=[], validation=[])
     for case in fresh:
         if case.name not in sides:
             continue
@@ -249,6 +265,13 @@ def _joined(model: Model, before: Cohort | None, name: str, old: list[Case], fre
         (*own["train"], *new_names["train"]), (*own["validation"], *new_names["validation"]), tuple(c.name for c in old)
     )
     return Joint(joined, sorted_out)
+
+
+def _held_out(run: Run, taught: frozenset[str]) -> frozenset[str]:
+    """Return the hashes of what the run read and did not learn from, wherever its cohort is; nothing where that is not known."""
+    with suppress(FormatError):
+        return frozenset(Record.read(run / "record.json").inputs.values()) - taught if taught else frozenset()
+    return frozenset()
 
 
 def _hashes(case: Case) -> frozenset[str]:
