@@ -271,15 +271,17 @@ def test_without_the_earlier_cohort_nothing_is_rehearsed_and_forgetting_is_not_k
 
 
 def test_the_names_of_cohorts_are_no_names_of_the_runs_files(place, tmp_path):
-    """A cohort called like the log of learning; the subject whose image judged before judges, though its cohort is gone."""
+    """A cohort called like the log of learning; who judged judges and who taught teaches, though the old cohort is gone."""
     shutil.copytree(place / "run", tmp_path / "run")
     document = json.loads((tmp_path / "run" / "run.json").read_text())
     (tmp_path / "run" / "run.json").write_text(json.dumps(document | {"cohort": str(tmp_path / "gone")}))
     new = scanner(tmp_path / "validation", "vwxyz", bright=-40.0, seed=2)
     for what in ("image", "mask"):
         shutil.copy(place / "old" / f"a_{what}.nii.gz", new / f"z_{what}.nii.gz")
+        shutil.copy(place / "old" / f"c_{what}.nii.gz", new / f"y_{what}.nii.gz")
     found = update(tmp_path / "run", new, tmp_path / "out", steps=2, holdout=["v"])
-    assert set(Split.read(tmp_path / "out" / "split.json").validation) == {"v", "z"}
+    split = Split.read(tmp_path / "out" / "split.json")
+    assert set(split.validation) == {"v", "z"} and set(split.train) == {"w", "x", "y"}
     assert len(found.finished.evaluation.cases) == 2 and read_rows(tmp_path / "out" / "validation.csv")
 
 
@@ -331,7 +333,7 @@ def test_subjects_keep_the_side_that_they_had(place, tmp_path):
     assert sides[follow_up] == "validation"  # v holds an image of b, who judged
     images = [joint.case(name).channels["flair"].read_bytes() for name in (*split.train, *split.validation)]
     assert len(set(images)) == len(images)  # nobody is counted twice
-    assert any("known already" in text for text in said) and any("stay on the side" in text for text in said)
+    assert any("not counted twice" in text for text in said) and any("stay on the side" in text for text in said)
     owners = {side: {joint.case(name).subject for name in getattr(split, side)} for side in ("train", "validation")}
     assert not owners["train"] & owners["validation"] and found.finished.model is not None
     with pytest.raises(UsageError, match=r"holdout c: the model learned from this subject, so it cannot judge"):
@@ -363,6 +365,18 @@ def test_what_does_not_fit_is_refused_before_anything(place, tmp_path, change, e
     with pytest.raises(error, match=message):
         update(place / "run", new, tmp_path / "out", steps=2)
     assert not (tmp_path / "out").exists() and [p.name for p in tmp_path.iterdir()] == ["new"]
+
+
+def test_errors_of_the_data_name_the_cohort_to_look_at(place, tmp_path):
+    new = scanner(tmp_path / "new", "vwxyz", seed=3)
+    for name in "vwxyz":
+        scan = nib.load(new / f"{name}_mask.nii.gz")
+        nib.save(nib.Nifti1Image(np.asanyarray(scan.dataobj)[2:], scan.affine), new / f"{name}_mask.nii.gz")
+    with pytest.raises(
+        DataError, match=r"5 errors must be mended.*\n.*\n  Each by itself: striate check .*/new --json"
+    ) as told:
+        update(place / "run", new, tmp_path / "out", steps=2)
+    assert ".part." not in str(told.value) and not (tmp_path / "out").exists()
 
 
 def test_labels_that_are_named_must_be_the_models(place, tmp_path):

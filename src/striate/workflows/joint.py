@@ -95,16 +95,16 @@ def join(run: Run, model: Model, before: Cohort | None, new: Cohort, options: Op
     held = _held_out(run, taught)
     sides |= {c.subject: "validation" for c in fresh if c.subject not in alias and hashes[c.name] & held}
     sides |= {c.subject: "train" for c in fresh if c.subject not in alias and hashes[c.name] & taught}
-    seen = [c for c in fresh if hashes[c.name] <= owners.keys() | taught]
+    seen = [c for c in fresh if hashes[c.name] <= owners.keys()]
     if seen:
         progress.note(
-            f"{counted(len(seen), 'case')} of {new.name} {is_or_are(len(seen))} known already and not counted twice:"
+            f"{counted(len(seen), 'case')} of {new.name} {is_or_are(len(seen))} in the earlier cohort too and not counted twice:"
             f" {some([c.name for c in seen])}"
         )
     left = [replace(c, subject=alias.get(c.subject, c.subject)) for c in fresh if c not in seen]
     if not left:
         raise DataError(
-            expected(f"cohort {new.name}", f"all of its {counted(len(fresh), 'case')} are known to the model already",
+            expected(f"cohort {new.name}", f"all of its {counted(len(fresh), 'case')} are in the cohort of the run already",
                      "examinations are needed that are new")
         )  # fmt: skip
     split = _split(replace(new, cases=tuple(left), channels=model.channels), sides, options, progress)

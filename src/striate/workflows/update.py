@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -220,7 +220,8 @@ def _begin(out: Path, joint: Joint, plan: Plan, model: Model, asked: dict[str, A
         table, split = folder / COHORT / f"{joint.cohort.name}.csv", joint.split
         joint.cohort.write_csv(table)
         cohort = Cohort.open(table)
-        passed(cohort, folder / CHECK, _Bars(progress)).write(folder / CHECK)
+        known = replace(cohort, root=Path(asked["new"]))  # what a refusal names; the table is gone then
+        passed(known, folder / CHECK, _Bars(progress)).write(folder / CHECK)
         facts = Fingerprint.measure(cohort, [cohort.case(n) for n in split.train], plan.targets, progress)
         plan = with_disk(plan, cohort, split, facts)
         refuse_large(plan, out / PLAN, asked["memory"])
