@@ -53,6 +53,11 @@ def test_where_little_may_be_forgotten_a_part_is_taken(run: Path) -> None:
     assert "50 % of the way from the old weights" in data["told"] and data["points"][2]["taken"]
 
 
+def test_a_limit_below_nought_is_not_drawn() -> None:
+    chosen = {"tolerance": 0.02, "earlier": {"before": {"mean": 0.015}}}
+    assert update._limit([{"earlier": {"after": {"mean": 0.008}}}], chosen) is None
+
+
 def test_without_earlier_subjects_there_is_no_figure(run: Path) -> None:
     forgetting(earlier=False).write(run / FILE)
     data = update.make(Folder(run)).data

@@ -62,6 +62,8 @@ def test_what_hardly_differs_is_drawn_near() -> None:
     assert max(heights) - min(heights) < 0.1 * 300 and ">0.41<" in plot and ">0.4142" not in plot
 
 
-def test_no_tick_lies_beyond_one() -> None:
+def test_no_tick_lies_where_no_measure_does() -> None:
+    plot = drawn([0.015, 0.015, 0.015, 0.015, 0.008], [0.008, 0.008, 0.016, 0.016, 0.016])
+    assert ">0.01<" in plot and ">−0.01<" not in plot
     plot = drawn([1.0, 0.99, 0.98, 0.97, 0.96], [0.9, 0.95, 0.97, 0.99, 1.0])
     assert ">1.00<" in plot and ">1.01<" not in plot and ">1.02<" not in plot

@@ -61,10 +61,10 @@ def trade_plot(
 
 
 def _wide(values: list[float]) -> tuple[float, float]:
-    """Return a range around all `values`, of `NARROWEST` at least; no tick lies beyond 1."""
+    """Return a range around all `values`, of `NARROWEST` at least; no tick lies below 0 or above 1."""
     low, high = around(values, share=0.12)
     missing = max(0.0, NARROWEST - (high - low)) / 2
-    return low - missing, min(high + missing, 1.004)
+    return max(low - missing, -0.004), min(high + missing, 1.004)
 
 
 def _along(spots: list[tuple[float, float]]) -> list[tuple[float, float]]:

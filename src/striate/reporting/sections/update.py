@@ -15,7 +15,7 @@ TITLE = "What was learned and what was forgotten"
 WORST = 8
 """Subjects that are shown of those that were forgotten most."""
 NEAR = 0.1
-"""A limit that lies further below all points is not drawn."""
+"""A limit that lies further below all points, or below 0, is not drawn."""
 
 
 def make(folder: Folder) -> Section:
@@ -44,7 +44,7 @@ def make(folder: Folder) -> Section:
 def _limit(points: list[dict[str, Any]], chosen: dict[str, Any]) -> float | None:
     """Return the least Dice on the earlier cohort that is allowed, where it lies near what was measured."""
     least = float(chosen["earlier"]["before"]["mean"] - chosen["tolerance"])
-    return least if least >= min(p["earlier"]["after"]["mean"] for p in points) - NEAR else None
+    return least if least >= max(0.0, min(p["earlier"]["after"]["mean"] for p in points) - NEAR) else None
 
 
 def _plot(points: list[dict[str, Any]], chosen: dict[str, Any], limit: float | None) -> Markup:
