@@ -33,6 +33,7 @@ _HOME = {
     "predict": "striate.workflows.predict",
     "evaluate": "striate.workflows.evaluate",
     "calibrate": "striate.workflows.calibrate",
+    "update": "striate.workflows.update",
     "audit": "striate.workflows.audit",
     "change": "striate.workflows.change",
     "compare": "striate.workflows.compare",
@@ -98,3 +99,4 @@ if TYPE_CHECKING:
     from striate.workflows.report import report as report
     from striate.workflows.toy import toy as toy
     from striate.workflows.train import train as train
+    from striate.workflows.update import update as update

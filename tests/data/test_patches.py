@@ -173,3 +173,25 @@ def test_settings_need_no_torch():
     """Plans hold augmentation and preparation settings; reading one must stay light."""
     code = "import sys, striate.data.augment, striate.data.prepare; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 4])
+def test_half_of_the_samples_are_rehearsed_and_each_kind_is_forced_to_foreground_as_often(batch: int) -> None:
+    from striate.data.patches import _case, _forced
+
+    sampling = Sampling(("n1", "n2", "n3"), (16, 16, 16), batch, rehearsed=("o1", "o2"))
+    drawn = [(_case(sampling, 0, step, i), _forced(sampling, 0, step, i)) for step in range(600) for i in range(batch)]
+    counts = {name: sum(case == name for case, _ in drawn) for name in ("n1", "n2", "n3", "o1", "o2")}
+    total = 600 * batch
+    assert counts["o1"] + counts["o2"] == total / 2 and counts["o1"] == counts["o2"]
+    assert max(counts[n] for n in ("n1", "n2", "n3")) - min(counts[n] for n in ("n1", "n2", "n3")) <= 1
+    forced = [sum(f for case, f in drawn if case.startswith(kind)) for kind in "no"]
+    assert abs(forced[0] - forced[1]) < 0.1 * total
+
+
+def test_drawn_batches_hold_both_kinds(store: PatchStore) -> None:
+    old, new = store.cases[:1], store.cases[1:]
+    batch = draw_batch(store, Sampling(new, (16, 12, 20), 4, rehearsed=old), 3)
+    assert sum(name in old for name in batch.cases) == 2 and set(batch.cases) <= set(store.cases)
+    again = draw_batch(store, Sampling(new, (16, 12, 20), 4, rehearsed=old), 3)
+    assert again.cases == batch.cases and torch.equal(again.images, batch.images)

@@ -49,7 +49,7 @@ KEYS = [
     for task in TASKS
     for kind in ("run", "prediction")
     for key in sections_of(task, kind)
-    if key != "changes"
+    if key not in ("changes", "update")
 ]
 TELLS_TASK = {"run": ("methods", "plan"), "prediction": ("methods", "record", "warnings")}
 EMPTY = [(t, k, key) for t, k, key in KEYS if t == "segmentation" or key not in TELLS_TASK[k]]

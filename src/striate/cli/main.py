@@ -27,6 +27,7 @@ VERBS = {
     "explain": "Show why a model said what it said, with checks that a map can fail.",
     "evaluate": "Compare predicted masks or classes with the truth.",
     "calibrate": "Measure on cases with masks how far a model can be trusted.",
+    "update": "Learn from a further cohort, and measure what is forgotten; exit 1 when nothing can be kept.",
     "audit": "One report of a model's weaknesses, measured; exit 1 when a required limit is broken.",
     "change": "Compare two examinations of a subject: what is new, enlarged, shrunken, vanished.",
     "export": "Write a model for machines without torch.",

@@ -42,7 +42,7 @@ def command(
     dims: options.Dims = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything that is drawn.")] = None,
     as_json: options.AsJson = False,
-) -> None:
+) -> int:
     """Train a model on a cohort; resumable."""
     from striate.cli.screen import Screen
     from striate.workflows.train import train
@@ -52,8 +52,11 @@ def command(
         memory=memory, regions=regions, holdout=holdout, fold=fold, fraction=fraction, network=network, task=task, dims=dims,
         encoder=None if encoder is None else str(encoder), frozen=frozen or None, seed=seed, adversarial=adversarial,
     )  # fmt: skip
-    if finished.model is not None:
-        show_finished(finished, as_json=as_json)
+    if finished.model is None:
+        return 0
+    show_finished(finished, as_json=as_json)
+    updated = finished.model.facts.get("update")  # of a run that `striate update` has begun
+    return 0 if updated is None or updated["kept"] else 1
 
 
 def show_finished(finished: Finished, *, as_json: bool) -> None:

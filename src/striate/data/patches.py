@@ -40,6 +40,9 @@ class Sampling:
         Of everything.
     augmentation
         None: patches as they are.
+    rehearsed
+        Cases of an earlier cohort: every second sample is one of them, the others are of `cases`, so that what was learned
+        before is not forgotten (D. Rolnick et al., Experience replay for continual learning, NeurIPS 2019).
     """
 
     cases: tuple[str, ...]
@@ -48,6 +51,7 @@ class Sampling:
     foreground: float = 0.5
     seed: int = 0
     augmentation: Augmentation | None = field(default_factory=Augmentation)
+    rehearsed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.cases:
@@ -140,7 +144,7 @@ def draw_batch(
     with one_thread(), torch.inference_mode():
         for index in range(sampling.batch):
             rng = _rng(sampling.seed, rank, step, index)
-            name = _case(sampling, rank, step * sampling.batch + index)
+            name = _case(sampling, rank, step, index)
             image, label = _draw_patch(
                 store[name], store.keep_zero, sampling, rng, _forced(sampling, rank, step, index)
             )
@@ -154,10 +158,16 @@ def _rng(*key: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
 
 
-def _case(sampling: Sampling, rank: int, number: int) -> str:
-    """Return the case of the sample `number`: shuffled rounds through all cases."""
-    turn, place = divmod(number, len(sampling.cases))
-    return sampling.cases[_order(sampling.seed, rank, turn, len(sampling.cases))[place]]
+def _case(sampling: Sampling, rank: int, step: int, index: int) -> str:
+    """Return the case of a sample: shuffled rounds through all cases; where some are rehearsed, through either kind in turn.
+
+    The kinds change places from step to step, so that none always has the samples that are centred on foreground.
+    """
+    cases, number = sampling.cases, step * sampling.batch + index
+    if sampling.rehearsed:
+        cases, number = (sampling.rehearsed, sampling.cases)[(step + index) % 2], number // 2
+    turn, place = divmod(number, len(cases))
+    return cases[_order(sampling.seed, rank, turn, len(cases))[place]]
 
 
 @functools.lru_cache(maxsize=8)

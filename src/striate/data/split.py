@@ -28,6 +28,14 @@ Truth = Literal["label", "class", "image"]
 class Split:
     """Names of the cases for training and for validation.
 
+    Attributes
+    ----------
+    train, validation
+        Which teach, and which judge.
+    earlier
+        Those, on either side, that belong to the cohort of an earlier model which goes on learning (`striate update`): the
+        training cases among them are rehearsed.
+
     Raises
     ------
     UsageError
@@ -36,10 +44,11 @@ class Split:
 
     train: tuple[str, ...]
     validation: tuple[str, ...]
+    earlier: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "train", tuple(self.train))
-        object.__setattr__(self, "validation", tuple(self.validation))
+        for name in ("train", "validation", "earlier"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         both = sorted(set(self.train) & set(self.validation))
         if both:
             raise UsageError(
@@ -57,6 +66,7 @@ class Split:
             "schema_version": VERSION,
             "train": self.train,
             "validation": self.validation,
+            **({"earlier": self.earlier} if self.earlier else {}),
         }
         write_json(path, document)
 
@@ -70,11 +80,12 @@ class Split:
             When it is not a split, or of a newer version.
         """
         document = read_json(path, "striate-split", VERSION)
-        for side in ("train", "validation"):
+        document.setdefault("earlier", [])
+        for side in ("train", "validation", "earlier"):
             names = document.get(side)
             if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
                 raise FormatError(expected(path, f"'{side}' is {names!r}", "a list of case names is needed"), path=path)
-        return cls(tuple(document["train"]), tuple(document["validation"]))
+        return cls(tuple(document["train"]), tuple(document["validation"]), tuple(document["earlier"]))
 
 
 def hold_out(cohort: Cohort, names: Sequence[str], *, truth: Truth | None = None) -> Split:

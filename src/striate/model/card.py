@@ -75,6 +75,10 @@ def _details(plan: Plan, facts: Mapping[str, Any]) -> list[str]:
         f"Trained by {by}, {steps}, seed {plan.training.seed}.",
         f"Weights SHA-256: {facts.get('weights_sha256', UNKNOWN)}.",
     ]  # fmt: skip
+    if "update" in facts:
+        told = facts["update"]
+        judged = " Chosen on these very subjects: slightly optimistic." if told["earlier"]["subjects"] else ""
+        lines.append(f"Updated from the weights {told['from_sha256'][:12]}…. {told['told']}{judged}")
     if plan.preparation.previous_labels:
         lines.append(
             "Second stage of a cascade: it also sees the mask of the model in previous/, which has its own card."

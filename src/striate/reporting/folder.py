@@ -14,6 +14,7 @@ from striate.core.task_kind import TaskKind
 from striate.measure import classification, reconstruction
 from striate.measure.class_table import FILE as PREDICTIONS
 from striate.measure.class_table import ClassTable
+from striate.measure.forgetting import FILE as UPDATE
 from striate.reporting.numbers import number
 from striate.reporting.sample_panel import FILE as SAMPLES
 from striate.reporting.sample_panel import Samples
@@ -143,6 +144,11 @@ class Folder:
     def trust(self) -> dict[str, Any]:
         """What the trained model knows of its limits (``model/trust.json``)."""
         return self._json(self.path / "model" / "trust.json")
+
+    @cached_property
+    def update(self) -> dict[str, Any]:
+        """What an update learned and forgot (``update.json``)."""
+        return self._json(self.path / UPDATE)
 
     @cached_property
     def explanations(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from markupsafe import Markup
 
+from striate.measure.forgetting import FILE as UPDATE
 from striate.reporting.audit import Audit
 from striate.reporting.comparison import Comparison
 from striate.reporting.folder import Folder
@@ -39,6 +40,8 @@ def render(path: Path) -> str:
     makers = sections_of(folder.task, folder.kind)
     if folder.calibrated:
         makers = {k: m for k, m in makers.items() if k not in OF_LEARNING}
+    if not (folder.path / UPDATE).exists():
+        makers = {k: m for k, m in makers.items() if k != "update"}
     if folder.kind == "prediction" and not folder.evaluation:  # what `measures` says of it is enough
         makers = {k: m for k, m in makers.items() if k != "detection"}
     if folder.changes:  # pictures are those of the changes, and a median over both times of a subject means nothing

@@ -43,7 +43,7 @@ from striate.training.clock import Clock
 from striate.training.gpu import device
 from striate.training.laps import Laps
 from striate.training.log import TrainingLog
-from striate.training.run import resuming
+from striate.training.run import CHECKPOINT, resuming
 from striate.training.start import start_from
 from striate.training.step import channels_last, choose_algorithms, memory_told, to_device, total_error, train_step
 
@@ -155,7 +155,7 @@ def learn(
     """
     clock.start()
     choose_algorithms(device())
-    state = _State(plan, folder / "checkpoint.safetensors", organise)  # step 1: random weights, or the checkpoint's
+    state = _State(plan, folder / CHECKPOINT, organise)  # step 1: random weights, or the checkpoint's
     loss = losses.create(plan.training.loss, plan.task.outputs)
     shared = distributed.share(learner(state.network.train()))
     with (

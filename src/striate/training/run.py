@@ -8,6 +8,8 @@ RUN/  run.json            what was asked for, and the schedule that is followed
       checkpoint.safetensors
       cache/              prepared images; can be deleted once the run is done
       model/              plan, weights, card: what `striate predict` needs
+      earlier/            of an update alone: the model that learned more; cohort/: the cases of both cohorts;
+                          update.json: what it learned and forgot
       validation/         masks, findings, measures and panels of the validation cases
       record.json  report.html
 """
@@ -28,6 +30,11 @@ from striate.core.files import read_json, write_json
 from striate.core.lock import take
 
 VERSION = 1
+CHECKPOINT = "checkpoint.safetensors"
+COHORT = "cohort"
+"""Folder of the table of an update's cases, those of both cohorts."""
+EARLIER = "earlier"
+"""Folder of the model that an update starts from; no other run has it."""
 
 
 @dataclass(frozen=True)
@@ -60,18 +67,7 @@ class Run:
         DataError
             When the folder exists and is not empty.
         """
-        if folder.exists() and (not folder.is_dir() or any(not _left_over(p) for p in folder.iterdir())):
-            known = (folder / "run.json").is_file()
-            on = f", or go on with that run: {resuming(folder)}" if known else " or remove it."
-            raise DataError(
-                expected(
-                    folder,
-                    "it exists and is not empty",
-                    "a new run needs a folder of its own",
-                    f"Choose another --out{on}",
-                ),
-                path=folder,
-            )
+        refuse_begun(folder)
         run = cls(folder, cohort.resolve(), options)
         run.write()
         return run
@@ -94,14 +90,18 @@ class Run:
                 ),
                 path=folder,
             ) from error
-        return cls(folder, Path(document["cohort"]), dict(document["options"]), dict(document.get("schedule", {})))
+        return cls(
+            folder, folder.resolve() / document["cohort"], dict(document["options"]), dict(document.get("schedule", {}))
+        )
 
     def write(self) -> None:
-        """Write ``run.json``."""
+        """Write ``run.json``; a cohort that lies in the run moves with it."""
+        here = self.folder.resolve()
+        inside = self.cohort.is_relative_to(here)
         document = {
             "kind": "striate-run",
             "schema_version": VERSION,
-            "cohort": str(self.cohort),
+            "cohort": str(self.cohort.relative_to(here) if inside else self.cohort),
             "options": self.options,
             "schedule": self.schedule,
         }
@@ -118,6 +118,23 @@ class Run:
     def __truediv__(self, name: str) -> Path:
         """Return the path of a file or folder of the run."""
         return self.folder / name
+
+
+def refuse_begun(folder: Path) -> None:
+    """Refuse a folder that no new run can have.
+
+    Raises
+    ------
+    DataError
+        When it exists and is not empty.
+    """
+    if folder.exists() and (not folder.is_dir() or any(not _left_over(p) for p in folder.iterdir())):
+        known = (folder / "run.json").is_file()
+        on = f", or go on with that run: {resuming(folder)}" if known else " or remove it."
+        raise DataError(
+            expected(folder, "it exists and is not empty", "a new run needs a folder of its own", f"Choose another --out{on}"),
+            path=folder,
+        )  # fmt: skip
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from striate.planning.plan import Training
 from striate.training import checkpoint
 from striate.training.clock import Clock
 from striate.training.log import TrainingLog, recorded_fractions
-from striate.training.run import Run
+from striate.training.run import CHECKPOINT, Run
 
 
 def clock_of(run: Run, training: Training, seconds: Callable[[], float], *, write: bool) -> Clock:
@@ -61,7 +61,7 @@ def restarted(run: Run, training: Training) -> Run:
     UsageError
         When fewer steps are asked for than were done.
     """
-    path = run / "checkpoint.safetensors"
+    path = run / CHECKPOINT
     step = checkpoint.step_of(path) if path.exists() else 0
     if training.steps is not None and training.steps < step:
         raise UsageError(

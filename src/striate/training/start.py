@@ -10,12 +10,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from torch import nn
+
 from striate import networks
 from striate.model.model import Model
 from striate.model.transfer import Transfer, transfer
 from striate.networks.network import Network
 from striate.planning.cost import seen_patch
 from striate.planning.plan import RANDOM, Plan
+from striate.training import checkpoint, optimise
 
 
 def start_from(network: Network, plan: Plan) -> Transfer:
@@ -34,6 +37,16 @@ def start_from(network: Network, plan: Plan) -> Transfer:
     head = last_layer(plan)
     kept = {name: tensor for name, tensor in source.items() if not name.startswith(f"{head}.")}
     return transfer(network, kept, freeze=plan.training.frozen)
+
+
+def begin_from(network: nn.Module, plan: Plan, path: Path) -> None:
+    """Write a checkpoint of no updates, from which `striate.training.loop.learn` goes on with the weights of `network`.
+
+    Unlike an encoder's these are all of them, the last layer's too: what is learned is the same task.
+    """
+    checkpoint.save(
+        path, step=0, network=network, average=network, optimiser=optimise.create(network, plan.training), facts={"waited_s": 0.0}
+    )  # fmt: skip
 
 
 def last_layer(plan: Plan) -> str:

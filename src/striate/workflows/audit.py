@@ -346,7 +346,7 @@ class _Work:
             "budget_s": self.budget_s, "spent_s": round(time.monotonic() - self.began, 1), "parts": self._told(),
             "notes": list(measured.get("notes") or []), **cheap,
             **{key: self.parts[key] for key in ("quality", "adversarial", "explanations", "learning_curve")},
-            "forgetting": {"n_subjects": 0, "verb": "update", "done": False},
+            "forgetting": _forgetting(model),
             "card": {"n_subjects": 0, "under_represented": cheap["subgroups"].get("under_represented") or []},
         }  # fmt: skip
         document["answers"] = answers(document)
@@ -374,6 +374,13 @@ class _Work:
                 "reason": part.get("absent") or _first(part, status),
             }
         return told
+
+
+def _forgetting(model: Model) -> dict[str, Any]:
+    """Return what the model forgot when it was updated; an audit teaches nothing, so it measures none."""
+    known = model.facts.get("update") or {}
+    count = (known.get("earlier") or {}).get("subjects", 0)
+    return {"n_subjects": count, "verb": "update", "done": count > 0, **known}
 
 
 def _first(part: Part, status: str) -> str:

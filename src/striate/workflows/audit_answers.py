@@ -27,7 +27,8 @@ CONS = {
 }
 """Part → the lecture's con."""
 FORGETTING = (
-    "Not measured: the model is not taught anything new here. The verb update, which is to come, will measure it."
+    "Not measured: the model was never taught more. What it forgets is measured when it is:"
+    " striate update RUN COHORT --out NEW."
 )
 
 
@@ -253,9 +254,18 @@ def _card(d: Document) -> Told:
     return str(few), f"{told}; {counted(few, 'group')} {'is' if few == 1 else 'are'} under-represented.", n
 
 
+def _forgetting(d: Document) -> Told:
+    part = d["forgetting"]
+    change = (part.get("earlier") or {}).get("change") or {}
+    if not part["done"]:
+        return "–", str(part.get("told") or FORGETTING), 0
+    told = f"{part['told']} Measured when the model was updated, not here."
+    return f"{change['mean']:+.3f}".replace("-", "−"), told, part["n_subjects"]
+
+
 _TELL = {
     "quality": _quality, "annotation": _annotation, "learning_curve": _data, "cost": _cost, "black_box": _black_box,
-    "subgroups": _groups, "adversarial": _attack, "forgetting": lambda d: ("–", FORGETTING, 0), "card": _card,
+    "subgroups": _groups, "adversarial": _attack, "forgetting": _forgetting, "card": _card,
 }  # fmt: skip
 
 

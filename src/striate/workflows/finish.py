@@ -15,6 +15,7 @@ from striate.core.record import Record, Stopwatch
 from striate.data.cohort import Cohort
 from striate.data.split import Split
 from striate.inference.engines.choose import FITTED
+from striate.measure.forgetting import FILE as UPDATE
 from striate.model.model import Model
 from striate.model.weights import SNAPSHOTS
 from striate.planning.plan import Plan
@@ -22,14 +23,17 @@ from striate.training import distributed, laps
 from striate.training.gpu import gpu_facts
 from striate.training.log import read_rows
 from striate.training.loop import Learned
-from striate.training.run import Run
+from striate.training.run import COHORT, EARLIER, Run
 from striate.trust.class_trust import ClassTrust
 from striate.trust.trust import Trust
 from striate.workflows.anomaly import usual_of
 from striate.workflows.class_limits import NAMING
 from striate.workflows.encoder import taught_by
+from striate.workflows.forgetting import facts_of
 from striate.workflows.material import Material, Measured
 
+WRITTEN = ("model", "validation", "plan.yaml", "split.json", COHORT, EARLIER, UPDATE)
+"""Files and folders of a run whose hashes its record holds."""
 REPORT_S = 8.0
 """Seconds kept for the model, the report and leaving, whatever the data."""
 
@@ -74,7 +78,11 @@ def finish(
         return Finished(run.folder, None, None, None, None, learned.steps, {})
     cohort = Cohort.open(run.cohort)
     facts = _model_facts(run, plan, split, cohort, learned)
-    facts |= _training_images(plan, split, cohort, material) | usual_of(plan, run, split, learned.network)
+    facts |= (
+        _training_images(run, plan, split, cohort, material)
+        | facts_of(run)
+        | usual_of(plan, run, split, learned.network)
+    )
     model = Model.save(run / "model", plan, learned.network.state_dict(), facts)
     evaluation = material.validate(model, progress) if split.validation or plan.task.kind != "reconstruction" else None
     if evaluation is not None:
@@ -123,10 +131,14 @@ def _model_facts(run: Run, plan: Plan, split: Split, cohort: Cohort, learned: Le
     }
 
 
-def _training_images(plan: Plan, split: Split, cohort: Cohort, material: Material) -> dict[str, list[str]]:
-    """Return the hashes of the images learned from, the encoder's among them; nothing where the encoder's are not known."""
+def _training_images(run: Run, plan: Plan, split: Split, cohort: Cohort, material: Material) -> dict[str, list[str]]:
+    """Return the hashes of the images learned from, those of the model that was the start among them.
+
+    Nothing where those are not known.
+    """
     files = {str(p) for name in split.train for p in cohort.case(name).channels.values()}
-    before = taught_by(plan.training.encoder) if plan.training.encoder else frozenset[str]()
+    start = run / EARLIER if (run / EARLIER).is_dir() else plan.training.encoder
+    before = taught_by(start) if start else frozenset[str]()
     if before is None:
         return {}
     return {"training_images": sorted(before | {digest for path, digest in material.inputs.items() if path in files})}
@@ -158,10 +170,10 @@ def _record(
     written = {
         str(p.relative_to(run.folder)): hash_file(p)
         for p in sorted(run.folder.rglob("*"))
-        if p.is_file() and p.parts[len(run.folder.parts)] in ("model", "validation", "plan.yaml", "split.json")
+        if p.is_file() and p.parts[len(run.folder.parts)] in WRITTEN
     }
     record = Record(
-        "train",
+        "update" if (run / EARLIER).is_dir() else "train",
         options={**run.options, "cohort": str(run.cohort)},
         seed=plan.training.seed,
         inputs=material.inputs,
@@ -176,6 +188,7 @@ def _record(
             **gpu_facts(),
             "processes": distributed.world_size(),
             **({"regions": plan.task.regions} if plan.task.regions else {}),
+            **facts_of(run),
         },
         warnings=list(dict.fromkeys((*warned, *material.notes))),
     )

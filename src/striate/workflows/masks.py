@@ -20,13 +20,14 @@ from striate.inference.engines import Engine
 from striate.inference.predict import engine_of, predict_classes
 from striate.inference.validate import validator
 from striate.measure.evaluation import Evaluation
+from striate.measure.forgetting import SHARES
 from striate.model.model import Model
 from striate.networks.network import Network
 from striate.planning.plan import Plan
 from striate.training import distributed
 from striate.training.gpu import device
 from striate.training.loop import initialise
-from striate.training.run import Run
+from striate.training.run import EARLIER, Run
 from striate.trust.evidence import CaseEvidence
 from striate.trust.reference import reference
 from striate.trust.trust import Trust
@@ -54,7 +55,9 @@ class Masks:
     def loader(self, step: int, network: Network) -> Loader:
         """Open the batches from `step` on."""
         t = self.plan.training
-        sampling = Sampling(self.split.train, t.patch, t.batch, t.foreground, t.seed, t.augmentation)
+        known = set(self.split.earlier)
+        fresh, rehearsed = (tuple(n for n in self.split.train if (n in known) == old) for old in (False, True))
+        sampling = Sampling(fresh, t.patch, t.batch, t.foreground, t.seed, t.augmentation, rehearsed)
         most = distributed.cores_each()
         return Loader(
             self.store,
@@ -83,6 +86,8 @@ class Masks:
         pace, total = (time.monotonic() - begin) / first.classes.size, 0.0
         for name in self.split.validation:
             total += pace * math.prod(self.store.shape(name)) + SECONDS_PER_VOXEL * voxels(cohort, name)
+        if (self.run / EARLIER).is_dir():
+            total *= 1 + len(SHARES)
         return total + reference_s(cohort, referred(cohort, self.split.train))
 
     def validate(self, model: Model, progress: Progress) -> Evaluation | None:

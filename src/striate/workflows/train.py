@@ -24,16 +24,19 @@ from striate.core.record import Stopwatch
 from striate.data.checks.run import CheckResult
 from striate.data.cohort import Cohort
 from striate.data.split import Split
+from striate.model.model import Model
 from striate.planning.fingerprint import Fingerprint
 from striate.planning.image_facts import measure_images
 from striate.planning.plan import Plan, Task
 from striate.training import distributed, schedule
-from striate.training.run import Run, alone, resuming
+from striate.training.run import CHECKPOINT, EARLIER, Run, alone, resuming
+from striate.training.start import begin_from
 from striate.workflows.checked import FILE as CHECK
 from striate.workflows.checked import passed, result_for
 from striate.workflows.disk import refuse_run
 from striate.workflows.encoder import refuse_taught
 from striate.workflows.finish import REPORT_S, Finished, finish
+from striate.workflows.forgetting import settled
 from striate.workflows.harden import with_contrast
 from striate.workflows.material import build, open_material
 from striate.workflows.options import DEFAULT_BUDGET, Options, checked, plain_options, split_of, targets_of
@@ -100,12 +103,33 @@ def train(
             with _resumable(folder), _whole(folder, new=resume is None):
                 if known is not None:
                     known.write(run / CHECK)
-                _prepare(run, progress, began)
-                refuse_large(Plan.read(run / "plan.yaml"), run / "plan.yaml", run.options.get("memory"))
-                _build(run, progress)  # refuses a full disk
+                _ready(run, progress, began)
         distributed.wait_for_all()
         with _resumable(folder):
             return _learn(Run.open(folder), progress, watch, began)
+
+
+def go_on(run: Run, progress: Progress, watch: Stopwatch, began: float) -> Finished:
+    """Follow a run that another verb has begun, in this process alone; its time counts from `began`.
+
+    Raises
+    ------
+    StriateError
+        As `train`.
+    """
+    with alone(run.folder), _resumable(run.folder):
+        _ready(run, progress, began)
+        return _learn(run, progress, watch, began)
+
+
+def _ready(run: Run, progress: Progress, began: float) -> None:
+    """Do what is done once, before any process learns."""
+    _prepare(run, progress, began)
+    made = Plan.read(run / "plan.yaml")
+    refuse_large(made, run / "plan.yaml", run.options.get("memory"))
+    _build(run, progress)  # refuses a full disk
+    if (run / EARLIER).is_dir() and not (run / CHECKPOINT).exists():
+        begin_from(Model.open(run / EARLIER).network(), made, run / CHECKPOINT)
 
 
 @contextlib.contextmanager
@@ -305,4 +329,5 @@ def _learn(run: Run, progress: Progress, watch: Stopwatch, began: float) -> Fini
     )
     if writes:
         schedule.ended(run, learned.steps)
+    learned = settled(run, made, split, learned, progress)
     return finish(run, made, split, material, learned, progress, watch)

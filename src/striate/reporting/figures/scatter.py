@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
 from striate.reporting.figures.axes import WIDTH, Axes, around, label, picture, ticks
+from striate.reporting.figures.names import names_beside
 from striate.reporting.numbers import compact
-
-CHARACTER = 6.1
-"""Width of one character of a name beside a point."""
-LINE = 12.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +34,6 @@ class Line:
     colour: int = 1
     dashed: bool = False
     faint: bool = False
-
-
-@dataclass(slots=True)
-class _Taken:
-    """Boxes (left, top, right, bottom) that hold something."""
-
-    boxes: list[tuple[float, float, float, float]] = field(default_factory=list)
-
-    def free(self, box: tuple[float, float, float, float]) -> bool:
-        return all(box[2] <= b[0] or b[2] <= box[0] or box[3] <= b[1] or b[3] <= box[1] for b in self.boxes)
 
 
 def scatter_plot(
@@ -109,7 +96,9 @@ def scatter_plot(
         dot = Markup('<circle class="dot c{}" cx="{}" cy="{}" r="4" tabindex="-1"><title>{}</title></circle>')
         parts.append(dot.format(p.colour, x, y, told))
     if named:
-        parts.extend(_names(places, [(up(p.low or p.y), up(p.high or p.y)) for p in shown], axes))
+        spans = [sorted((up(p.low or p.y), up(p.high or p.y))) for p in shown]
+        whiskers = [(x - 1.5, top, x + 1.5, bottom) for (_, x, _), (top, bottom) in zip(places, spans, strict=True)]
+        parts.extend(names_beside([(p.name, x, y) for p, x, y in places], axes, whiskers))
     ends = "; ".join(f"{p.name} {p.y:.3g} at {compact(p.x)}" for p in shown)
     return picture(axes, Markup("").join(parts), f"{y_title} over {x_title}: {ends or 'nothing'}.")
 
@@ -161,24 +150,3 @@ def _frame(axes: Axes, x_title: str, y_title: str, *, log_y: bool) -> Markup:
     parts.append(title.format(middle, axes.height - 4, x_title))
     parts.append(Markup('<text class="title" x="0" y="12">{}</text>').format(y_title))
     return Markup("").join(parts)
-
-
-def _names(places: list[tuple[Point, float, float]], spans: list[tuple[float, float]], axes: Axes) -> list[Markup]:
-    """Write each name where nothing else stands: right or left of its point, else above, below, or not at all."""
-    taken = _Taken([(x - 5, y - 5, x + 5, y + 5) for _, x, y in places])
-    taken.boxes += [(x - 1.5, min(span), x + 1.5, max(span)) for (_, x, _), span in zip(places, spans, strict=True)]
-    parts = []
-    for p, x, y in sorted(places, key=lambda place: place[2]):
-        wide = CHARACTER * len(p.name)
-        for left, base in (
-            (x + 8, y + 4), (x - 8 - wide, y + 4), (x + 6, y - 7), (x + 6, y + 14), (x - 6 - wide, y - 7),
-            (x - 6 - wide, y + 14), (x + 6, y - 19), (x + 6, y + 26), (x - 6 - wide, y - 19), (x - 6 - wide, y + 26),
-        ):  # fmt: skip
-            box = (left, base - LINE + 3, left + wide, base + 3)
-            if left >= axes.left and box[2] <= WIDTH - 2 and box[1] >= 14 and box[3] <= axes.floor and taken.free(box):
-                taken.boxes.append(box)
-                place, anchor = (left, "start") if left > x else (left + wide, "end")
-                text = Markup('<text class="in" x="{}" y="{}" text-anchor="{}">{}</text>')
-                parts.append(text.format(round(place, 2), round(base, 2), anchor, p.name))
-                break
-    return parts

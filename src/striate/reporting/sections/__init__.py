@@ -43,6 +43,7 @@ from striate.reporting.sections import (
     review,
     samples,
     trust,
+    update,
     volumes,
     warnings,
 )
@@ -51,6 +52,7 @@ Maker = Callable[[Folder], Section]
 
 SECTIONS: dict[str, Maker] = {
     "headline": headline.make,
+    "update": update.make,
     "review": review.make,
     "changes": changes.make,
     "warnings": warnings.make,
@@ -119,7 +121,8 @@ def sections_of(task: TaskKind, kind: Kind) -> dict[str, Maker]:
         late = tuple(key for key in own if key in _LATE)
         early = tuple(key for key in own if key not in late)
         trusted = {"segmentation": ("trust",), "reconstruction": ()}.get(task, ("class_trust",))
-        keys = (*_FIRST, "methods", *early, *trusted, *OF_LEARNING, *late, *_LAST)
+        updated = ("update",) if task == "segmentation" else ()
+        keys = (*_FIRST, *updated, "methods", *early, *trusted, *OF_LEARNING, *late, *_LAST)
     else:
         at_once = tuple(key for key in own if key == "review")
         followed = ("changes",) if task == "segmentation" else ("anomaly",) if task == "reconstruction" else ()

@@ -34,7 +34,14 @@ def make(folder: Folder) -> Section:
 
 
 def _run(folder: Folder) -> list[str]:
-    return [*_network(folder), *_split(folder), *_training(folder), *_preparation(folder), *_machine(folder.record)]
+    return [
+        *_network(folder),
+        *_start(folder),
+        *_split(folder),
+        *_training(folder),
+        *_preparation(folder),
+        *_machine(folder.record),
+    ]
 
 
 def _calibration(folder: Folder) -> list[str]:
@@ -72,6 +79,16 @@ def _network(folder: Folder) -> list[str]:
     size = f" with {compact(parameters)} parameters" if parameters else ""
     what = f"A {network.get('spatial_dims', 3)}D {network.get('name')}{size}"
     return [f"{what} was trained to {_aim(folder)}."]
+
+
+def _start(folder: Folder) -> list[str]:
+    """Return what an update began with, and how much of what it learned is in the model."""
+    chosen = folder.model.get("update")
+    if not chosen:
+        return []
+    share = f"{100 * chosen['share']:g} % of the way from them to what was learned"
+    taken = f"{share if chosen['share'] else 'nothing of what was learned'} was taken"
+    return [f"It started from the weights {chosen['from_sha256'][:12]}… of an earlier model, and {taken}."]
 
 
 def _aim(folder: Folder) -> str:
