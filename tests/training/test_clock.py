@@ -61,7 +61,7 @@ def run(tmp_path, tiny_plan):
     plan = tiny_plan()
     network = initialise(plan)
     checkpoint.save(run / "checkpoint.safetensors", step=3, network=network, average=None,
-                    optimiser=optimise.create(network, plan.training), facts={})  # fmt: skip
+                    optimiser=optimise.create(network, plan.training))  # fmt: skip
     log = TrainingLog(run.folder, 0)
     for step in range(5):
         log.step(dict.fromkeys(COLUMNS, 0.0) | {"step": step, "elapsed_s": step + 1.0, "fraction": step / 10})

@@ -87,9 +87,9 @@ def test_a_checkpoint_keeps_its_state_bit_for_bit(tmp_path):
     learn(*whole, range(6))
     first = learner()
     learn(*first, range(3))
-    checkpoint.save(tmp_path / "c", step=3, network=first[0], average=None, optimiser=first[1], facts={})
+    checkpoint.save(tmp_path / "c", step=3, network=first[0], average=None, optimiser=first[1])
     second = learner()
-    assert checkpoint.load(tmp_path / "c", network=second[0], average=None, optimiser=second[1]) == (3, {})
+    assert checkpoint.load(tmp_path / "c", network=second[0], average=None, optimiser=second[1]) == 3
     learn(*second, range(3, 6))
     for a, b in zip(whole[0].parameters(), second[0].parameters(), strict=True):
         assert torch.equal(a, b)

@@ -28,9 +28,8 @@ def save(
     network: nn.Module,
     average: nn.Module | None,
     optimiser: torch.optim.Optimizer,
-    facts: Mapping[str, Any],
 ) -> None:
-    """Write the state after `step` updates; `facts` is anything JSON can hold."""
+    """Write the state after `step` updates."""
     tensors: dict[str, Tensor] = {f"network.{k}": v for k, v in network.state_dict().items()}
     if average is not None:
         tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
@@ -42,15 +41,13 @@ def save(
             else:
                 numbers.setdefault(str(index), {})[key] = value
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
-    header = {"schema_version": VERSION, "step": step, "facts": dict(facts), "numbers": numbers}
+    header = {"schema_version": VERSION, "step": step, "numbers": numbers}
     with writing(path) as beside:
         save_file(tensors, beside, metadata={"striate-checkpoint": json.dumps(header)})
 
 
-def load(
-    path: Path, *, network: nn.Module, average: nn.Module | None, optimiser: torch.optim.Optimizer
-) -> tuple[int, dict[str, Any]]:
-    """Restore a state into the given objects and return (step, facts).
+def load(path: Path, *, network: nn.Module, average: nn.Module | None, optimiser: torch.optim.Optimizer) -> int:
+    """Restore a state into the given objects and return after how many updates it was written.
 
     Raises
     ------
@@ -80,7 +77,7 @@ def load(
             ),
             path=path,
         ) from error
-    return int(header["step"]), dict(header["facts"])
+    return int(header["step"])
 
 
 def step_of(path: Path) -> int:

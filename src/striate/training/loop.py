@@ -226,7 +226,7 @@ class _State:
         self.optimiser = optimise.create(self.network, plan.training)
         self.step = 0
         if path.exists():
-            self.step, _ = checkpoint.load(
+            self.step = checkpoint.load(
                 path, network=self.network, average=self.average.network, optimiser=self.optimiser
             )
 
@@ -252,7 +252,6 @@ class _State:
                 network=self.network,
                 average=self.average.network,
                 optimiser=self.optimiser,
-                facts={},
             )
         distributed.wait_for_all()
 

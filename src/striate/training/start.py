@@ -45,7 +45,7 @@ def begin_from(network: nn.Module, plan: Plan, path: Path) -> None:
     Unlike an encoder's these are all of them, the last layer's too: what is learned is the same task.
     """
     checkpoint.save(
-        path, step=0, network=network, average=network, optimiser=optimise.create(network, plan.training), facts={"waited_s": 0.0}
+        path, step=0, network=network, average=network, optimiser=optimise.create(network, plan.training)
     )  # fmt: skip
 
 

@@ -14,13 +14,13 @@ from pathlib import Path
 from striate.core.case import Case
 from striate.core.counted import counted, has_or_have, is_or_are, some
 from striate.core.errors import DataError, FormatError, ModelError, UsageError, expected
-from striate.core.files import hash_file, read_json
+from striate.core.files import read_json
 from striate.core.progress import Progress, each
 from striate.core.record import Record
 from striate.data.cohort import Cohort
 from striate.data.split import Split
 from striate.inference.inputs import match
-from striate.io.read import read_label
+from striate.io.read import hash_image, read_label
 from striate.model.model import Model
 from striate.training.run import Run
 from striate.workflows.options import Options, split_of
@@ -275,4 +275,4 @@ def _held_out(run: Run, taught: frozenset[str]) -> frozenset[str]:
 
 
 def _hashes(case: Case) -> frozenset[str]:
-    return frozenset(hash_file(path) for path in case.channels.values())
+    return frozenset(hash_image(path) for path in case.channels.values())
