@@ -3,11 +3,12 @@
     python benchmarks/forgetting.py WORK                        24 phantoms, 1000 and then 400 updates
     python benchmarks/forgetting.py WORK --subjects 48 --steps 4000 --more 1500
 
-Phantoms of two sites (``striate phantom --sites 2``: noise, coil, units and contrast of their own). A model learns from the
-first site, then from the second: by ``striate update``, and by plain fine-tuning, which is the same without the earlier
-cohort, so that nothing is rehearsed and the whole update is taken. Of each site one half teaches, a quarter judges within
-the update, and a quarter does neither: on the last Dice is measured here, so the choice that an update makes does not
-flatter it. One JSON line per model; what WORK holds already is not made again.
+Phantoms of two sites (``striate phantom --sites 2``: noise, coil, units and contrast of their own). Images of the second are
+inverted, so that lesions are dark there, as T1 shows them: sites that differ by their scanners alone are so alike that nothing
+is forgotten. A model learns from the first site, then from the second: by ``striate update``, and by plain fine-tuning, which is
+the same without the earlier cohort, so that nothing is rehearsed and the whole update is taken. Of each site one half teaches, a
+quarter judges within the update, and a quarter does neither: on the last Dice is measured here, so the choice that an update
+makes does not flatter it. One JSON line per model; what WORK holds already is not made again.
 """
 
 from __future__ import annotations
@@ -17,11 +18,16 @@ import csv
 import json
 import shutil
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import striate
 from striate.core.files import read_json, write_json
+from striate.io.read import read_image
+from striate.io.write import write_image
 from striate.measure.forgetting import FILE, Forgetting
 
 SIDES = ("train", "train", "validation", "test")
@@ -36,9 +42,20 @@ def cohorts(work: Path, subjects: int, spacing_mm: float, seed: int) -> None:
         rows = list(csv.DictReader(stream))
     for name, site in zip(("old", "new"), sorted({row["site"] for row in rows}), strict=True):
         own = [row for row in rows if row["site"] == site]
+        for row in own if name == "new" else ():
+            invert(work / "phantoms" / row["flair"])
         split = [{**row, "split": SIDES[n % len(SIDES)]} for n, row in enumerate(own)]
         write(table.with_name(f"{name}.csv"), (row for row in split if row["split"] != "test"))
         write(table.with_name(f"{name}_test.csv"), (row for row in split if row["split"] == "test"))
+
+
+def invert(path: Path) -> None:
+    """Turn bright and dark of the head, in the file; air stays as it is."""
+    image = read_image(path)
+    array = image.array.astype(np.float32)
+    head = array > 0.1 * np.percentile(array, 99)
+    array[head] = array[head].max() + array[head].min() - array[head]
+    write_image(path, replace(image, array=array))
 
 
 def write(path: Path, rows: Iterable[dict[str, str]]) -> None:
