@@ -1,6 +1,6 @@
 """`update`: a finished run and new data → a model that learned from both, and what it forgot of what it knew.
 
-The network starts from the run's weights and learns at a lower rate; half of its patches are drawn from the subjects that taught
+The network starts from the run's weights and learns at its rate; half of its patches are drawn from the subjects that taught
 it before (`striate.data.patches`). How much of what it learned is taken is decided by measuring (`striate.measure.forgetting`).
 """
 
@@ -35,8 +35,6 @@ from striate.workflows.options import DEFAULT_BUDGET, Options, checked, plain_op
 from striate.workflows.refuse import refuse_large, with_options
 from striate.workflows.train import go_on
 
-SLOWER = 0.1
-"""Learning rate of an update, as a share of that of a run which began anew: what was learned is to be refined, not replaced."""
 NOT_COPIED = (".*", "openvino", "onnx", "int8", SNAPSHOTS)
 """What of the earlier model is made again, or is not needed to start from it."""
 
@@ -125,7 +123,7 @@ def update(
     with hearing_warnings(progress):
         before, new = _before(source, earlier, progress), Cohort.open(Path(cohort))
         joint = join(source, model, before, new, options, progress)
-        plan = _planned(model, options, again=(source / EARLIER).is_dir())
+        plan = _planned(model, options)
         told = {
             "subjects": joint.counts(), "rehearsal": bool(joint.counts()["earlier_train"]), "seconds": _seconds(plan),
             "learning_rate": plan.training.learning_rate,
@@ -175,13 +173,10 @@ def _before(run: Run, earlier: Path | str | None, progress: Progress) -> Cohort 
         return None
 
 
-def _planned(model: Model, options: Options, *, again: bool) -> Plan:
-    """Return the model's plan for learning more; `again`: it was updated before, so that its rate is lower already."""
-    before = model.plan.training.learning_rate
-    rate = before if again else float(f"{SLOWER * before:.4g}")
-    training = model.plan.training.changed(learning_rate=rate, encoder=None, frozen=False, snapshots=0)
-    slower = f"{SLOWER:g} of the earlier run's {before:g}, as it starts from learned weights"
-    why = f"an update: {'that of the update before' if again else slower}"
+def _planned(model: Model, options: Options) -> Plan:
+    """Return the model's plan for learning more."""
+    training = model.plan.training.changed(encoder=None, frozen=False, snapshots=0)
+    why = "an update: that of the earlier run; at a lower one what is rehearsed keeps the new from being learned"
     told = {
         key: reason for key, reason in model.plan.reasons.items() if key not in ("training.steps", "training.budget_s")
     }
