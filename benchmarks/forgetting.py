@@ -4,11 +4,11 @@
     python benchmarks/forgetting.py WORK --subjects 48 --steps 4000 --more 1500
 
 Phantoms of two sites (``striate phantom --sites 2``: noise, coil, units and contrast of their own). Images of the second are
-inverted, so that lesions are dark there, as T1 shows them: sites that differ by their scanners alone are so alike that nothing
-is forgotten. A model learns from the first site, then from the second: by ``striate update``, and by plain fine-tuning, which is
-the same without the earlier cohort, so that nothing is rehearsed and the whole update is taken. Of each site one half teaches, a
-quarter judges within the update, and a quarter does neither: on the last Dice is measured here, so the choice that an update
-makes does not flatter it. One JSON line per model; what WORK holds already is not made again.
+inverted, so that lesions are dark there, as T1 shows them: another contrast, and not only another scanner. A model learns from
+the first site, then from the second: by ``striate update``, and by plain fine-tuning, which is the same without the
+earlier cohort, so that nothing is rehearsed and the whole update is taken. Of each site one half teaches, a quarter judges within
+the update, and a quarter does neither: on the last Dice is measured here, so the choice that an update makes does not flatter it.
+One JSON line per model; what WORK holds already is not made again.
 """
 
 from __future__ import annotations

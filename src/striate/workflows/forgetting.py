@@ -39,7 +39,6 @@ def settled(run: Run, plan: Plan, split: Split, learned: Learned, progress: Prog
     source = Model.open(run / EARLIER)
     old, new = source.network().state_dict(), learned.network.state_dict()
     measured = _along(run, plan, split, source, (old, new), progress)
-    measured.write(run / FILE)
     tell = progress.note if measured.kept else progress.warn
     tell(measured.told())
     learned.network.load_state_dict(interpolated(old, new, measured.share))
