@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from striate.measure.forgetting import SHARES, Forgetting, Measured, choose
+from striate.measure.forgetting import MOST, SHARES, Forgetting, Measured, choose, halfway
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,36 @@ from striate.measure.forgetting import SHARES, Forgetting, Measured, choose
 )
 def test_the_rule(means: list[tuple[float, float | None, float]], tolerance: float, share: float) -> None:
     assert choose(means, tolerance) == share
+
+
+@pytest.mark.parametrize(
+    ("means", "share"),
+    [
+        ([(0, 0.9, 0.0), (0.5, 0.9, 0.2), (1, 0.7, 0.9)], 0.75),  # the next one learned more and forgot too much
+        ([(0, 0.9, 0.3), (0.5, 0.5, 0.7), (1, 0.5, 0.9)], 0.25),  # nothing that was measured is allowed
+        ([(0, 0.9, 0.3), (0.5, 0.89, 0.7), (1, 0.7, 0.7)], None),  # no more was learned beyond it
+        ([(0, 0.9, 0.3), (0.5, 0.89, 0.7), (1, 0.89, 0.6)], None),  # what lies beyond it is allowed, and worse
+        ([(0, 0.9, 0.3), (0.5, 0.89, 0.7), (1, 0.9, 0.8)], None),  # the whole update is taken
+        ([(0, 0.9, 0.3), (0.5, 0.89, 0.7), (0.53125, 0.5, 0.8), (1, 0.5, 0.9)], None),  # near enough
+        ([(0, None, 0.9), (0.5, None, 0.8), (1, None, 0.1)], None),  # nobody tells what was forgotten
+    ],
+)
+def test_where_the_tolerance_is_broken_the_way_is_halved(
+    means: list[tuple[float, float | None, float]], share: float | None
+) -> None:
+    assert halfway(means, 0.02) == share
+
+
+def test_the_tolerance_is_found_within_a_thirty_second_of_the_way() -> None:
+    found = Forgetting((), {"a": "A", "b": "B"}, frozenset({"a"}), 0.02)
+    measured = list[float]()
+    while (share := found.next_share) is not None:
+        measured.append(share)
+        fallen = 0.0 if share <= 0.9 else share - 0.9  # 0.02 is reached at 0.92
+        found = found.with_row(Measured(share, f"{share}", {"a": {"x": 0.8 - fallen}, "b": {"x": 0.5 * share}}))
+    assert measured == [*SHARES, 0.875, 0.9375, 0.90625] and len(measured) == MOST
+    assert found.share == 0.90625 and [row.share for row in found.rows] == sorted(measured)
+    assert "90.6 % of the way from the old weights to the new ones was taken" in found.told()
 
 
 def line(

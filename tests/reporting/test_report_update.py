@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from report_folders import make_run
 
-from striate.measure.forgetting import FILE, SHARES, Forgetting, Measured
+from striate.measure.forgetting import FILE, Forgetting, Measured
 from striate.reporting.folder import Folder
 from striate.reporting.render import render
 from striate.reporting.sections import update
@@ -15,13 +15,12 @@ from striate.reporting.sections import update
 
 def forgetting(earlier: bool = True, tolerance: float = 0.02) -> Forgetting:
     """Two earlier subjects, of whom one forgets, and two new ones who gain."""
-    rows = tuple(
-        Measured(a, f"{n}", {"p": {"core": 0.9 - 0.06 * a}, "q": {"core": 0.8 + 0.03 * a}, "r": {"core": 0.4 + 0.3 * a},
-                             "s": {"core": 0.5 + 0.2 * a}})
-        for n, a in enumerate(SHARES)
-    )  # fmt: skip
     subjects = {"p": "P", "q": "Q", "r": "R", "s": "S"}
-    return Forgetting(rows, subjects, frozenset("pq") if earlier else frozenset(), tolerance, 3, "0123456789abcdef")
+    found = Forgetting((), subjects, frozenset("pq") if earlier else frozenset(), tolerance, 3, "0123456789abcdef")
+    while (a := found.next_share) is not None:
+        dice = {"p": 0.9 - 0.06 * a, "q": 0.8 + 0.03 * a, "r": 0.4 + 0.3 * a, "s": 0.5 + 0.2 * a}
+        found = found.with_row(Measured(a, f"{a}", {case: {"core": value} for case, value in dice.items()}))
+    return found
 
 
 @pytest.fixture
@@ -50,7 +49,7 @@ def test_the_section_shows_what_was_measured(run: Path) -> None:
 def test_where_little_may_be_forgotten_a_part_is_taken(run: Path) -> None:
     forgetting(tolerance=0.008).write(run / FILE)
     data = update.make(Folder(run)).data
-    assert "50 % of the way from the old weights" in data["told"] and data["points"][2]["taken"]
+    assert "53.1 % of the way from the old weights" in data["told"] and data["points"][3]["taken"]
 
 
 def test_a_limit_below_nought_is_not_drawn() -> None:

@@ -127,7 +127,8 @@ def test_half_of_what_it_learns_from_is_rehearsed(finished):
 def test_the_taken_network_is_the_measured_one(finished):
     found, listener = finished
     measured = Forgetting.read(found.folder / "update.json")
-    assert measured == found.forgetting and [row.share for row in measured.rows] == list(SHARES)
+    assert measured == found.forgetting and {row.share for row in measured.rows} >= set(SHARES)
+    assert measured.next_share is None
     assert found.forgetting.share > 0 and found.forgetting.kept
     assert all("looks like" in text for text in listener.warnings)  # which the checks say of balls of two cohorts
     assert len(listener.warnings) == len(set(listener.warnings))

@@ -94,7 +94,7 @@ def _show(found: Updated, forgetting: Forgetting) -> None:
     for row in forgetting.rows:
         means = [forgetting.summary(row, side).mean for side in ("earlier", "new")]
         mark = "taken" if row.share == forgetting.share else ""
-        rows.append([f"{row.share:g}", *("–" if mean is None else f"{mean:.3f}" for mean in means), mark])
+        rows.append([f"{row.share:.3g}", *("–" if mean is None else f"{mean:.3f}" for mean in means), mark])
     table(rows, ["share of the update", "Dice earlier", "Dice new", ""])
     if forgetting.earlier:
         say("The choice was made on these very subjects, so the numbers of what was taken are slightly optimistic.")

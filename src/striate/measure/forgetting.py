@@ -2,14 +2,15 @@
 
 The network before an update (share 0), the one after it (share 1) and those between are measured on held-out cases of both
 cohorts. Taken is the one with the best mean Dice on the new cohort among those whose mean Dice on the earlier one falls by
-at most a tolerance; of equals the one nearest to the weights before. As the choice is made on the very cases that are shown,
-the numbers of what was chosen are slightly optimistic.
+at most a tolerance; of equals the one nearest to the weights before. Where the next one learned more but forgot too much, the
+way between the two is halved, so that the tolerance is used up. As the choice is made on the very cases that are shown, the
+numbers of what was chosen are slightly optimistic.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -20,7 +21,11 @@ from striate.measure.statistics import Summary, summarise
 
 KIND, VERSION, FILE = "striate-update", 1, "update.json"
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""How far the measured networks lie from the weights before towards those after."""
+"""How far the networks that are always measured lie from the weights before towards those after."""
+FINEST = 1 / 32
+"""Shares that lie no further apart are near enough: the way between them is not halved."""
+MOST = len(SHARES) + 3
+"""Networks measured at most: from a quarter of the way down to `FINEST` it is halved three times."""
 TOLERANCE = 0.02
 """By how much mean Dice on the earlier cohort may fall, where nobody says otherwise."""
 WEAK = 0.3
@@ -47,16 +52,38 @@ def choose(means: Sequence[tuple[float, float | None, float]], tolerance: float)
     Parameters
     ----------
     means
-        Share, mean Dice on the earlier cohort (None: nobody of it was held out), mean Dice on the new one; share 0 is among them.
+        Share, mean Dice on the earlier cohort (None: nobody of it was held out), mean Dice on the new one; by share, from 0 on.
     tolerance
         Largest fall of the former.
     """
-    before = next(earlier for share, earlier, _ in means if share == 0)
-    if before is None:
+    if means[0][1] is None:
         return max(share for share, _, _ in means)
-    allowed = [(share, new) for share, earlier, new in means if before - (earlier or 0.0) <= tolerance + EQUAL]
+    allowed = [(share, new) for share, earlier, new in means if _allowed(means, earlier, tolerance)]
     best = max(new for _, new in allowed)
     return min(share for share, new in allowed if new >= best - EQUAL)
+
+
+def halfway(means: Sequence[tuple[float, float | None, float]], tolerance: float) -> float | None:
+    """Return the share to measure next: half of the way from the one to take to the next one, where that forgets too much.
+
+    None where nothing can be gained: the next one is allowed, or has learned no more, or lies within `FINEST`.
+
+    Parameters
+    ----------
+    means, tolerance
+        As for `choose`, by share.
+    """
+    share = choose(means, tolerance)
+    beyond = next(((s, earlier, new) for s, earlier, new in means if s > share), None)
+    if beyond is None or beyond[0] - share <= FINEST or _allowed(means, beyond[1], tolerance):
+        return None
+    learned = next(new for s, _, new in means if s == share)
+    return (share + beyond[0]) / 2 if beyond[2] > learned + EQUAL else None
+
+
+def _allowed(means: Sequence[tuple[float, float | None, float]], earlier: float | None, tolerance: float) -> bool:
+    """Return whether mean Dice on the earlier cohort is near enough to that of share 0, which comes first."""
+    return (means[0][1] or 0.0) - (earlier or 0.0) <= tolerance + EQUAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +116,21 @@ class Forgetting:
     @property
     def share(self) -> float:
         """How far the network that is taken lies from the weights before towards those after."""
-        means = [(row.share, self._mean(row, "earlier"), self._mean(row, "new") or 0.0) for row in self.rows]
-        return choose(means, self.tolerance)
+        return choose(self._means(), self.tolerance)
+
+    @property
+    def next_share(self) -> float | None:
+        """How far the network lies that is to be measured next; None: all are."""
+        there = {row.share for row in self.rows}
+        missing = next((share for share in SHARES if share not in there), None)
+        return halfway(self._means(), self.tolerance) if missing is None else missing
+
+    def _means(self) -> list[tuple[float, float | None, float]]:
+        return [(row.share, self._mean(row, "earlier"), self._mean(row, "new") or 0.0) for row in self.rows]
+
+    def with_row(self, row: Measured) -> Forgetting:
+        """Return the same with one network more."""
+        return replace(self, rows=tuple(sorted((*self.rows, row), key=lambda r: r.share)))
 
     @property
     def kept(self) -> bool:
@@ -132,7 +172,7 @@ class Forgetting:
         part = (
             "The whole update"
             if self.share == 1
-            else f"{100 * self.share:g} % of the way from the old weights to the new ones"
+            else f"{100 * self.share:.3g} % of the way from the old weights to the new ones"
         )
         return f"{part} was taken: {self._fared('new')}; {self._fared('earlier')} ({lower}).{little}"
 
@@ -163,12 +203,11 @@ class Forgetting:
 
     def write(self, path: Path) -> None:
         """Write ``update.json``; while networks are still to be measured it holds the rows that are there."""
-        done = [row.share for row in self.rows] == list(SHARES)
         write_json(path, {
             "kind": KIND, "schema_version": VERSION, "from_sha256": self.source, "tolerance": self.tolerance,
             "rehearsed_cases": self.rehearsed,
             "subjects": dict(self.subjects), "earlier": sorted(self.earlier), "rows": [asdict(row) for row in self.rows],
-            "points": self.points(), "chosen": self.facts() if done else None,
+            "points": self.points(), "chosen": self.facts() if self.next_share is None else None,
         })  # fmt: skip
 
     @classmethod

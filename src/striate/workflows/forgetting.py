@@ -8,7 +8,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from striate.data.split import Split
 from striate.inference.predict import engine_of, predict_case
 from striate.io.read import read_label
 from striate.measure.evaluation import on_one_grid
-from striate.measure.forgetting import FILE, SHARES, Dice, Forgetting, Measured
+from striate.measure.forgetting import FILE, MOST, Dice, Forgetting, Measured
 from striate.measure.overlap import dice
 from striate.model.interpolate import interpolated
 from striate.model.model import Model
@@ -67,14 +66,15 @@ def _along(
         float(run.options["tolerance"]), rehearsed, str(source.facts.get("weights_sha256", "")),
     )  # fmt: skip
     known = _known(run / FILE)
-    with progress.bar("Forgetting", len(SHARES) * len(cases)) as bar:
-        for index, share in enumerate(SHARES):
+    with progress.bar("Forgetting", MOST * len(cases)) as bar:
+        while (share := found.next_share) is not None:
             with tempfile.TemporaryDirectory(prefix=f".{FILE}.part.", dir=run.folder) as beside:
                 model = Model.save(Path(beside) / "model", plan, interpolated(*ends, share), {})
                 sha = str(model.facts["weights_sha256"])
-                values = known.get((share, sha)) or _dice(model, cases, bar, index * len(cases))
-            found = replace(found, rows=(*found.rows, Measured(share, sha, values)))
+                values = known.get((share, sha)) or _dice(model, cases, bar, len(found.rows) * len(cases))
+            found = found.with_row(Measured(share, sha, values))
             found.write(run / FILE)
+        bar.update(MOST * len(cases))
     return found
 
 

@@ -20,7 +20,7 @@ from striate.inference.engines import Engine
 from striate.inference.predict import engine_of, predict_classes
 from striate.inference.validate import validator
 from striate.measure.evaluation import Evaluation
-from striate.measure.forgetting import SHARES
+from striate.measure.forgetting import MOST
 from striate.model.model import Model
 from striate.networks.network import Network
 from striate.planning.plan import Plan
@@ -87,7 +87,7 @@ class Masks:
         for name in self.split.validation:
             total += pace * math.prod(self.store.shape(name)) + SECONDS_PER_VOXEL * voxels(cohort, name)
         if (self.run / EARLIER).is_dir():
-            total *= 1 + len(SHARES)
+            total *= 1 + MOST
         return total + reference_s(cohort, referred(cohort, self.split.train))
 
     def validate(self, model: Model, progress: Progress) -> Evaluation | None:

@@ -56,7 +56,7 @@ def _plot(points: list[dict[str, Any]], chosen: dict[str, Any], limit: float | N
 
 
 def _share(share: float) -> str:
-    return {0.0: "before", 1.0: "whole update"}.get(share, f"{100 * share:g} %")
+    return {0.0: "before", 1.0: "whole update"}.get(share, f"{100 * share:.3g} %")
 
 
 def _side(name: str, side: dict[str, Any]) -> list[str]:
