@@ -108,6 +108,21 @@ def test_a_signal_ends_the_step_and_keeps_a_checkpoint(plan, tmp_path, number):
     assert torch.equal(weights(train(plan, folder)), weights(train(plan, tmp_path / "straight")))
 
 
+def test_a_signal_during_the_last_validation_is_heard(plan, tmp_path):
+    folder, seen = tmp_path / "run", []
+
+    def validate(network):
+        seen.append(0)
+        if len(seen) == 11:
+            os.kill(os.getpid(), signal.SIGINT)
+        return {"dice_mean": 0.5}
+
+    with pytest.raises(Interrupted, match=r"stopped after step 20; a checkpoint was written"):
+        train(plan, folder, validate=validate)
+    again = train(plan, folder)
+    assert again.steps == 20 and torch.equal(weights(again), weights(train(plan, tmp_path / "straight")))
+
+
 def test_a_second_signal_stops_at_once(plan, tmp_path):
     def twice():
         os.kill(os.getpid(), signal.SIGINT)

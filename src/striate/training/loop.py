@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -185,15 +186,14 @@ def learn(
             before, fraction = fraction, distributed.agree(clock.fraction(state.step))
             state.snapshots(plan.training.snapshots, before, fraction)
             if distributed.agree(float(stop())):
-                state.keep()
-                raise Interrupted(
-                    f"stopped after step {state.step}; a checkpoint was written. Go on with: {resuming(folder)}"
-                )
+                state.stop()
             if int(fraction * VALIDATIONS) > int(before * VALIDATIONS) or fraction >= 1:
                 if look.affordable(clock):
                     look.at(state.step, state.average.network, angles(state.network, loss, images, truth))
                 state.keep()
                 laps.begin()
+        if distributed.agree(float(stop())):  # it came during the last validation
+            state.stop()
         return Learned(state.average.network.cpu(), state.step, look.elapsed_s, loader.workers)
 
 
@@ -254,6 +254,18 @@ class _State:
                 optimiser=self.optimiser,
             )
         distributed.wait_for_all()
+
+    def stop(self) -> NoReturn:
+        """Write a checkpoint and stop.
+
+        Raises
+        ------
+        Interrupted
+            With how to go on.
+        """
+        self.keep()
+        on = resuming(self.path.parent)
+        raise Interrupted(f"stopped after step {self.step}; a checkpoint was written. Go on with: {on}")
 
 
 class _Look:
