@@ -1,8 +1,8 @@
 """A process that trains again and again in children, and kills them: ``killing.py COHORT PLAN FOLDER SEED``.
 
 Everything is imported once; each child is a forked process that runs the command line, so that a run costs a second and
-not ten. A child is killed a random moment after something it waits for has appeared in its run folder. One JSON document
-about all runs is printed at the end.
+not ten. A child is killed a random moment after something it waits for has appeared in its run folder; where this process
+is too slow for that, the child waits for it before it ends. One JSON document about all runs is printed at the end.
 """
 
 from __future__ import annotations
@@ -25,16 +25,23 @@ import striate.inference.validate
 import striate.training.loop
 import striate.training.schedule
 import striate.workflows.report
-import striate.workflows.train  # noqa: F401
+import striate.workflows.train
 from striate.cli.main import run
+from striate.training.log import TrainingLog
 
 torch.set_num_threads(1)
 COHORT, PLAN, FOLDER = sys.argv[1], sys.argv[2], Path(sys.argv[3])
 DRAW = random.Random(sys.argv[4])
+STEPS = 30
+"""Of the plan."""
 
 
-def started(out: Path, *extra: str) -> int:
-    """Start or go on with a run in a child; returns its process number."""
+def started(out: Path, *extra: str, until: int | None = None) -> int:
+    """Start or go on with a run in a child; returns its process number.
+
+    Having written down its update number `until` (0: none of them), and before its report, the child waits for its signal
+    (`signalled`).
+    """
     fresh = ["train", COHORT, "--plan", PLAN, "--out", str(out)]
     arguments = ["train", "--resume", str(out)] if (out / "run.json").exists() else fresh
     child = os.fork()
@@ -42,12 +49,39 @@ def started(out: Path, *extra: str) -> int:
         return child
     code = 99
     try:
+        if until is not None:
+            wait_for_the_signal(until)
         with (FOLDER / f"{out.name}.txt").open("w") as text:
             os.dup2(text.fileno(), 1)
             os.dup2(text.fileno(), 2)
         code = run([*arguments, *extra])
     finally:
         os._exit(code)
+
+
+def wait_for_the_signal(until: int) -> None:
+    """Let this process wait for its signal after its update number `until`, and before its report."""
+    step, report = TrainingLog.step, striate.workflows.report.report
+
+    def wait() -> None:
+        while not sent(os.getpid()).exists():
+            time.sleep(0.002)
+
+    def stepped(log: TrainingLog, row: dict[str, float]) -> None:
+        step(log, row)
+        if row["step"] + 1 == until:
+            wait()
+
+    def reported(*given: object) -> Path:
+        wait()
+        return report(*given)
+
+    TrainingLog.step, striate.workflows.report.report = stepped, reported
+
+
+def sent(child: int) -> Path:
+    """Return the file that is there once a child was sent its signal."""
+    return FOLDER / f"{child}.sent"
 
 
 def ended(child: int) -> int:
@@ -59,12 +93,12 @@ def signalled(child: int, happened, number: int) -> int:
     """Send a signal a random moment after `happened()`; returns how the child ended."""
     limit = time.monotonic() + 60
     while not happened() and time.monotonic() < limit:
-        found, status = os.waitpid(child, os.WNOHANG)
-        if found:
-            return os.waitstatus_to_exitcode(status)
+        if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            return ended(child)
         time.sleep(0.002)
     time.sleep(DRAW.uniform(0, 0.06))
     os.kill(child, number)
+    sent(child).touch()
     return ended(child)
 
 
@@ -92,24 +126,24 @@ for name in ("straight", "twin"):
     report[name] = {"codes": [code], **result(FOLDER / name)}
 
 out = FOLDER / "killed"
-moments = [
+learning = [
     lambda: True,
     lambda: (out / "run.json").exists(),
     lambda: (out / "plan.yaml").exists(),
     lambda: (out / "cache").exists(),
-    *[lambda n=n: rows(out) >= n for n in sorted(DRAW.sample(range(1, 30), 6))],
-    lambda: (out / "model").exists(),
-    lambda: (out / "validation").exists(),
+    *[lambda n=n: rows(out) >= n for n in sorted(DRAW.sample(range(1, STEPS), 6))],
 ]
-codes = [signalled(started(out), moment, signal.SIGKILL) for moment in moments]
+finishing = [lambda: (out / "model").exists(), lambda: (out / "validation").exists()]
+codes = [signalled(started(out, until=STEPS), moment, signal.SIGKILL) for moment in learning]
+codes += [signalled(started(out, until=0), moment, signal.SIGKILL) for moment in finishing]
 codes.append(ended(started(out)))
 report["killed"] = {"codes": codes, **result(out)}
 
 for name, number in (("interrupted", signal.SIGINT), ("terminated", signal.SIGTERM)):
     out = FOLDER / name
-    early = signalled(started(out), lambda out=out: (out / "run.json").exists(), number)
+    early = signalled(started(out, until=1), lambda out=out: (out / "run.json").exists(), number)
     told = (FOLDER / f"{out.name}.txt").read_text()
-    late = signalled(started(out), lambda out=out: rows(out) >= 5, number)
+    late = signalled(started(out, until=25), lambda out=out: rows(out) >= 5, number)
     middle = result(out)
     report[name] = {
         "early": early,
