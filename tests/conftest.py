@@ -10,6 +10,13 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("striate", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("search", settings.get_profile("striate"), derandomize=False, max_examples=1000)
+settings.load_profile(
+    "striate"
+)  # the same examples each time, however slow the machine is; --hypothesis-profile search: others
 
 SPACING_MM = 2.0
 

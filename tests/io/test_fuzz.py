@@ -13,6 +13,7 @@ from striate.data.cohort import Cohort
 from striate.io.layouts.naming import known
 from striate.io.read import read_header, read_image
 
+UNASKED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 FIELDS = [n for n in nib.Nifti1Header() if n not in ("sizeof_hdr", "magic")]
 
 
@@ -34,7 +35,7 @@ def read_or_sentence(path):
         assert said.startswith(str(path))
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, deadline=None, suppress_health_check=UNASKED)
 @given(head=st.binary(min_size=348, max_size=348), keep=st.booleans())
 def test_random_headers(folder, head, keep):
     start = b"\x5c\x01\0\0" if keep else head[:4]
@@ -42,7 +43,7 @@ def test_random_headers(folder, head, keep):
     read_or_sentence(folder / "a.nii")
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, deadline=None, suppress_health_check=UNASKED)
 @given(
     changes=st.dictionaries(st.sampled_from(FIELDS), st.binary(min_size=80, max_size=80), min_size=1, max_size=3),
     order=st.sampled_from("<>"),
@@ -90,7 +91,7 @@ COLUMN = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, deadline=None, suppress_health_check=UNASKED)
 @given(
     header=st.lists(COLUMN, max_size=5),
     rows=st.lists(st.lists(CELL, max_size=6), max_size=4),
@@ -113,7 +114,7 @@ def test_any_table(folder, header, rows, mark):
         assert len({c.name for c in cohort.cases}) == len(cohort.cases)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=UNASKED)
 @given(data=st.binary(max_size=200))
 def test_any_bytes_as_a_table(folder, data):
     (folder / "u.csv").write_bytes(data)
@@ -132,7 +133,7 @@ NAME = st.text(
 )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=UNASKED)
 @given(
     names=st.lists(NAME, min_size=1, max_size=3, unique=True),
     site=st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zl", "Zp")), max_size=10),
@@ -148,7 +149,7 @@ def test_a_cohort_comes_back_from_its_csv(folder, names, site):
     assert back.cases == cohort.cases and back.label_names == cohort.label_names
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, deadline=None, suppress_health_check=UNASKED)
 @given(
     cells=st.lists(
         st.one_of(st.sampled_from(["", "none", "a;b", "P1_mask.nii.gz", ";", "A"]), st.text(max_size=8)), max_size=4
@@ -172,7 +173,7 @@ def test_any_classes_in_a_table(folder, cells):
         assert [c.classes for c in Cohort.open(folder / "x.csv").cases] == [c.classes for c in cohort.cases]
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=UNASKED)
 @given(
     classes=st.lists(
         st.none() | st.lists(NAME.filter(lambda n: "." not in n and ";" not in n), max_size=3, unique=True),

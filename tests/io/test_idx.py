@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from striate.core.errors import DataError, FormatError, MemoryLimitError
 from striate.io.formats.idx import read_idx
 
+UNASKED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+
 
 def packed(array):
     """Write an array as the definition says: two zeros, type 8, axes, sizes, bytes."""
@@ -62,7 +64,7 @@ def test_a_header_of_a_million_millions_allocates_nothing(tmp_path):
     tracemalloc.stop()
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, deadline=None, suppress_health_check=UNASKED)
 @given(head=st.binary(max_size=16), body=st.binary(max_size=30), keep=st.booleans(), zipped=st.booleans())
 def test_random_headers(tmp_path, head, body, keep, zipped):
     data = (bytes((0, 0, 8, 3)) if keep else b"") + head + body
