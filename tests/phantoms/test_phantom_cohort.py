@@ -199,7 +199,8 @@ def test_spacing_is_one_number_or_three(given, meant, tmp_path, capsys):
     if isinstance(meant, str):
         assert (code, list(tmp_path.iterdir())) == (2, []) and meant in told.err
     else:
-        assert (code, json.loads(told.out)["spacing_mm"]) == (0, meant)
+        assert code == 0, told
+        assert json.loads(told.out)["spacing_mm"] == meant
 
 
 @pytest.mark.parametrize("given", [5, [5, 5, 5.0]])
