@@ -1,6 +1,7 @@
 """Audits of a tiny network: who is measured, what is excluded, what each bad input is told, what does not fit the budget."""
 
 import json
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -62,7 +63,19 @@ def mixed(place, run, cohort_of):
 
 
 @pytest.fixture(scope="module")
-def document(place, run, mixed):
+def unhurried():
+    """Let all cases be measured, however slow the machine is."""
+
+    def all_of(model, trust, cases, fresh, seconds, progress):
+        return measure_cases(model, trust, cases, fresh, math.inf, progress)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("striate.workflows.audit_measured.measure_cases", all_of)
+        yield
+
+
+@pytest.fixture(scope="module")
+def document(place, run, mixed, unhurried):
     return audit(run, mixed, out=place / "done", budget="20s", require="dice>=0, ece<=0.05, halves_at>0.1")
 
 
@@ -239,7 +252,7 @@ def test_cheap_parts_read_rows(place, run, mixed):
     model = Model.open(run)
     trust = Trust.read(model.folder)
     sides = Sides.of(model, Cohort.open(mixed), Silent())
-    measured = measure_cases(model, trust, sides.unseen, set(), 60, Silent())
+    measured = measure_cases(model, trust, sides.unseen, set(), math.inf, Silent())
     rows = measured["rows"]
     assert len(rows) == 4 and {w for w, *_ in rows[0]["labels"]["lesion"]["spoilt"]} >= {"thinner", "thicker"}
     left_out = calibration(rows, trust, model)
@@ -248,6 +261,13 @@ def test_cheap_parts_read_rows(place, run, mixed):
     assert annotation(rows)["n_subjects"] == 4
     found = groups(rows, ["site", "empty"], [{"site": "C"}])
     assert {"column": "site", "group": "A"} in found["not_taught"]
+
+
+def test_of_too_short_a_time_one_case_is_measured(run, mixed):
+    model = Model.open(run)
+    sides = Sides.of(model, Cohort.open(mixed), Silent())
+    measured = measure_cases(model, Trust.read(model.folder), sides.unseen, set(), 0.0, Silent())
+    assert len(measured["rows"]) == 1 and "The budget allowed 1 of 4 cases." in measured["notes"]
 
 
 def test_the_exact_interval_of_a_share():
@@ -326,7 +346,7 @@ def test_refits_take_what_the_time_allows(run, dozen):
 
 def test_explanations_get_verdicts(place, run, dozen):
     model, cohort = Model.open(run), Cohort.open(dozen)
-    found = explanations_of(model, list(cohort.cases[:2]), [], 60.0, Silent())
+    found = explanations_of(model, list(cohort.cases[:2]), [], 1e6, Silent())
     assert found["n_subjects"] >= 1 and set(found["methods"]) >= {"gradient_input", "grad_cam"}
     assert 0 <= found["passed"] <= 1 and {c["check"] for c in found["explained"][0]["checks"]} >= {"faithfulness"}
     json.dumps(found, allow_nan=False)
