@@ -167,6 +167,8 @@ def given(model, parity):
     (folder / PARITY).write_text(json.dumps({"precision": "bf16", "processor": "", **parity}))
 
 
+OTHER = 2 * cores()
+"""Cores of another machine."""
 NEAR = {"openvino": 1e-3, "torch": 1e-3, "same_decision": 0.999}
 
 
@@ -183,14 +185,14 @@ def test_engines_are_compared_again_on_other_cores_where_the_work_is_worth_it(mo
     assert first["cores"] == cores() and first["measured"] <= datetime.now(UTC).isoformat()
     network = next(model.folder.glob(f"openvino/*/{NETWORK}"))
     converted_at = network.stat().st_mtime_ns
-    (network.parent / PARITY).write_text(json.dumps({**first, "cores": 64}))
-    assert choose(model, case, tell=told.append).parity["cores"] == 64 and told == []
+    (network.parent / PARITY).write_text(json.dumps({**first, "cores": OTHER}))
+    assert choose(model, case, tell=told.append).parity["cores"] == OTHER and told == []
     again = choose(model, case, macs=lambda: 1e15, tell=told.append).parity
     assert again["cores"] == cores() and again["tiles"] == first["tiles"]
-    assert told == ["comparing OpenVINO with PyTorch again: before, it was on 64 cores"]
+    assert told == [f"comparing OpenVINO with PyTorch again: before, it was on {OTHER} cores"]
     assert network.stat().st_mtime_ns == converted_at
     assert choose(model, case, macs=lambda: 1e15, tell=told.append).parity == again
-    monkeypatch.setattr(choosing, "cores", lambda: 64)
+    monkeypatch.setattr(choosing, "cores", lambda: OTHER)
     assert choose(model, case, macs=lambda: 1e15, tell=told.append).parity["measured"] == first["measured"]
     assert len(told) == 1
 
@@ -201,7 +203,7 @@ def test_a_comparison_that_fails_on_other_cores_leaves_the_verdict_and_is_not_tr
     choose(model, case, "openvino")
     network = next(model.folder.glob(f"openvino/*/{NETWORK}"))
     first = json.loads((network.parent / PARITY).read_text())
-    first |= {"cores": 64, "ratios": {"openvino": 5.0, "torch": 1.0}}
+    first |= {"cores": OTHER, "ratios": {"openvino": 5.0, "torch": 1.0}}
     (network.parent / PARITY).write_text(json.dumps(first))
 
     def ended(*_, **__):
@@ -215,7 +217,7 @@ def test_a_comparison_that_fails_on_other_cores_leaves_the_verdict_and_is_not_tr
         again = {"cores": cores(), "failed": "it took more than 900 s", "tried": found.parity["again"]["tried"]}
         assert found.parity == {**first, "again": again}
     assert len(runs) == 1 and json.loads((network.parent / PARITY).read_text()) == first
-    monkeypatch.setattr(choosing, "cores", lambda: 64)
+    monkeypatch.setattr(choosing, "cores", lambda: OTHER)
     assert choose(model, case, macs=lambda: 1e15).parity == first and len(runs) == 1
 
 
@@ -267,7 +269,7 @@ def test_a_timeout_on_other_cores_is_tried_again_a_day_later(model_of, case, mon
     model = model_of()
     choose(model, case, "openvino")
     parity = next(model.folder.glob(f"openvino/*/{PARITY}"))
-    first = {**json.loads(parity.read_text()), "cores": 64}
+    first = {**json.loads(parity.read_text()), "cores": OTHER}
     parity.write_text(json.dumps(first))
 
     def slow(*_, **__):
@@ -276,7 +278,7 @@ def test_a_timeout_on_other_cores_is_tried_again_a_day_later(model_of, case, mon
     with monkeypatch.context() as busy:
         busy.setattr(subprocess, "run", slow)
         assert "again" in choose(model, case, macs=lambda: 1e15).parity
-    assert choose(model, case, macs=lambda: 1e15).parity["cores"] == 64
+    assert choose(model, case, macs=lambda: 1e15).parity["cores"] == OTHER
     _a_day_later(monkeypatch)
     assert choose(model, case, macs=lambda: 1e15).parity["cores"] == cores()
 
@@ -286,7 +288,7 @@ def test_an_image_that_cannot_be_read_is_no_verdict_of_another_number_of_cores(m
     choose(model, case, "openvino")
     network = next(model.folder.glob(f"openvino/*/{NETWORK}"))
     first = json.loads((network.parent / PARITY).read_text())
-    first |= {"cores": 64, "ratios": {"openvino": 5.0, "torch": 1.0}}
+    first |= {"cores": OTHER, "ratios": {"openvino": 5.0, "torch": 1.0}}
     (network.parent / PARITY).write_text(json.dumps(first))
     (tmp_path / "broken.nii.gz").write_bytes(b"no image")
     broken = Case("P2", "P2", {**case.channels, "t1c": tmp_path / "broken.nii.gz"})
@@ -297,10 +299,10 @@ def test_an_image_that_cannot_be_read_is_no_verdict_of_another_number_of_cores(m
 def test_what_failed_on_other_cores_is_tried_on_these(model_of, case, monkeypatch):
     model = model_of()
     with monkeypatch.context() as elsewhere:
-        elsewhere.setattr(choosing, "cores", lambda: 64)
+        elsewhere.setattr(choosing, "cores", lambda: OTHER)
         elsewhere.setattr(subprocess, "run", lambda *a, **k: subprocess.CompletedProcess([], -9, "", ""))
         assert "ended by signal 9" in choose(model, case, macs=lambda: 1e15).reason
-    assert choose(model, case).parity["cores"] == 64
+    assert choose(model, case).parity["cores"] == OTHER
     assert choose(model, case, macs=lambda: 1e15).parity["tiles"]
     assert len(list(model.folder.glob(f"openvino/*/{NETWORK}"))) == 1
 
