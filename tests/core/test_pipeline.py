@@ -75,7 +75,7 @@ def test_neighbours_are_worked_on_while_one_is_computed():
 
     def compute(item, ready):
         if item == 1:  # the next one is read, and the one before is written, only while this waits
-            assert reading.wait(10) and writing.wait(10)
+            assert reading.wait(120) and writing.wait(120)
             met.append("both")
         return item
 
