@@ -79,6 +79,6 @@ def python():
     def run(*arguments: object, **options) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         command = [sys.executable, *map(str, arguments)]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, **options)
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, **options)
 
     return run

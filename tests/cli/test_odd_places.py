@@ -21,7 +21,7 @@ from striate.io.read import read_image
 
 def striate(*arguments, stdout=subprocess.PIPE):
     command = [sys.executable, "-m", "striate.cli.main", *arguments]
-    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=120, check=False)
+    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=600, check=False)
 
 
 def test_a_device_or_a_pipe_is_never_replaced_by_a_file(tmp_path):

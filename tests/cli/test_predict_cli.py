@@ -297,7 +297,7 @@ answer = predict_masks.answer
 
 def answered(*given, **more):
     made = answer(*given, **more)
-    time.sleep(600)  # the signal comes while the network computes, or here, should its sender be slow
+    time.sleep(3600)  # the signal comes while the network computes, or here, should its sender be slow
     return made
 
 predict_masks.answer = answered
@@ -315,7 +315,7 @@ def test_an_interruption_leaves_nothing_half_written(tmp_path, number):
     while not list(tmp_path.glob("out.unfinished")) and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(number)
-    assert process.wait(240) == 130
+    assert process.wait(600) == 130
     assert process.stderr is not None
     assert "Traceback" not in process.stderr.read()
     assert sorted(p.name for p in tmp_path.iterdir()) == before

@@ -91,7 +91,7 @@ def ended(child: int) -> int:
 
 def signalled(child: int, happened, number: int) -> int:
     """Send a signal a random moment after `happened()`; returns how the child ended."""
-    limit = time.monotonic() + 60
+    limit = time.monotonic() + 300
     while not happened() and time.monotonic() < limit:
         if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
             return ended(child)

@@ -75,7 +75,7 @@ def done(out: Path) -> int:
 
 def reached(child: int, happened) -> None:
     """Wait until something has happened, or the child has ended."""
-    limit = time.monotonic() + 60
+    limit = time.monotonic() + 300
     while not happened() and time.monotonic() < limit:
         if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
             return
