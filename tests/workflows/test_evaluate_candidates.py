@@ -1,6 +1,7 @@
 """Candidates of `evaluate`: the scores of a mask's lesions are those of its findings, and limits are used where they hold."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 import striate
 from striate.core.files import read_json
 from striate.core.image import Image, LabelMap
+from striate.core.progress import Silent
 from striate.core.record import Record
 from striate.core.targets import Targets
 from striate.data.pairs import pair_masks
@@ -20,6 +22,7 @@ from striate.training.loop import initialise
 from striate.trust.lesions import LabelLesions, LesionModel, Logistic
 from striate.trust.trust import Trust
 from striate.workflows import evaluate_candidates
+from striate.workflows.evaluate import _findings
 from striate.workflows.predict import predict
 
 KNOWN = LabelLesions(4, 4, 40, 20, Logistic((0.0, 8.0, 9.0), (2.0, 2.0, 2.0), 0.3, (0.2, 0.9, 1.1)))
@@ -116,3 +119,14 @@ def test_each_mask_is_read_once_for_all_labels(model, tmp_path, monkeypatch):
     assert len(ranked(*folders, ("edema=1", "core=2", "cyst=3"))) == 3
     once = sorted(["c0.nii.gz", "c1.nii.gz"] * 2)  # mask and truth
     assert sorted(read) == sorted(once * 2)  # `evaluate`, and `ranked` itself
+
+
+def test_folders_with_broken_findings_are_told_in_the_order_of_the_cases(tmp_path):
+    folders, listener = [tmp_path / f"p{n}" for n in range(8)], Silent()
+    for folder in folders:
+        folder.mkdir()
+        (folder / "findings.json").write_text("{")
+    pairs = [SimpleNamespace(case=folder.name, predicted=folder / "a.nii.gz") for folder in folders]
+    assert _findings(pairs, listener) == {}
+    told = [text for text in listener.warnings if "Lesions are not ranked." in text]
+    assert [str(folder) in text for folder, text in zip(folders, told, strict=True)] == [True] * 8

@@ -137,7 +137,7 @@ def _measure(pair: MaskPair, targets: Targets, rule: LesionRule) -> CaseEvaluati
 def _findings(pairs: Sequence[MaskPair], progress: Progress) -> dict[str, CaseFindings]:
     """Return the findings that lie beside the predicted masks, by the name of the case in the truth."""
     known = dict[Path, dict[str, CaseFindings]]()
-    for folder in {pair.predicted.parent for pair in pairs}:
+    for folder in dict.fromkeys(pair.predicted.parent for pair in pairs):
         try:
             there = (folder / "findings.json").is_file()
             known[folder] = {found.case: found for found in Findings.read(folder).cases} if there else {}
@@ -149,7 +149,7 @@ def _findings(pairs: Sequence[MaskPair], progress: Progress) -> dict[str, CaseFi
 
 def _flattering(findings: Mapping[str, CaseFindings], pairs: Sequence[MaskPair], progress: Progress) -> tuple[str, ...]:
     """Say so where the probabilities of lesions were fitted to the very cases that they are judged on."""
-    for folder in {pair.predicted.parent for pair in pairs if pair.case in findings}:
+    for folder in dict.fromkeys(pair.predicted.parent for pair in pairs if pair.case in findings):
         if folder.name == "validation" and (folder.parent / "model" / "trust.json").is_file():
             note = (
                 f"{folder}: the probabilities of these lesions were fitted to these cases, so that the curve of detection"
