@@ -124,7 +124,8 @@ class Slow:
 
 def test_where_the_consumer_waits_more_workers_draw_the_same_batches(store, sampling, monkeypatch):
     monkeypatch.setattr(loader_module, "LOOK_S", 0.3)
-    drawn, until = {}, time.monotonic() + 90
+    monkeypatch.setattr(loader_module, "memory_available_bytes", lambda: 10**12)
+    drawn, until = {}, time.monotonic() + 600
     with Loader(store, Slow(sampling), workers=1, most=3) as loader:
         for step, batch in loader:
             drawn[step] = batch
@@ -215,6 +216,8 @@ def test_a_killed_worker_is_replaced_by_this_process(store, sampling):
         drawn = [next(steps) for _ in range(2)]
         for hand in loader._team:
             os.kill(hand.worker.pid, signal.SIGKILL)
+        while any(_alive(hand.worker.pid) for hand in loader._team):  # a busy machine takes its time
+            time.sleep(0.01)
         with pytest.warns(
             RuntimeWarning, match=r"ended unasked \(signal 9, perhaps for want of memory\); batches are drawn"
         ):
@@ -270,7 +273,7 @@ def test_it_works_without_a_main_guard_and_dies_with_its_caller(store, sampling,
     process.kill()
     process.wait()
     process.stdout.close()
-    for _ in range(600):  # a busy machine takes its time
+    for _ in range(6000):  # a busy machine takes its time
         if not _alive(worker):
             break
         time.sleep(0.1)
