@@ -264,21 +264,19 @@ def test_mirrored_copies_need_axes(trained):
 
 
 def test_the_whole_cohort_learned_is_refused(trained, tiny_cohort, tmp_path):
-    rows = (tiny_cohort / "cohort.csv").read_text().splitlines()
-    path = tiny_cohort / "taught.csv"
+    path = shutil.copytree(tiny_cohort, tmp_path / "cohort") / "cohort.csv"
+    rows = path.read_text().splitlines()
     path.write_text("\n".join([rows[0], rows[1], rows[3]]) + "\n")
     with pytest.raises(DataError, match="learned from the subjects of all 2 cases"):
         calibrate(trained, path, tmp_path / "out")
-    path.unlink()
     assert not (tmp_path / "out").exists()
 
 
 def test_a_cohort_without_masks_is_refused(trained, tiny_cohort, tmp_path):
-    path = tiny_cohort / "unlabelled.csv"
-    path.write_text("subject,flair\ns1,s1_flair.nii.gz\n")
+    path = tmp_path / "unlabelled.csv"
+    path.write_text(f"subject,flair\ns1,{tiny_cohort / 's1_flair.nii.gz'}\n")
     with pytest.raises(DataError, match="1 case without a mask"):
         calibrate(trained, path, tmp_path / "out")
-    path.unlink()
 
 
 def test_limits_of_other_weights_are_refused(calibrated, trained, tiny_cohort, tmp_path):
