@@ -86,6 +86,12 @@ def test_fitted_patches_divide_and_keep_near_the_wanted_size(shape, spacing, mos
         assert math.prod(found.patch) <= 1.5**axes * most
 
 
+@pytest.mark.parametrize(("shape", "most"), [((16, 167, 308), 16**3), ((20, 512, 512), 48**3), ((9, 9, 4000), 4096)])
+def test_where_an_axis_is_held_the_others_share_what_is_left(shape, most):
+    found = fit_patch(shape, (1.0, 1.0, 1.0), most, most_poolings=4, min_edge=4).value
+    assert found.patch[0] == 8 and 0.5 * most < math.prod(found.patch) < 1.5 * most
+
+
 def test_the_reason_names_the_median_image():
     whole = fit_patch((20, 24, 16), (1, 1, 1), 96**3, most_poolings=4, min_edge=4)
     assert whole.value.patch == (20, 24, 16) and "the median image (20×24×16 voxels) whole" in whole.reason

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from striate.planning.rules import Decision
 from striate.planning.rules.topology import Topology, topology
+
+LEAST = 8
+"""Voxels that a patch has at least along each axis."""
 
 
 def fit_patch(
@@ -31,18 +35,32 @@ def fit_patch(
         Axis along which the patch is one voxel (a 2D network on slices of 3D scans).
     """
     axes = [a for a in range(len(shape)) if a != thin_axis]
-    scale = min(1.0, (most_voxels / math.prod(shape[a] for a in axes)) ** (1 / len(axes)))
-    wanted = tuple(max(8, round(shape[a] * scale)) for a in axes)
+    size = [shape[a] for a in axes]
+    whole = math.prod(size) <= most_voxels
+    wanted = tuple(max(LEAST, n) for n in size) if whole else _scaled(size, most_voxels)
     found = topology(tuple(spacing_mm[a] for a in axes), wanted, min_edge)
     strides = found.strides[: most_poolings + 1]
     cut = Topology(found.kernels[: len(strides)], strides, wanted)
-    patch = tuple(max(d, _nearest(n, d, up=scale == 1.0)) for n, d in zip(wanted, cut.divisor, strict=True))
+    patch = tuple(max(d, _nearest(n, d, up=whole)) for n, d in zip(wanted, cut.divisor, strict=True))
     reason = (
         f"the median image ({_show(shape)} voxels) whole"
-        if scale == 1.0
+        if whole
         else f"proportions of the median image ({_show(shape)}), {math.prod(patch):,} voxels so that a step is short"
     )
     return Decision(Topology(cut.kernels, cut.strides, patch), f"{reason}; multiples of {_show(cut.divisor)}")
+
+
+def _scaled(shape: Sequence[int], most_voxels: float) -> tuple[int, ...]:
+    """Return `shape` made smaller in proportion, to about `most_voxels`; of axes held at `LEAST` the others bear the rest."""
+    held: list[int] = []
+    while True:
+        free = [a for a in range(len(shape)) if a not in held]
+        room = most_voxels / LEAST ** len(held) / math.prod(shape[a] for a in free)
+        scale = min(1.0, room ** (1 / max(1, len(free))))
+        short = [a for a in free if round(shape[a] * scale) < LEAST]
+        if not short:
+            return tuple(LEAST if a in held else round(n * scale) for a, n in enumerate(shape))
+        held += short
 
 
 def _nearest(size: int, divisor: int, *, up: bool) -> int:
