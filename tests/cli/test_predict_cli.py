@@ -289,10 +289,11 @@ def test_the_crf_that_does_not_fit_is_refused_before_anything_is_computed(one, t
 
 
 INTERRUPTED = """
-import time
+import signal, time
 from striate.cli.main import main
 from striate.workflows import predict_masks
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs tests may ignore it
 answer = predict_masks.answer
 
 def answered(*given, **more):

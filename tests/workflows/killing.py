@@ -30,6 +30,7 @@ from striate.cli.main import run
 from striate.training.log import TrainingLog
 
 torch.set_num_threads(1)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs tests may ignore it
 COHORT, PLAN, FOLDER = sys.argv[1], sys.argv[2], Path(sys.argv[3])
 DRAW = random.Random(sys.argv[4])
 STEPS = 30

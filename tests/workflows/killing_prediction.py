@@ -23,6 +23,7 @@ from striate.cli.main import run
 from striate.workflows import predict_masks
 
 torch.set_num_threads(1)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs tests may ignore it
 MODEL, COHORT, FOLDER = sys.argv[1], sys.argv[2], Path(sys.argv[3])
 DRAW = random.Random(sys.argv[4])
 LAST = "s5"

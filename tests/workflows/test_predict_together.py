@@ -242,6 +242,15 @@ def test_a_disk_that_fills_up_is_told_and_keeps_what_was_done(model, scans, tmp_
     assert told.notes[-1].startswith("1 of 4 cases is kept in")
 
 
+@pytest.fixture
+def ctrl_c():
+    """Let SIGINT interrupt: what runs tests may ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("at", ["case0", "case2"])
 def test_an_interruption_keeps_what_is_done_and_no_thread(model, scans, tmp_path, monkeypatch, at):
     answer, threads = predict_masks.answer, threading.active_count()
