@@ -51,6 +51,12 @@ def command(
     save_uncertainty: Annotated[
         bool, typer.Option("--save-uncertainty", help="Also write the probability that a voxel's label is wrong.")
     ] = False,
+    dicom_seg: Annotated[
+        bool,
+        typer.Option(
+            "--dicom-seg", help="Also write DICOM segmentations, for PACS: they name the patient as the series does."
+        ),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
     as_json: AsJson = False,
 ) -> int:
@@ -64,8 +70,8 @@ def command(
     progress = Screen(quiet=as_json)
     found = predict(
         model, inputs, out, save_probabilities=save_probabilities, save_uncertainty=save_uncertainty,
-        uncertainty=uncertainty, ensemble=ensemble or (), tta=tta, crf=crf, exact=exact, engine=engine, dry_run=dry_run,
-        progress=progress,
+        uncertainty=uncertainty, ensemble=ensemble or (), tta=tta, crf=crf, exact=exact, dicom_seg=dicom_seg, engine=engine,
+        dry_run=dry_run, progress=progress,
     )  # fmt: skip
     if not isinstance(found, list):
         show_json(found.document) if as_json else _show_foreseen(found.document)

@@ -37,6 +37,7 @@ def predict(
     tta: bool = False,
     crf: bool = False,
     exact: bool = False,
+    dicom_seg: bool = False,
     engine: str = AUTO,
     dry_run: bool = False,
     progress: Progress | None = None,
@@ -73,6 +74,9 @@ def predict(
     exact
         Give the masks that nnU-Net itself would (`striate.inference.exact`), for a model that was imported from it. No
         probabilities are kept, so that nothing which needs them can be asked for or told.
+    dicom_seg
+        Also write each mask as a DICOM Segmentation, ``dicom_seg/CASE.dcm``, which names the patient as the series does; the
+        first channel of every case must be a DICOM series (`striate.io.dicom_seg`).
     engine
         ``auto`` or one of `striate.inference.engines.ENGINES` (`striate.inference.engines.choose`); which one it was, and why,
         is in the record.
@@ -88,7 +92,7 @@ def predict(
     DataError
         When an image cannot be read or fits not; once the other cases are done, where headers did not tell.
     UsageError
-        When two things were asked for that exclude each other, or the model cannot do one.
+        When two things were asked for that exclude each other, or the model or a case cannot do one.
     MemoryLimitError, DiskFullError
         When a case would not fit into the memory, once the others are done; when the disk has less room than may be written.
     """
@@ -100,6 +104,7 @@ def predict(
         "model": model.folder, "inputs": given, "out": out, "save_probabilities": save_probabilities, "tta": tta, "crf": crf,
     }  # fmt: skip
     of_masks = {"uncertainty": uncertainty, "ensemble": ensemble, "save_uncertainty": save_uncertainty, "exact": exact}
+    of_masks["dicom_seg"] = dicom_seg
     if model.plan.task.kind != "segmentation":
         _refuse_for_whole(model, {**of_masks, "engine": engine != AUTO})
     else:
