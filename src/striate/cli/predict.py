@@ -182,6 +182,8 @@ def _show(found: list[Any], findings: dict[str, Any], out: Path, record: dict[st
     for line in _reviews(findings, record["facts"]["limits"]):
         say(line)
     say(f"{len(found)} mask{'s' if len(found) > 1 else ''}, findings.csv and record.json in {out}")
+    if record["options"]["dicom_seg"]:
+        say(f"{counted(len(found), 'DICOM segmentation')}, which name the patient, in {out / 'dicom_seg'}")
     say(f"{show_seconds(record['duration_s'])}, peak memory {show_bytes(record['facts']['peak_rss_bytes'])}")
     say(f"Look at it: striate report {quote(str(out))}")
 
