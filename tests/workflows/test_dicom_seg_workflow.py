@@ -156,7 +156,7 @@ def test_the_first_channel_alone_is_a_series_and_an_ensemble_tells_all_weights(t
     seg = pydicom.dcmread(tmp_path / "out" / "dicom_seg" / "P1.dcm")
     for model in (one, two):
         assert model.facts["weights_sha256"] in seg.SegmentSequence[0].SegmentDescription
+    swapped = [scan(tmp_path / "P1_t1"), tmp_path / "P1_flair.nii.gz"]
+    write_image(swapped[1], read_image(series))
     with pytest.raises(UsageError, match=r"1 of 1 case is no DICOM series \(P1\)"):
-        swapped = [scan(tmp_path / "P1_t1"), tmp_path / "P1_flair.nii.gz"]
-        write_image(swapped[1], read_image(series))
         predict(one, swapped, tmp_path / "again", dicom_seg=True)

@@ -102,7 +102,7 @@ def write_segmentation(path: Path, label: LabelMap, series: Path, drawn: Drawn) 
                      f" {' × '.join(map(str, array.shape))}", "both must be the same", "Predict it again."), path=series,
         )  # fmt: skip
     numbers = _numbers(array, drawn.targets)
-    found = hashlib.sha256(np.ascontiguousarray(numbers)).hexdigest()
+    found = hashlib.sha256(numbers.data).hexdigest()
     if not numbers.any():
         numbers = numbers[:1]
     built = _built(source, numbers, drawn, found)
