@@ -119,6 +119,16 @@ def test_without_highdicom_the_extra_is_named(model, tmp_path, monkeypatch):
     assert predict(model, tmp_path / "P1", tmp_path / "out", engine="torch")
 
 
+def test_the_room_on_the_disk_is_foreseen(model, tmp_path):
+    series = scan(tmp_path / "P1")
+    without, foreseen = (
+        predict(model, series, tmp_path / "out", dicom_seg=asked, dry_run=True).document["disk"]["needed_bytes"]
+        for asked in (False, True)
+    )
+    predict(model, series, tmp_path / "out", engine="torch", dicom_seg=True)
+    assert (tmp_path / "out" / "dicom_seg" / "P1.dcm").stat().st_size <= foreseen - without
+
+
 class Told(Silent):
     def __init__(self):
         super().__init__()

@@ -221,7 +221,7 @@ class _Steps:
                 ending = ".nii.gz" if wrong.array.ndim == 4 else ".npz"
                 files.append(self.folder / "uncertainty" / f"{case.name}{ending}")
                 write_image(files[-1], wrong)
-            if self.options["dicom_seg"]:  # once it is judged, whose memory it takes then
+            if self.options["dicom_seg"]:  # takes less memory than judging, which is over by now
                 files.append(write_dicom_seg(self.folder, self.model, prediction, self.others))
             written = maps.finish() if maps else {}
         seconds["write"] = round(seconds["write"] + storing["store"], 3)
