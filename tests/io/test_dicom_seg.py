@@ -334,7 +334,7 @@ def other(word, value):
         (lacking("SOPInstanceUID"), "IM0002 tells no SOPInstanceUID"),
         (lacking("StudyInstanceUID"), "IM0002 tells no StudyInstanceUID"),
         (other("StudyInstanceUID", uid("another")), "slices of 2 studies"),
-        (lacking("FrameOfReferenceUID"), "its 5 slices tell 2 FrameOfReferenceUIDs"),
+        (lacking("FrameOfReferenceUID"), "slices with 2 FrameOfReferenceUIDs, or some without"),
         (other("SOPInstanceUID", uid("twice")), None),
     ],
 )
@@ -350,7 +350,7 @@ def test_headers_that_cannot_be_referred_to_are_refused(tmp_path, change, senten
 
 
 def test_no_frame_of_reference_and_no_known_kind_are_refused(tmp_path):
-    with pytest.raises(FormatError, match="its 5 slices tell no FrameOfReferenceUID"):
+    with pytest.raises(FormatError, match="its slices tell no FrameOfReferenceUID"):
         refuse_unsegmentable(write_series(tmp_path / "s", numbers(SHAPE)), drawn())
     ds = with_pixels(blank(CTImageStorage), numbers((7, 6)))
     with pytest.raises(FormatError, match=r"headers of the kind 'CT Image Storage' \(ValueError\)"):

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pydicom
@@ -18,7 +19,7 @@ from striate.io.read import read_image, read_label
 from striate.io.write import write_image
 from striate.model.model import Model
 from striate.workflows.evaluate import evaluate
-from striate.workflows.predict import predict
+from striate.workflows.predict import _all_asked, predict
 from striate.workflows.report import report
 
 SHAPE = (16, 20, 18)
@@ -104,7 +105,7 @@ def test_headers_that_do_not_suffice_are_told_of_all_cases(model, tmp_path):
             del ds.FrameOfReferenceUID
             ds.save_as(path)
     with pytest.raises(
-        FormatError, match=r"2 of 2 cases can carry no DICOM segmentation.*\n.*P1: its 16 slices tell no Frame"
+        FormatError, match=r"2 of 2 cases can carry no DICOM segmentation.*\n.*P1: its slices tell no Frame"
     ):
         predict(model, [tmp_path / "P1", tmp_path / "P2"], tmp_path / "out", dicom_seg=True)
     assert not list(tmp_path.glob("out*"))
@@ -117,6 +118,12 @@ def test_without_highdicom_the_extra_is_named(model, tmp_path, monkeypatch):
     ):
         predict(model, scan(tmp_path / "P1"), tmp_path / "out", dicom_seg=True)
     assert predict(model, tmp_path / "P1", tmp_path / "out", engine="torch")
+
+
+def test_a_model_of_classes_is_refused():
+    model = SimpleNamespace(plan=SimpleNamespace(task=SimpleNamespace(kind="classification")))
+    with pytest.raises(UsageError, match="--dicom-seg: the model does classification; only models that draw masks can"):
+        _all_asked(model, {}, {"dicom_seg": True, "engine": "auto"})
 
 
 def test_the_room_on_the_disk_is_foreseen(model, tmp_path):

@@ -190,9 +190,10 @@ def _refuse_lacking(source: _Source) -> None:
     if len({one.study for one in files}) > 1:
         refuse(f"slices of {len({one.study for one in files})} studies", "one study is needed")
     places = {one.place for one in files}
-    if len(places) > 1 or (len(source.order) > 1 and places == {""}):
-        count = f"{len(places)} FrameOfReferenceUIDs" if len(places) > 1 else "no FrameOfReferenceUID"
-        refuse(f"its {len(source.order)} slices tell {count}", "one for all of them is needed")
+    if len(places) > 1:
+        refuse(f"slices with {len(places)} FrameOfReferenceUIDs, or some without", "one for all of them is needed")
+    if places == {""} and source.frames[0].position is not None:
+        refuse("its slices tell no FrameOfReferenceUID", "the coordinates of positions need a name")
 
 
 def _numbers(array: NDArray[Any], targets: Targets) -> NDArray[Any]:
