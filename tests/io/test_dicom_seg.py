@@ -29,7 +29,9 @@ from dicom_files import (
 from striate.core.errors import FormatError, GeometryError
 from striate.core.geometry import LPS
 from striate.core.image import LabelMap
+from striate.core.record import versions
 from striate.core.targets import Targets
+from striate.io import dicom_seg
 from striate.io.dicom_seg import Drawn, refuse_unsegmentable, write_segmentation
 from striate.io.formats import dicom_instance
 from striate.io.read import read_image
@@ -247,7 +249,7 @@ def test_who_drew_it_and_with_which_weights(tmp_path):
     assert seg.SeriesDescription == "Striate: lesion, core" and seg.Modality == "SEG"
 
 
-def test_the_same_mask_is_the_same_object_and_another_is_not(tmp_path):
+def test_the_same_mask_is_the_same_object_and_another_is_not(tmp_path, monkeypatch):
     series = shuffled(tmp_path / "s")
     made = []
     for label, by in [(1, drawn()), (1, drawn()), (2, drawn()), (1, drawn(LABELS, "c3" * 32))]:
@@ -259,6 +261,10 @@ def test_the_same_mask_is_the_same_object_and_another_is_not(tmp_path):
     assert first == again and first.file_meta == again.file_meta
     for one in (other, weights):
         assert one.SOPInstanceUID != first.SOPInstanceUID and one.SeriesInstanceUID != first.SeriesInstanceUID
+    for package in ("striate", "highdicom"):
+        monkeypatch.setattr(dicom_seg, "versions", lambda name=package: versions() | {name: "99.0"})
+        later = pydicom.dcmread(written(series, mask_of(series, seed=1), tmp_path))
+        assert first.SOPInstanceUID != later.SOPInstanceUID and first.SeriesInstanceUID != later.SeriesInstanceUID
     dates = [e for e in first.iterall() if e.VR in ("DA", "DT", "TM") and e.value and e.keyword != "PatientBirthDate"]
     assert dates == []
 
@@ -294,6 +300,54 @@ def test_a_radiograph_has_a_segmentation_without_a_place(tmp_path):
     refuse_unsegmentable(path, drawn())
     seg = pydicom.dcmread(written(path, label, tmp_path))
     assert np.array_equal(seg.pixel_array.reshape(7, 6).T, label.array)
+    assert seg["PatientOrientation"].is_empty and "FrameOfReferenceUID" not in seg
+
+
+@pytest.mark.parametrize("place", ["", "none"])
+def test_a_picture_keeps_how_it_is_turned_and_coordinates_without_a_name_are_left_out(tmp_path, place):
+    with pydicom.config.disable_value_validation():
+        ds = blank(ComputedRadiographyImageStorage, PatientOrientation=["L", "F"], FrameOfReferenceUID=place)
+        path = save(with_pixels(ds, numbers((7, 6), np.uint16)), tmp_path / "cr.dcm")
+    seg = pydicom.dcmread(written(path, mask_of(path, (0, 1)), tmp_path))
+    assert list(seg.PatientOrientation) == ["L", "F"] and "FrameOfReferenceUID" not in seg
+
+
+@pytest.mark.parametrize("told", [b"thick ", b"3\\x ", b"", b"-2", b"0 "])
+def test_a_thickness_that_is_none_is_the_distance_of_slices(tmp_path, told):
+    series = shuffled(tmp_path / "s")
+    for path in series.iterdir():
+        data = path.read_bytes()
+        assert data.count(b"DS\x04\x009.0 ") == 1
+        path.write_bytes(data.replace(b"DS\x04\x009.0 ", b"DS" + len(told).to_bytes(2, "little") + told))
+    seg = pydicom.dcmread(written(series, mask_of(series), tmp_path))
+    measures = seg.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    assert (measures["SliceThickness"].VR, measures.SliceThickness, measures.SpacingBetweenSlices) == ("DS", 2.5, 2.5)
+
+
+def test_slices_beside_a_file_of_several_frames_are_refused(tmp_path):
+    places = positions(5)
+    series = write_series(tmp_path / "s", numbers((3, 7, 6)), places=places[:3], **PLACE)
+    ds = enhanced(numbers((2, 7, 6)), places[3:])
+    ds.FrameOfReferenceUID, ds.SeriesInstanceUID = PLACE["FrameOfReferenceUID"], uid("s")
+    save(ds, series / "more")
+    with pytest.raises(FormatError, match="1 of 4 files hold several frames; one file of several frames, or one for"):
+        refuse_unsegmentable(series, drawn())
+
+
+def test_a_header_that_cannot_be_written_is_refused_without_quoting_it(tmp_path, monkeypatch):
+    def refused(*arguments, **options):
+        raise ValueError(PATIENT)
+
+    series = shuffled(tmp_path / "s")
+    label = mask_of(series)
+    monkeypatch.setattr(pydicom.Dataset, "save_as", refused)
+    for attempt in (lambda: refuse_unsegmentable(series, drawn()), lambda: written(series, label, tmp_path)):
+        with pytest.raises(
+            FormatError, match=r"no DICOM segmentation can refer to these headers .*\(ValueError\)"
+        ) as told:
+            attempt()
+        assert PATIENT not in str(told.value)
+    assert [p.name for p in tmp_path.iterdir()] == ["s"]
 
 
 def test_slices_that_differ_in_a_rounded_cosine_and_old_byte_order(tmp_path):

@@ -8,7 +8,9 @@ at all, there is one empty frame of each segment, so that *nothing was found* ca
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -70,7 +72,8 @@ def refuse_unsegmentable(series: Path, drawn: Drawn) -> None:
         When highdicom is not installed.
     """
     source = _Source.of(series)
-    _built(source, np.zeros((1, *source.shape), np.uint8), drawn, "0")
+    built = _built(source, np.zeros((1, *source.shape), np.uint8), drawn, "0")
+    _save(built, source, io.BytesIO())
 
 
 def write_segmentation(path: Path, label: LabelMap, series: Path, drawn: Drawn) -> None:
@@ -106,8 +109,8 @@ def write_segmentation(path: Path, label: LabelMap, series: Path, drawn: Drawn) 
     if not numbers.any():
         numbers = numbers[:1]
     built = _built(source, numbers, drawn, found)
-    with writing(path) as beside, _silently():
-        built.save_as(beside, enforce_file_format=True)
+    with writing(path) as beside:
+        _save(built, source, beside)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +182,10 @@ def _refuse_lacking(source: _Source) -> None:
                      "Export the series again, or leave --dicom-seg away."), path=path,
         )  # fmt: skip
 
-    if source.several and len(files) > 1:
-        refuse(f"{len(files)} files of several frames", "one file of several frames, or one for each slice, is needed")
+    several = sum(len(one.frames) > 1 for one in files)
+    if several and len(files) > 1:
+        told = f"{several} of {len(files)} files hold several frames"
+        refuse(told, "one file of several frames, or one for each slice, is needed")
     for name, word in (("uid", "SOPInstanceUID"), ("study", "StudyInstanceUID"), ("series", "SeriesInstanceUID")):
         lacking = next((one for one in files if not getattr(one, name)), None)
         if lacking is not None:
@@ -226,10 +231,23 @@ def _silently() -> Iterator[None]:
 def _built(source: _Source, numbers: NDArray[Any], drawn: Drawn, found: str) -> Any:
     """Return the object; `found` tells its content from others."""
     require("highdicom", "dicom", "writing DICOM segmentations (--dicom-seg)")
+    with _refusing(source):
+        return _object(source, numbers, drawn, found)
+
+
+def _save(built: Any, source: _Source, to: Path | io.BytesIO) -> None:
+    """Write the object; what it took from the source may be what DICOM cannot hold."""
+    with _refusing(source):
+        built.save_as(to, enforce_file_format=True)
+
+
+@contextmanager
+def _refusing(source: _Source) -> Iterator[None]:
+    """Work in silence, and refuse the source where its headers do not do."""
     try:
         with _silently():
-            return _object(source, numbers, drawn, found)
-    except (StriateError, MemoryError):
+            yield
+    except (StriateError, MemoryError, OSError):
         raise
     except Exception as error:  # of whatever kind highdicom has for a header; its words may quote it
         kind = source.instances[0].kind
@@ -249,8 +267,9 @@ def _object(source: _Source, numbers: NDArray[Any], drawn: Drawn, found: str) ->
     for name in IDENTITY:
         setattr(head, name, None)
     images, weights, now = _images(source, head), drawn.weights_sha256[0], datetime.now().replace(microsecond=0)
-    version = versions().get("striate", "unknown")
+    version, writer = (versions().get(name, "unknown") for name in ("striate", "highdicom"))
     words = [source.instances[0].series, *sorted(one.uid for one in source.instances), *drawn.weights_sha256, found]
+    words += [version, writer]  # which the object names
     words += [f"{name}={values}" for name, values in drawn.targets.sets.items()]
     uids = [generate_uid(entropy_srcs=[what, *words]) for what in ("series", "object", "dimensions")]
     whole = len(numbers) == len(source.order)
@@ -267,6 +286,8 @@ def _object(source: _Source, numbers: NDArray[Any], drawn: Drawn, found: str) ->
     )  # fmt: skip
     for name, element in told.items():
         seg[name] = element
+    if source.frames[0].position is None:  # a picture then says how it is turned, or that it is not known
+        seg.PatientOrientation = head.get("PatientOrientation")
     own = [seg.SeriesDescription, *(one.SegmentLabel + one.SegmentDescription for one in seg.SegmentSequence)]
     seg.SpecificCharacterSet = head.get("SpecificCharacterSet") if "".join(own).isascii() else "ISO_IR 192"
     if not seg.SpecificCharacterSet:
@@ -329,6 +350,8 @@ def _images(source: _Source, head: Any) -> list[Any]:
     from pydicom.dataset import Dataset
 
     spacing_mm = source.spacing_mm
+    if not source.instances[0].place:  # it is there, but holds no name
+        head.pop("FrameOfReferenceUID", None)
     if source.several:
         shared = (head.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
         first = head.PerFrameFunctionalGroupsSequence[0]
@@ -357,11 +380,17 @@ def _images(source: _Source, head: Any) -> list[Any]:
 
 
 def _put_distances(measures: Any, spacing_mm: float | None) -> None:
-    """Put the distance of slices, which is that of their positions, where a source says it."""
-    if spacing_mm is not None:
-        (measures.SpacingBetweenSlices,) = _decimals((spacing_mm,))
-    if not measures.get("SliceThickness"):
+    """Put the distance of slices, which is that of their positions, where a source says it, and a thickness where it has none."""
+    try:
+        thickness_mm = float(measures.get("SliceThickness") or 0.0)
+    except (TypeError, ValueError):  # a text, or several numbers
+        thickness_mm = 0.0
+    if not 0 < thickness_mm < math.inf:
+        measures.pop("SliceThickness", None)  # with whatever kind of element it was
         (measures.SliceThickness,) = _decimals((spacing_mm or 1.0,))
+    if spacing_mm is not None:
+        measures.pop("SpacingBetweenSlices", None)
+        (measures.SpacingBetweenSlices,) = _decimals((spacing_mm,))
 
 
 def _first_position(source: _Source) -> list[Any] | None:
