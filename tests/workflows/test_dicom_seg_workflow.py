@@ -60,6 +60,7 @@ def test_each_mask_is_there_as_dicom_too_and_nothing_else_names_the_patient(mode
     series, out = scan(tmp_path / "P7"), tmp_path / "out"
     code = run(["predict", str(model.folder), str(series), "--out", str(out), "--engine", "torch", "--dicom-seg"])
     told = capsys.readouterr()
+    assert "1 DICOM segmentation, which names the patient, in" in told.err
     path, label = out / "dicom_seg" / "P7.dcm", read_label(out / "P7.nii.gz")
     assert code == 0 and "dicom_seg" in told.err and label.array.any()
     assert np.array_equal(voxels_of(path, series), label.array > 0)
@@ -70,6 +71,17 @@ def test_each_mask_is_there_as_dicom_too_and_nothing_else_names_the_patient(mode
     for file in (p for p in out.rglob("*") if p.is_file() and p != path):
         assert not any(word in file.read_bytes() for word in PERSONAL), file
     assert not any(word.decode() in told.err + told.out for word in PERSONAL)
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_the_document_tells_where_it_lies(model, tmp_path, capsys, asked):
+    series, out = scan(tmp_path / "P7"), tmp_path / "out"
+    more = ["--dicom-seg"] if asked else []
+    assert (
+        run(["predict", str(model.folder), str(series), "--out", str(out), "--engine", "torch", "--json", *more]) == 0
+    )
+    (case,) = json.loads(capsys.readouterr().out)["cases"]
+    assert case.get("dicom_seg") == (str(out / "dicom_seg" / "P7.dcm") if asked else None)
 
 
 def test_evaluate_and_report_pass_it_over(model, tmp_path):

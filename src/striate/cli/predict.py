@@ -151,12 +151,18 @@ def _show_whole(out: Path, *, as_json: bool) -> None:
 
 
 def _document(found: list[Any], findings: dict[str, Any], out: Path, record: dict[str, Any]) -> dict[str, Any]:
-    cases = {case["case"]: case for case in findings["cases"]}
+    from striate.workflows.dicom_segs import FOLDER
+
+    cases, dicom = {case["case"]: case for case in findings["cases"]}, record["options"]["dicom_seg"]
     return {
         "out": out, "peak_rss_bytes": record["facts"]["peak_rss_bytes"], "duration_s": record["duration_s"],
         "limits": record["facts"]["limits"],
         "cases": [
-            {**cases[p.case.name], "mask": p.path, "probabilities": p.probabilities, "facts": p.facts} for p in found
+            {
+                **cases[p.case.name], "mask": p.path, "probabilities": p.probabilities, "facts": p.facts,
+                **({"dicom_seg": out / FOLDER / f"{p.case.name}.dcm"} if dicom else {}),
+            }
+            for p in found
         ],
     }  # fmt: skip
 
@@ -183,7 +189,8 @@ def _show(found: list[Any], findings: dict[str, Any], out: Path, record: dict[st
         say(line)
     say(f"{len(found)} mask{'s' if len(found) > 1 else ''}, findings.csv and record.json in {out}")
     if record["options"]["dicom_seg"]:
-        say(f"{counted(len(found), 'DICOM segmentation')}, which name the patient, in {out / 'dicom_seg'}")
+        named = "which names the patient" if len(found) == 1 else "which name the patients"
+        say(f"{counted(len(found), 'DICOM segmentation')}, {named}, in {out / 'dicom_seg'}")
     say(f"{show_seconds(record['duration_s'])}, peak memory {show_bytes(record['facts']['peak_rss_bytes'])}")
     say(f"Look at it: striate report {quote(str(out))}")
 
