@@ -249,13 +249,13 @@ def _refusing(source: _Source) -> Iterator[None]:
             yield
     except (StriateError, MemoryError, OSError):
         raise
-    except Exception as error:  # of whatever kind highdicom has for a header; its words may quote it
+    except Exception as error:  # of whatever kind highdicom has for a header; its words may quote it: told nowhere
         kind = source.instances[0].kind
         raise FormatError(
             expected(source.series, f"no DICOM segmentation can refer to these headers of the kind '{kind}'"
                      f" ({type(error).__name__})", "slices of CT, MR or PET, an enhanced file of them, or a picture is needed",
                      "Export the series again, or leave --dicom-seg away."), path=source.series,
-        ) from error  # fmt: skip
+        ) from None  # fmt: skip
 
 
 def _object(source: _Source, numbers: NDArray[Any], drawn: Drawn, found: str) -> Any:
