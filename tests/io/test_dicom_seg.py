@@ -325,6 +325,14 @@ def test_a_thickness_that_is_none_is_the_distance_of_slices(tmp_path, told):
     assert (measures["SliceThickness"].VR, measures.SliceThickness, measures.SpacingBetweenSlices) == ("DS", 2.5, 2.5)
 
 
+def test_slices_of_fewer_pixels_than_bits_of_a_byte_are_refused(tmp_path):
+    with pytest.raises(FormatError, match="6 pixels in a slice; 8 or more are needed"):
+        refuse_unsegmentable(shuffled(tmp_path / "s", shape=(5, 3, 2)), drawn())
+    series = shuffled(tmp_path / "t", shape=(5, 3, 3))
+    label = mask_of(series)
+    same_points(points_of(written(series, label, tmp_path))[1], expected_points(label, label.array == 1))
+
+
 def test_slices_beside_a_file_of_several_frames_are_refused(tmp_path):
     places = positions(5)
     series = write_series(tmp_path / "s", numbers((3, 7, 6)), places=places[:3], **PLACE)

@@ -182,6 +182,11 @@ def _refuse_lacking(source: _Source) -> None:
                      "Export the series again, or leave --dicom-seg away."), path=path,
         )  # fmt: skip
 
+    if math.prod(source.shape) < 8:  # highdicom packs those wrongly
+        raise FormatError(
+            expected(path, f"{math.prod(source.shape)} pixels in a slice", "8 or more are needed, for a DICOM segmentation of it",
+                     "Leave --dicom-seg away."), path=path,
+        )  # fmt: skip
     several = sum(len(one.frames) > 1 for one in files)
     if several and len(files) > 1:
         told = f"{several} of {len(files)} files hold several frames"
