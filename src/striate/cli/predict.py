@@ -153,7 +153,7 @@ def _show_whole(out: Path, *, as_json: bool) -> None:
 def _document(found: list[Any], findings: dict[str, Any], out: Path, record: dict[str, Any]) -> dict[str, Any]:
     from striate.workflows.dicom_segs import FOLDER
 
-    cases, dicom = {case["case"]: case for case in findings["cases"]}, record["options"]["dicom_seg"]
+    cases, dicom = {case["case"]: case for case in findings["cases"]}, record["options"].get("dicom_seg")
     return {
         "out": out, "peak_rss_bytes": record["facts"]["peak_rss_bytes"], "duration_s": record["duration_s"],
         "limits": record["facts"]["limits"],
@@ -188,7 +188,7 @@ def _show(found: list[Any], findings: dict[str, Any], out: Path, record: dict[st
     for line in _reviews(findings, record["facts"]["limits"]):
         say(line)
     say(f"{len(found)} mask{'s' if len(found) > 1 else ''}, findings.csv and record.json in {out}")
-    if record["options"]["dicom_seg"]:
+    if record["options"].get("dicom_seg"):
         named = "which names the patient" if len(found) == 1 else "which name the patients"
         say(f"{counted(len(found), 'DICOM segmentation')}, {named}, in {out / 'dicom_seg'}")
     say(f"{show_seconds(record['duration_s'])}, peak memory {show_bytes(record['facts']['peak_rss_bytes'])}")
