@@ -222,7 +222,7 @@ def _instance(path: Path, size: int, _state: tuple[int, int, int]) -> Instance:
             raise FormatError(
                 expected(path, f"its DICOM header is truncated or damaged ({type(error).__name__})",
                          "a whole file is needed", "Copy or export it again."), path=path,
-            ) from error  # fmt: skip
+            ) from None  # fmt: skip
 
 
 def _parsed(stream: BinaryIO, path: Path, size: int) -> Instance:
