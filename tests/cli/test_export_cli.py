@@ -30,6 +30,7 @@ NOT_THERE = (
     "PIL",
     "tifffile",
     "pydicom",
+    "highdicom",
     "jinja2",
     "matplotlib",
     "tensorboardX",

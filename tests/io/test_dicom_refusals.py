@@ -1,5 +1,6 @@
 """What is no even stack of one series is refused, with what is wrong and what to do, and without the name of the patient."""
 
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -213,6 +214,17 @@ def test_every_truncation_of_a_slice_is_a_sentence(tmp_path):
         FormatError, match=r"IM0002: its header announces 6 × 7 × 1 pixels \(84 bytes\), the file has 83"
     ):
         read_image(folder)
+
+
+def test_no_traceback_quotes_a_damaged_header(tmp_path, monkeypatch):
+    def fails(*arguments, **options):
+        raise ValueError(PATIENT)
+
+    series = write_series(tmp_path / "s", numbers())
+    monkeypatch.setattr(pydicom, "dcmread", fails)
+    with pytest.raises(FormatError, match=r"truncated or damaged \(ValueError\)") as caught:
+        read_header(series)
+    assert PATIENT not in "".join(traceback.format_exception(caught.value))  # which --debug shows
 
 
 def test_damaged_bytes_never_give_another_exception_nor_a_name(tmp_path, caplog):

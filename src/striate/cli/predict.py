@@ -51,6 +51,12 @@ def command(
     save_uncertainty: Annotated[
         bool, typer.Option("--save-uncertainty", help="Also write the probability that a voxel's label is wrong.")
     ] = False,
+    dicom_seg: Annotated[
+        bool,
+        typer.Option(
+            "--dicom-seg", help="Also write DICOM segmentations, for PACS: they name the patient as the series does."
+        ),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
     as_json: AsJson = False,
 ) -> int:
@@ -64,8 +70,8 @@ def command(
     progress = Screen(quiet=as_json)
     found = predict(
         model, inputs, out, save_probabilities=save_probabilities, save_uncertainty=save_uncertainty,
-        uncertainty=uncertainty, ensemble=ensemble or (), tta=tta, crf=crf, exact=exact, engine=engine, dry_run=dry_run,
-        progress=progress,
+        uncertainty=uncertainty, ensemble=ensemble or (), tta=tta, crf=crf, exact=exact, dicom_seg=dicom_seg, engine=engine,
+        dry_run=dry_run, progress=progress,
     )  # fmt: skip
     if not isinstance(found, list):
         show_json(found.document) if as_json else _show_foreseen(found.document)
@@ -145,12 +151,18 @@ def _show_whole(out: Path, *, as_json: bool) -> None:
 
 
 def _document(found: list[Any], findings: dict[str, Any], out: Path, record: dict[str, Any]) -> dict[str, Any]:
-    cases = {case["case"]: case for case in findings["cases"]}
+    from striate.workflows.dicom_segs import FOLDER
+
+    cases, dicom = {case["case"]: case for case in findings["cases"]}, record["options"].get("dicom_seg")
     return {
         "out": out, "peak_rss_bytes": record["facts"]["peak_rss_bytes"], "duration_s": record["duration_s"],
         "limits": record["facts"]["limits"],
         "cases": [
-            {**cases[p.case.name], "mask": p.path, "probabilities": p.probabilities, "facts": p.facts} for p in found
+            {
+                **cases[p.case.name], "mask": p.path, "probabilities": p.probabilities, "facts": p.facts,
+                **({"dicom_seg": out / FOLDER / f"{p.case.name}.dcm"} if dicom else {}),
+            }
+            for p in found
         ],
     }  # fmt: skip
 
@@ -176,6 +188,9 @@ def _show(found: list[Any], findings: dict[str, Any], out: Path, record: dict[st
     for line in _reviews(findings, record["facts"]["limits"]):
         say(line)
     say(f"{len(found)} mask{'s' if len(found) > 1 else ''}, findings.csv and record.json in {out}")
+    if record["options"].get("dicom_seg"):
+        named = "which names the patient" if len(found) == 1 else "which name the patients"
+        say(f"{counted(len(found), 'DICOM segmentation')}, {named}, in {out / 'dicom_seg'}")
     say(f"{show_seconds(record['duration_s'])}, peak memory {show_bytes(record['facts']['peak_rss_bytes'])}")
     say(f"Look at it: striate report {quote(str(out))}")
 

@@ -13,7 +13,9 @@ from striate.core import machine
 from striate.core.files import read_json, write_json
 
 VERSION = 1
-PACKAGES = ("torch", "numpy", "scipy", "nibabel", "pydicom", "monai", "safetensors", "openvino", "onnxruntime")
+PACKAGES = (
+    "torch", "numpy", "scipy", "nibabel", "pydicom", "highdicom", "monai", "safetensors", "openvino", "onnxruntime",
+)  # fmt: skip
 
 
 def versions() -> dict[str, str]:

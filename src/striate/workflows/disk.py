@@ -15,7 +15,7 @@ from striate.core.image import Grid
 from striate.core.machine import show_bytes
 from striate.data.cohort import Cohort
 from striate.data.split import Split
-from striate.inference.written import found_bytes, map_bytes, mask_bytes, panel_bytes
+from striate.inference.written import dicom_seg_bytes, found_bytes, map_bytes, mask_bytes, panel_bytes
 from striate.io.read import extension, read_header
 from striate.model.model import Model
 from striate.planning.plan import Plan
@@ -68,6 +68,9 @@ def refuse_prediction(
         total += found_bytes(plan, grid) + maps * map_bytes(grid)
         if masks:
             usual, noise = (mask_bytes(plan, grid, ending_of(case), noise=noise) for noise in (False, True))
+            total, apart = total + usual, apart + noise - usual
+        if masks and options.get("dicom_seg"):
+            usual, noise = (dicom_seg_bytes(plan, grid, noise=noise) for noise in (False, True))
             total, apart = total + usual, apart + noise - usual
         if masks and index < PANELS:
             usual, noise = (panel_bytes(plan, grid, channels, noise=noise) for noise in (False, True))

@@ -28,6 +28,7 @@ from striate.inference.tiling import Tiling
 from striate.inference.warn import impossible_sizes
 from striate.model.model import Model
 from striate.planning.plan import Plan
+from striate.workflows.dicom_segs import refuse_other_formats
 from striate.workflows.disk import refuse_prediction
 from striate.workflows.kept import refuse_failed
 from striate.workflows.kept_classes import names_in
@@ -71,6 +72,8 @@ def foresee(model: Model, cases: list[Case], out: Path, options: Mapping[str, An
     for line in impossible_sizes(model.plan, {name: grid for name, (grid, _) in grids.items()}):
         progress.note(line)
     masks = model.plan.task.kind == "segmentation"
+    if masks:
+        refuse_other_formats(model, cases, options)
     rows = [_row(model.plan, case, grids[case.name][0], masks=masks) for case in cases]
     place, names = Unfinished(out), {case.name for case in cases}
     engine, memory, large = Engine("torch", "models of whole images are computed by it"), None, list[MemoryLimitError]()

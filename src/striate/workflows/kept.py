@@ -32,7 +32,7 @@ ABOUT_MODEL = (PLAN, FACTS, TRUST, PARITY, str(EXPORTED / PARITY), f"{FOLDER}/{V
 """Files of a model that say all that masks and findings depend on: the first two name the hash of the weights."""
 HEADERS = (".mhd", ".nhdr")
 """Endings of files whose voxels lie in another one, so that their hash does not tell whether the image is the same."""
-OPTIONS = ("save_probabilities", "save_uncertainty", "uncertainty", "tta", "crf", "exact")
+OPTIONS = ("save_probabilities", "save_uncertainty", "uncertainty", "tta", "crf", "exact", "dicom_seg")
 WORDS = {
     "model": "with another model", "options": "with other options", "engine": "by another engine",
     "programs": "with other versions of the programs", "processor": "on another processor", "images": "from other images",

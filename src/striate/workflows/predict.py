@@ -37,6 +37,7 @@ def predict(
     tta: bool = False,
     crf: bool = False,
     exact: bool = False,
+    dicom_seg: bool = False,
     engine: str = AUTO,
     dry_run: bool = False,
     progress: Progress | None = None,
@@ -60,8 +61,7 @@ def predict(
         Also write one map per label or region of the network's own, uncalibrated probabilities.
     uncertainty
         ``none``, ``tta``, ``dropout`` or ``ensemble`` (`striate.inference.engines.uncertainty`); by default ``ensemble`` where
-        other models are given, else ``none``. Intervals and calibrated numbers are given where the model was calibrated
-        that way.
+        other models are given, else ``none``. Intervals and calibrated numbers need a model that was calibrated that way.
     ensemble
         Further models of the same task, whose answers are averaged with the model's.
     save_uncertainty
@@ -73,9 +73,10 @@ def predict(
     exact
         Give the masks that nnU-Net itself would (`striate.inference.exact`), for a model that was imported from it. No
         probabilities are kept, so that nothing which needs them can be asked for or told.
+    dicom_seg
+        Also write ``dicom_seg/CASE.dcm``, a DICOM Segmentation of the series: it names the patient (`striate.io.dicom_seg`).
     engine
-        ``auto`` or one of `striate.inference.engines.ENGINES` (`striate.inference.engines.choose`); which one it was, and why,
-        is in the record.
+        ``auto`` or one of `striate.inference.engines.ENGINES`; which one it was, and why, is in the record.
     dry_run
         Say what would be done, and do nothing (`striate.workflows.foresee.Foreseen`).
     progress
@@ -88,7 +89,7 @@ def predict(
     DataError
         When an image cannot be read or fits not; once the other cases are done, where headers did not tell.
     UsageError
-        When two things were asked for that exclude each other, or the model cannot do one.
+        When two things were asked for that exclude each other, or the model or a case cannot do one.
     MemoryLimitError, DiskFullError
         When a case would not fit into the memory, once the others are done; when the disk has less room than may be written.
     """
@@ -96,19 +97,20 @@ def predict(
     model = model if isinstance(model, Model) else Model.open(model)
     given = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
     cases = gather([Path(p) for p in given], model.channels)
-    asked = {
+    asked: dict[str, Any] = {
         "model": model.folder, "inputs": given, "out": out, "save_probabilities": save_probabilities, "tta": tta, "crf": crf,
     }  # fmt: skip
     of_masks = {"uncertainty": uncertainty, "ensemble": ensemble, "save_uncertainty": save_uncertainty, "exact": exact}
-    if model.plan.task.kind != "segmentation":
-        _refuse_for_whole(model, {**of_masks, "engine": engine != AUTO})
-    else:
-        asked = _asked_of_masks(model, {**asked, **of_masks, "engine": engine})
+    asked = _all_asked(model, asked, {**of_masks, "dicom_seg": dicom_seg, "engine": engine})
     return (_foreseen if dry_run else _predicted)(model, cases, out, asked, progress, watch)
 
 
-def _asked_of_masks(model: Model, asked: dict[str, Any]) -> dict[str, Any]:
-    """Return the options with the way to uncertainty that is meant; refuse what excludes each other."""
+def _all_asked(model: Model, asked: dict[str, Any], of_masks: dict[str, Any]) -> dict[str, Any]:
+    """Return the options with the way to uncertainty that is meant; refuse what excludes each other, or is not for the model."""
+    if model.plan.task.kind != "segmentation":
+        _refuse_for_whole(model, {**of_masks, "engine": of_masks["engine"] != AUTO})
+        return asked
+    asked = asked | of_masks
     way = way_of(asked["uncertainty"], asked["ensemble"], tta=asked["tta"])
     asked = {**asked, "uncertainty": way, "ensemble": [Path(path) for path in asked["ensemble"]]}
     if asked["exact"]:

@@ -46,6 +46,7 @@ from striate.model.model import PLAN, Model
 from striate.reporting.panel import write_case_panel
 from striate.trust.error_probability import error_probability
 from striate.trust.examine import answer, weigh
+from striate.workflows.dicom_segs import refuse_other_formats, write_dicom_seg
 from striate.workflows.disk import PANELS, ending_of, refuse_prediction
 from striate.workflows.folds import folds_told
 from striate.workflows.judge import Judge
@@ -67,6 +68,7 @@ def predict_masks(
     """Predict the masks of all cases and write them with their findings."""
     way, crf, exact = str(options["uncertainty"]), bool(options["crf"]), bool(options["exact"])
     headers = check_all_headers(cases, len(model.plan.preparation.spacing_mm), options["inputs"])
+    refuse_other_formats(model, cases, options)
     grids = {name: grid for name, (grid, _) in headers.items()}
     for line in impossible_sizes(model.plan, grids):
         progress.note(line)
@@ -92,7 +94,8 @@ def predict_masks(
         together, announced = announce(model, needs, progress, tta=way == "tta" or exact, held=_held(begun))
         if told := folds_told(model, way, exact=exact, others=bool(others)):
             progress.note(told)
-        steps = _Steps(model, options, kept, judge, engine, before, images_of((model, *others)), begun, first_shares)
+        taught = images_of((model, *others))
+        steps = _Steps(model, others, options, kept, judge, engine, before, taught, begun, first_shares)
         done |= _predicted(left, steps, progress, together=together)
         refuse_failed([*large, *steps.failed], place, cases)
         kept.place.keep_only(kept.files)
@@ -131,8 +134,8 @@ class _Steps:
 
     Attributes
     ----------
-    model, options, kept, judge
-        As given.
+    model, others, options, kept, judge
+        As given; `others` of an ensemble.
     engine, first
         What computes the network, and the first one of a cascade; None where nnU-Net's way is followed.
     taught
@@ -150,6 +153,7 @@ class _Steps:
     """
 
     model: Model
+    others: Sequence[Model]
     options: Mapping[str, Any]
     kept: Kept
     judge: Judge
@@ -217,6 +221,8 @@ class _Steps:
                 ending = ".nii.gz" if wrong.array.ndim == 4 else ".npz"
                 files.append(self.folder / "uncertainty" / f"{case.name}{ending}")
                 write_image(files[-1], wrong)
+            if self.options["dicom_seg"]:  # takes less memory than judging, which is over by now
+                files.append(write_dicom_seg(self.folder, self.model, prediction, self.others))
             written = maps.finish() if maps else {}
         seconds["write"] = round(seconds["write"] + storing["store"], 3)
         spent = {"prepare": seconds["prepare"], **prediction.facts["seconds"], **seconds}

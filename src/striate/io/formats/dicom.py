@@ -40,7 +40,7 @@ class Dicom:
     def read_header(self, path: Path, *, stack: int = 0) -> Header:
         """Read what the headers say; no pixels."""
         instances = series_of(path)
-        _, grid, _ = _placed(instances, path)
+        _, grid, _ = placed(instances, path)
         size = sum(one.file_bytes for one in instances)
         return Header(grid, instances[0].samples, number_type(instances).name, self.name, size)
 
@@ -52,7 +52,7 @@ class Dicom:
                 expected(path, "DICOM as a label map", "a label map in NIfTI, NRRD or another format of images is needed",
                          "Export it as NIfTI on the grid of its scan."), path=path,
             )  # fmt: skip
-        order, grid, notes = _placed(instances, path)
+        order, grid, notes = placed(instances, path)
         channels = instances[0].samples
         refuse_unheld(path, math.prod(grid.shape) * channels * number_type(instances).itemsize)
         found = read_frames(instances, order, path)
@@ -81,8 +81,14 @@ class Dicom:
         return is_scan_folder(path) if is_folder(path) else is_image_file(path)
 
 
-def _placed(instances: tuple[Instance, ...], path: Path) -> tuple[list[int], Grid, list[str]]:
-    """Return the order of frames, the grid, and what was assumed."""
+def placed(instances: tuple[Instance, ...], path: Path) -> tuple[list[int], Grid, list[str]]:
+    """Return which frame, counted over all files, each slice of the volume is, the grid, and what was assumed.
+
+    Raises
+    ------
+    FormatError, GeometryError
+        When pixels cannot be unpacked, or the frames are no even stack.
+    """
     refuse_packed(path, instances)
     notes: list[str] = []
     frames = [frame for one in instances for frame in one.frames]

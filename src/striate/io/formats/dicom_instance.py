@@ -32,8 +32,9 @@ _TELLING_OF_FRAMES = (
     ("MRImageFrameTypeSequence", "FrameType"), ("CTImageFrameTypeSequence", "FrameType"),
 )  # fmt: skip
 _READ = (
-    "SOPClassUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "Modality", "Rows", "Columns", "SamplesPerPixel",
-    "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PhotometricInterpretation", "NumberOfFrames",
+    "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "SeriesNumber",
+    "SeriesDescription", "Modality", "Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit",
+    "PixelRepresentation", "PhotometricInterpretation", "NumberOfFrames",
     "ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing", "ImagerPixelSpacing", "RescaleSlope",
     "RescaleIntercept", "ModalityLUTSequence", "RedPaletteColorLookupTableDescriptor", "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence", *_TELLING,
@@ -113,6 +114,8 @@ class Instance:
         In the order of the file.
     file_bytes
         Size of the file.
+    uid, study, place
+        Identifiers of the file's object, of its study, and of the coordinates that positions count in; empty where not told.
     """
 
     path: Path
@@ -134,6 +137,9 @@ class Instance:
     detector: bool = False
     frames: tuple[Frame, ...] = ()
     file_bytes: int = 0
+    uid: str = ""
+    study: str = ""
+    place: str = ""
 
     @property
     def whole(self) -> bool:
@@ -216,7 +222,7 @@ def _instance(path: Path, size: int, _state: tuple[int, int, int]) -> Instance:
             raise FormatError(
                 expected(path, f"its DICOM header is truncated or damaged ({type(error).__name__})",
                          "a whole file is needed", "Copy or export it again."), path=path,
-            ) from error  # fmt: skip
+            ) from None  # fmt: skip
 
 
 def _parsed(stream: BinaryIO, path: Path, size: int) -> Instance:
@@ -231,7 +237,8 @@ def _parsed(stream: BinaryIO, path: Path, size: int) -> Instance:
     told: dict[str, Any] = {
         "path": path, "series": _text(ds, "SeriesInstanceUID"), "kind": kind,
         "number": _text(ds, "SeriesNumber"), "description": _text(ds, "SeriesDescription"),
-        "modality": _text(ds, "Modality"), "file_bytes": size,
+        "modality": _text(ds, "Modality"), "file_bytes": size, "uid": _text(ds, "SOPInstanceUID"),
+        "study": _text(ds, "StudyInstanceUID"), "place": _text(ds, "FrameOfReferenceUID"),
     }  # fmt: skip
     if not scan:
         return Instance(**told, scan=False)
