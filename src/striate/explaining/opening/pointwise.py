@@ -1,0 +1,114 @@
+"""Functions of single numbers, and sums and products of two maps: each result depends on one number of each operand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils._pytree import tree_map
+
+from striate.explaining.opening.opened import Opened, Part
+from striate.explaining.passing import Call, Operand
+
+Words = tuple[str, str]
+
+_KNOWN: dict[str, Words] = {
+    "add": ("addition", "{0} + {1}"),
+    "sub": ("subtraction", "{0} − {1}"),
+    "rsub": ("subtraction", "{1} − {0}"),
+    "mul": ("multiplication", "{0} · {1}"),
+    "div": ("division", "{0} / {1}"),
+    "neg": ("change of sign", "−{0}"),
+    "abs": ("absolute value", "|{0}|"),
+    "relu": ("ReLU", "{0} where {0} > 0, else 0"),
+    "leaky_relu": ("leaky ReLU", "{0} where {0} > 0, else {1}·{0}"),
+    "_prelu_kernel": ("parametric ReLU", "{0} where {0} > 0, else {1}·{0}"),
+    "elu": ("ELU", "{0} where {0} > 0, else e^{0} − 1"),
+    "gelu": ("GELU", "{0} · Φ({0})"),
+    "silu": ("SiLU", "{0} / (1 + e^(−{0}))"),
+    "hardtanh": ("clamping", "{0} kept between {1} and {2}"),
+    "clamp": ("clamping", "{0} kept between {1} and {2}"),
+    "clamp_min": ("clamping", "{0}, at least {1}"),
+    "clamp_max": ("clamping", "{0}, at most {1}"),
+    "maximum": ("maximum", "the larger of {0} and {1}"),
+    "minimum": ("minimum", "the smaller of {0} and {1}"),
+    "sigmoid": ("sigmoid", "1 / (1 + e^(−{0}))"),
+    "tanh": ("hyperbolic tangent", "tanh({0})"),
+    "exp": ("exponential", "e^{0}"),
+    "log": ("logarithm", "ln {0}"),
+    "sqrt": ("square root", "√{0}"),
+    "rsqrt": ("reciprocal square root", "1 / √{0}"),
+    "reciprocal": ("reciprocal", "1 / {0}"),
+    "pow": ("power", "{0}^{1}"),
+    "softplus": ("softplus", "ln(1 + e^{0})"),
+}
+_AFFINE = frozenset(
+    "add sub rsub neg abs relu leaky_relu _prelu_kernel hardtanh clamp clamp_min clamp_max maximum minimum".split()
+)
+"""Between its kinks each is a weighted sum of its operands and a constant."""
+
+
+def fits(call: Call) -> bool:
+    """Tell whether an operation is of this family."""
+    return call.name in _KNOWN or torch.Tag.pointwise in call.func.tags
+
+
+def words(call: Call) -> str:
+    """Return what the operation is called."""
+    return _KNOWN[call.name][0] if call.name in _KNOWN else call.name.strip("_").replace("_", " ")
+
+
+def pointwise(call: Call, index: tuple[int, ...]) -> Opened:
+    """Open any function of single numbers: run it again on these in float64, and take its derivatives as weights."""
+    place = np.asarray([index], np.int64)
+    variables: list[tuple[Operand, torch.Tensor]] = []
+    constants: dict[str, float] = {}
+
+    def single(value: Any) -> Any:
+        if not isinstance(value, Operand):
+            return value
+        number = torch.tensor(float(value.read(place)[0]), dtype=torch.float64)
+        if value.origin is not None:
+            variables.append((value, number.requires_grad_()))
+        return number
+
+    signs = _signs(call, place, constants)
+    function = _functional(call)
+    with torch.enable_grad():
+        args, kwargs = tree_map(single, call.args), tree_map(single, call.kwargs)
+        result = function(*args, **kwargs)
+        grads = torch.autograd.grad(result, [v for _, v in variables], allow_unused=True)
+    parts = [
+        Part(operand, place, np.asarray([0.0 if g is None else float(g)]), np.asarray([float(v.detach())]))
+        for (operand, v), g in zip(variables, grads, strict=True)
+    ]
+    formula = _KNOWN[call.name][1] if call.name in _KNOWN else f"{words(call)}({', '.join(signs)})"
+    return Opened(formula.format(*signs, "∞", "∞"), constants, parts, float(result.detach()), _additive(call, len(parts)))
+
+
+def _signs(call: Call, place: Any, constants: dict[str, float]) -> list[str]:
+    """Return a sign for each argument: letters for what depends on the image and for weights, numbers for numbers."""
+    letters, found = iter("xyzuv"), []
+    for value in (*call.args, *(v for k, v in call.kwargs.items() if k in ("other", "min", "max", "exponent"))):
+        if isinstance(value, Operand) and value.origin is not None:
+            found.append(next(letters))
+        elif isinstance(value, Operand):
+            name = "abcd"[len(constants)]
+            constants[name] = float(value.read(place)[0])
+            found.append(name)
+        else:
+            found.append("∞" if value is None else f"{value:g}" if isinstance(value, (int, float)) else str(value))
+    return found
+
+
+def _functional(call: Call) -> Callable[..., torch.Tensor]:
+    packet = getattr(torch.ops.aten, call.name)
+    return getattr(packet, call.func._overloadname)  # type: ignore[no-any-return]
+
+
+def _additive(call: Call, variables: int) -> bool:
+    if call.name in ("mul", "div"):
+        return variables == 1 and not (call.name == "div" and call.args[0].origin is None)
+    return call.name in _AFFINE
