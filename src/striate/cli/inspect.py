@@ -85,6 +85,8 @@ def command(
 
 def _show(found: dict[str, Any], out: Path, unit: str | None) -> None:
     from striate.cli.screen import say
+    from striate.core.files import read_json
+    from striate.core.machine import show_bytes, show_seconds
 
     output, model = found["output"], found["model"]
     place = ",".join(str(i) for i in found["at"])
@@ -100,6 +102,8 @@ def _show(found: dict[str, Any], out: Path, unit: str | None) -> None:
         f"{counted(len(found['nodes']) - 1, 'operation')} of {model['network']}, {counted(len(found['sums']), 'sum')} opened;"
         f" the way back to the image has {counted(len(found['chain']), 'step')}"
     )
+    record = read_json(out / "record.json")
+    say(f"{show_seconds(record['duration_s'])}, peak memory {show_bytes(record['facts']['peak_rss_bytes'])}")
     say(f"inspection.json, maps and record.json in {out}")
     say(f"Look at it: {out / 'report.html'}")
 

@@ -25,7 +25,9 @@ from striate.workflows.explain_case import Opened
 from striate.workflows.inspect_cost import Cost
 from striate.workflows.inspect_files import key_of, sum_document
 from striate.workflows.inspect_inside import Inside
-from striate.workflows.inspect_view import Ask, look_into
+from striate.workflows.inspect_mask import view_of_mask
+from striate.workflows.inspect_view import Ask, View
+from striate.workflows.inspect_whole import view_of_whole
 from striate.workflows.report import report
 
 FILE = "inspection.json"
@@ -144,6 +146,13 @@ def _opened(
     case = max(cases, key=lambda one: len(before.get(one.name, ())))
     refuse_unheld(check_all_headers(cases, len(plan.preparation.spacing_mm), given, done="inspected"))
     return Opened.of(model, progress.note), case, before.get(case.name, ())
+
+
+def look_into(opened: Opened, case: Case, ask: Ask, history: Sequence[Case], progress: Progress) -> View:
+    """Prepare a case and choose window, point and output; see `view_of_mask` and `view_of_whole`."""
+    if opened.plan.task.kind == "segmentation":
+        return view_of_mask(opened, case, ask, progress)
+    return view_of_whole(opened, case, ask, history)
 
 
 def _refuse(opened: Opened, at: Sequence[int] | None, plane: int | None) -> None:

@@ -18,7 +18,7 @@ from striate.inference.whole import probabilities_of
 from striate.planning.cost import window_cost
 from striate.planning.plan import Plan
 from striate.workflows.inspect_files import Sheets, greys, key_of, node_document, sum_document
-from striate.workflows.inspect_opening import Number, at_point, number_named, output_of, strongest
+from striate.workflows.inspect_opening import Number, ahead, at_point, number_named, output_of, strongest
 from striate.workflows.inspect_place import world_mm
 from striate.workflows.inspect_view import View
 
@@ -126,6 +126,7 @@ class Inside:
                 "flipped": sheets.flipped, "spacing_mm": [round(s, 4) for s in spacing], "channels": self._channels(),
                 "step": view.step,
             },
+            "told": _told(view, value, probability),
             "at": list(view.at), "at_world_mm": world_mm(view.at, view.prepared), "at_tile": list(view.inside),
             "output": {"what": view.output.what, "name": view.output.name, "value": value, "probability": probability,
                        "blended": view.output.blended, "node": passed.output},
@@ -146,15 +147,21 @@ class Inside:
         places = [(number.node, number.unit, number.at) for number in dict.fromkeys(wanted)]
         with progress.bar(f"open {self.view.case.name}", None):
             found = sums_of(self.view.network, self.view.tile, places)
-        chain, number = list[Sum](), output_of(self.view, self.trace)
-        while number.node:
-            if self.trace.nodes[number.node].closed is not None:
-                break
-            chain.append(self.open(number))
-            if not len(chain[-1].terms):
-                break
-            first = chain[-1].terms[0]
-            number = Number(first.source, first.unit, first.at)
+        chain, known = list[Sum](), {(one.node, one.unit, one.at): one for one in found}
+        number = output_of(self.view, self.trace)
+        first = max(1, number.node)
+        with progress.bar(f"way back {self.view.case.name}", first) as bar:
+            while number.node and self.trace.nodes[number.node].closed is None:
+                if (number.node, number.unit, number.at) not in known:
+                    several = [(one.node, one.unit, one.at) for one in ahead(self.trace, number)]
+                    opened = sums_of(self.view.network, self.view.tile, several)
+                    known |= {(one.node, one.unit, one.at): one for one in opened}
+                chain.append(known[number.node, number.unit, number.at])
+                if not len(chain[-1].terms):
+                    break
+                largest = chain[-1].terms[0]
+                number = Number(largest.source, largest.unit, largest.at)
+                bar.update(first - number.node)
         return found, chain
 
     def _said(self) -> tuple[float, float | None, NDArray[np.bool_] | None]:
@@ -187,3 +194,16 @@ class Inside:
         part = tuple(slice(0, min(n, w - s)) for s, n, w in zip(start, plane.shape, axes, strict=True))
         whole[ends] = plane[part]
         return whole
+
+
+def _told(view: View, value: float, probability: float | None) -> str:
+    """Return in sentences what is looked at and what is said there."""
+    output, place = view.output, ", ".join(str(i) for i in view.at)
+    there = "for it" if output.what == "class" else "there"
+    said = f"This is voxel ({place}) of {view.case.name}; followed is the {output.what} {output.name}. The network puts out"
+    said += f" {value:.4g} {there}"
+    if probability is not None:
+        said += f", a probability of {100 * probability:.1f} %"
+    if output.blended is not None and view.step is None and output.what == "label":
+        said += f"; of all windows together predict says {100 * output.blended:.1f} %"
+    return " ".join([f"{said}.", *view.notes])
