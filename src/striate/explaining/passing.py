@@ -21,8 +21,10 @@ from striate.networks.receptive_field import Axis
 
 Read = Callable[[Ints], NDArray[np.float64]]
 
-COPIES = frozenset({"clone", "_unsafe_view", "_to_copy", "lift_fresh_copy", "contiguous", "copy_", "native_dropout"})
+COPIES = frozenset({"clone", "_unsafe_view", "_to_copy", "lift_fresh_copy", "copy_"})
 """Operations that only copy; they are followed through."""
+VIEWS = frozenset({"unsafe_split", "unsafe_split_with_sizes", "unsafe_chunk", "transpose_", "t_", "squeeze_", "unsqueeze_"})
+"""Operations that look at memory in another way, though torch does not declare it; they are followed through."""
 
 
 @dataclass
@@ -144,6 +146,11 @@ class Passing(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.memory.write(tile, Written(Layout.of(tile), 0))
         self.seen[tile] = (Axis(),) * dims
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Tell torch not to load its compiler for this mode, which takes it seconds."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"):
@@ -152,7 +159,7 @@ class Passing(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if out is not NotImplemented:
                 return out
         call = Call.of(func, args, kwargs, self.memory, self.dims)
-        if not call.tracked:
+        if not call.tracked or _is_blank(call.name):
             return func(*args, **kwargs)
         if _is_view(func):
             out = func(*args, **kwargs)
@@ -206,8 +213,13 @@ def _first(out: Any) -> Any:
 
 
 def _is_view(func: Any) -> bool:
-    returns = func._schema.returns
-    return bool(returns) and returns[0].alias_info is not None and not returns[0].alias_info.is_write
+    alias = func._schema.returns[0].alias_info if func._schema.returns else None
+    return func.overloadpacket.__name__ in VIEWS or (alias is not None and not alias.is_write)
+
+
+def _is_blank(name: str) -> bool:
+    """Tell whether an operation takes from its operand only the shape (``zeros_like``, ``new_zeros``)."""
+    return name.startswith("new_") or name.endswith("_like")
 
 
 class Stop(Exception):  # noqa: N818  (no error: the pass has gone as far as was asked)

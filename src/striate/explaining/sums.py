@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, overload
 
 import numpy as np
@@ -184,17 +183,62 @@ def sums_of(network: nn.Module, tile: Tensor, places: Sequence[tuple[int, int, S
     """
     dims = spatial_dims(network, tile)
     asked: list[Place] = [(node, unit, tuple(int(i) for i in at)) for node, unit, at in places]
-    opening = _Opening([p for p in asked if p[0] != 0], dims)
+    opening = _Opening([p for p in dict.fromkeys(asked) if p[0] != 0], dims)
     if opening.places:
         _, passing = run(network, tile, opening)
         if opening.places:
             missing = min(opening.places)
             raise UsageError(expected("inspection", f"node {missing}", f"one of 0 to {passing.count - 1} is needed"))
-    return [_image(tile, dims, p[1], p[2]) if p[0] == 0 else opening.found[p] for p in asked]
+    return [image_voxel(tile, dims, p) if p[0] == 0 else opening.found[p].sum() for p in asked]
 
 
 Place = tuple[int, int, tuple[int, ...]]
 """Node, unit, voxel of its map."""
+
+
+@dataclass
+class Found:
+    """One number whose operation was opened: what is left needs no more of the pass."""
+
+    call: Call
+    place: Place
+    opened: Opened
+    value: float = math.nan
+
+    def sum(self) -> Sum:
+        """Say where its terms come from."""
+        self.opened.finish()
+        call, opened = self.call, self.opened
+        parts = [p for p in opened.parts if p.operand.origin is not None]
+        where = [p.operand.origin.addresses(p.index, call.dims) for p in parts if p.operand.origin is not None]
+        terms = _terms(
+            np.concatenate([np.zeros((0, 2 + call.dims), np.int64), *where]),
+            np.concatenate([np.zeros(0), *(p.weight for p in parts)]),
+            np.concatenate([np.zeros(0), *(p.value for p in parts)]),
+        )
+        offset = opened.total - float(terms.product.sum()) if opened.additive else 0.0
+        node, unit, at = self.place
+        return Sum(
+            node, operation_of(call), unit, at, self.value, opened.formula, opened.constants, terms, opened.total,
+            opened.additive, offset, _by_unit(terms),
+        )  # fmt: skip
+
+
+def opened_at(call: Call, place: Place, shape: tuple[int, ...]) -> Found:
+    """Open one number of an operation whose output is of `shape`.
+
+    Raises
+    ------
+    UsageError
+        When the output has no such number, or the operation cannot be opened.
+    """
+    node, unit, at = place
+    refuse_outside(node, shape, call.dims, unit, at)
+    closed = closed_because(call)
+    opener = opener_of(call)
+    if closed is not None or opener is None:
+        raise UsageError(f"node {node}: {closed}")
+    return Found(call, place, opener(call, tensor_index(shape, call.dims, unit, at)))
 
 
 class _Opening:
@@ -205,61 +249,23 @@ class _Opening:
         self.places: dict[int, list[Place]] = {}
         for place in places:
             self.places.setdefault(place[0], []).append(place)
-        self.found: dict[Place, Sum] = {}
-        self._early: dict[Place, Sum] = {}
+        self.found: dict[Place, Found] = {}
 
     def before(self, node: int, call: Call) -> None:
         """See `Watcher`: an operation that writes in place is opened before it does."""
         if call.func._schema.is_mutable:
             for place in self.places.get(node, ()):
-                self._early[place] = _opened(call, place, call.operands[0].shape)
+                self.found[place] = opened_at(call, place, call.operands[0].shape)
 
     def after(self, node: int, call: Call, out: Tensor, layer: str, seen: Seen) -> None:
         """See `Watcher`."""
         for place in self.places.pop(node, ()):
-            made = self._early.pop(place, None) or _opened(call, place, tuple(out.shape))
-            value = float(out[tensor_index(out.shape, self.dims, place[1], place[2])])
-            self.found[place] = replace(made, value=value)
+            if place not in self.found:
+                self.found[place] = opened_at(call, place, tuple(out.shape))
+            self.found[place].value = float(out[tensor_index(out.shape, self.dims, place[1], place[2])])
+        call.release()
         if not self.places:
             raise Stop
-
-
-def _opened(call: Call, place: Place, shape: tuple[int, ...]) -> Sum:
-    """Open one number, its value still unknown."""
-    node, unit, at = place
-    refuse_outside(node, shape, call.dims, unit, at)
-    closed = closed_because(call)
-    if closed is not None:
-        raise UsageError(f"node {node}: {closed}")
-    index = tensor_index(shape, call.dims, unit, at)
-    with ThreadPoolExecutor(1) as thread:  # inside of a pass torch takes no gradients in the thread of the pass
-        return thread.submit(opened_sum, call, node, index, unit, at).result()
-
-
-def opened_sum(call: Call, node: int, index: tuple[int, ...], unit: int, at: tuple[int, ...]) -> Sum:
-    """Open one number of a call and say where its terms come from; `value` is not known here (NaN)."""
-    opener = opener_of(call)
-    assert opener is not None
-    opened = opener(call, index)
-    columns = []
-    for part in opened.parts:
-        if part.operand.origin is None:
-            continue
-        where = part.operand.origin.addresses(part.index, call.dims)
-        columns.append((where, part.weight, part.value))
-    where = np.concatenate([c[0] for c in columns]) if columns else np.zeros((0, 2 + call.dims), np.int64)
-    weight = np.concatenate([c[1] for c in columns]) if columns else np.zeros(0)
-    given = np.concatenate([c[2] for c in columns]) if columns else np.zeros(0)
-    fed = where[:, 0] != CONSTANT
-    where, weight, given = where[fed], weight[fed], given[fed]
-    product = weight * given
-    order = np.argsort(-np.abs(product), kind="stable")
-    terms = Terms(where[order, 0], where[order, 1], where[order, 2:], weight[order], given[order], product[order])
-    offset = opened.total - float(product.sum()) if opened.additive else 0.0
-    return Sum(
-        node, operation_of(call), unit, at, math.nan, opened.formula, opened.constants, terms, opened.total,
-        opened.additive, offset, _by_unit(terms),
-    )  # fmt: skip
 
 
 def refuse_outside(node: int, shape: tuple[int, ...], dims: int, unit: int, at: tuple[int, ...]) -> None:
@@ -279,12 +285,23 @@ def refuse_outside(node: int, shape: tuple[int, ...], dims: int, unit: int, at: 
         raise UsageError(expected(f"node {node}", f"voxel {at}", need))
 
 
-def _image(tile: Tensor, dims: int, unit: int, at: tuple[int, ...]) -> Sum:
+def image_voxel(tile: Tensor, dims: int, place: Place) -> Sum:
+    """Return a voxel of the image as a sum without terms."""
+    _, unit, at = place
     refuse_outside(0, tuple(tile.shape), dims, unit, at)
     value = float(as_units(tile, dims)[(unit, *at)])
     none = np.zeros(0)
     empty = Terms(*(np.zeros(0, np.int64),) * 2, np.zeros((0, dims), np.int64), none, none, none)
     return Sum(0, "image", unit, at, value, "a voxel of the image", {}, empty, value, True, value, ())
+
+
+def _terms(where: Ints, weight: NDArray[np.float64], given: NDArray[np.float64]) -> Terms:
+    """Return the terms that depend on the image, largest product first."""
+    fed = where[:, 0] != CONSTANT
+    where, weight, given = where[fed], weight[fed], given[fed]
+    product = weight * given
+    order = np.argsort(-np.abs(product), kind="stable")
+    return Terms(where[order, 0], where[order, 1], where[order, 2:], weight[order], given[order], product[order])
 
 
 def _by_unit(terms: Terms) -> tuple[tuple[int, int, float], ...]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from striate.explaining.passing import Operand
@@ -51,6 +53,8 @@ class Opened:
         The number.
     additive
         Whether the products of weight and number, and the constants, add up to `total`.
+    later
+        Finds `total` and the weights where derivatives are needed, which torch does not take inside of a pass.
     """
 
     formula: str
@@ -58,6 +62,14 @@ class Opened:
     parts: list[Part] = field(default_factory=list)
     total: float = 0.0
     additive: bool = True
+    later: Callable[[Opened], None] | None = None
+
+    def finish(self) -> None:
+        """Do what was left for later."""
+        if self.later is not None:
+            with torch.inference_mode(False), torch.enable_grad():
+                self.later(self)
+            self.later = None
 
 
 def summed(formula: str, parts: list[Part], **constants: float) -> Opened:

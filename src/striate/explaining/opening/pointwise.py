@@ -63,29 +63,32 @@ def words(call: Call) -> str:
 def pointwise(call: Call, index: tuple[int, ...]) -> Opened:
     """Open any function of single numbers: run it again on these in float64, and take its derivatives as weights."""
     place = np.asarray([index], np.int64)
-    variables: list[tuple[Operand, torch.Tensor]] = []
     constants: dict[str, float] = {}
-
-    def single(value: Any) -> Any:
-        if not isinstance(value, Operand):
-            return value
-        number = torch.tensor(float(value.read(place)[0]), dtype=torch.float64)
-        if value.origin is not None:
-            variables.append((value, number.requires_grad_()))
-        return number
-
     signs = _signs(call, place, constants)
-    function = _functional(call)
-    with torch.enable_grad():
-        args, kwargs = tree_map(single, call.args), tree_map(single, call.kwargs)
-        result = function(*args, **kwargs)
-        grads = torch.autograd.grad(result, [v for _, v in variables], allow_unused=True)
-    parts = [
-        Part(operand, place, np.asarray([0.0 if g is None else float(g)]), np.asarray([float(v.detach())]))
-        for (operand, v), g in zip(variables, grads, strict=True)
-    ]
     formula = _KNOWN[call.name][1] if call.name in _KNOWN else f"{words(call)}({', '.join(signs)})"
-    return Opened(formula.format(*signs, "∞", "∞"), constants, parts, float(result.detach()), _additive(call, len(parts)))
+    variables = [Part(o, place, np.zeros(1), o.read(place)) for o in call.tracked]
+    given = {id(o): float(o.read(place)[0]) for o in call.operands}
+
+    def later(opened: Opened) -> None:
+        tensors: dict[int, torch.Tensor] = {}
+
+        def single(value: Any) -> Any:
+            if not isinstance(value, Operand):
+                return value
+            number = torch.tensor(given[id(value)], dtype=torch.float64)
+            if value.origin is not None:
+                tensors[id(value)] = number.requires_grad_()
+            return number
+
+        args, kwargs = tree_map(single, call.args), tree_map(single, call.kwargs)
+        result = _functional(call)(*args, **kwargs)
+        found = torch.autograd.grad(result, [tensors[id(p.operand)] for p in variables], allow_unused=True)
+        for part, gradient in zip(variables, found, strict=True):
+            part.weight = np.asarray([0.0 if gradient is None else float(gradient)])
+        opened.total = float(result.detach())
+
+    additive = _additive(call, len(variables))
+    return Opened(formula.format(*signs, "∞", "∞"), constants, variables, additive=additive, later=later)
 
 
 def _signs(call: Call, place: Any, constants: dict[str, float]) -> list[str]:

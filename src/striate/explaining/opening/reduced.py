@@ -42,14 +42,18 @@ def reduced(call: Call, index: tuple[int, ...]) -> Opened:
     spans = [np.arange(n) if i in dims else np.asarray([place[i]]) for i, n in enumerate(x.shape)]
     at = grid(*spans)
     value = x.read(at)
-    numbers = torch.from_numpy(value).reshape([len(s) for s in spans]).requires_grad_()
-    with torch.enable_grad():
-        made = call.func(numbers, *call.args[1:], **{k: v for k, v in call.kwargs.items() if k != "dtype"})
-        result = made[tuple(place[i] if i in dims else 0 for i in range(ndim))] if call.name in KEEP else made.reshape(())
-        (gradient,) = torch.autograd.grad(result, numbers)
     _, formula, additive = _KNOWN[call.name]
-    part = Part(x, at, np.asarray(gradient.reshape(-1).numpy()), value)
-    return Opened(formula.format(n=len(at)), {}, [part], float(result.detach()), additive)
+    part = Part(x, at, np.zeros(len(at)), value)
+
+    def later(opened: Opened) -> None:
+        numbers = torch.from_numpy(value).reshape([len(s) for s in spans]).requires_grad_()
+        made = call.func(numbers, *call.args[1:], **{k: v for k, v in call.kwargs.items() if k != "dtype"})
+        chosen = tuple(place[i] if i in dims else 0 for i in range(ndim))
+        result = made[chosen] if call.name in KEEP else made.reshape(())
+        (gradient,) = torch.autograd.grad(result, numbers)
+        part.weight, opened.total = gradient.reshape(-1).numpy(), float(result.detach())
+
+    return Opened(formula.format(n=len(at)), {}, [part], additive=additive, later=later)
 
 
 def axes(call: Call) -> tuple[int, ...]:
