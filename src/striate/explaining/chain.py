@@ -91,7 +91,7 @@ class _Recent:
         written = call.operands[0].tensor
         assert written is not None
         storage = written.untyped_storage()
-        kept = storage.clone()
+        kept = storage.clone()  # type: ignore[no-untyped-call]
         for other, _ in [*self.held.values(), (call, ())]:
             for operand in other.tracked:
                 tensor = operand.tensor

@@ -23,7 +23,9 @@ Read = Callable[[Ints], NDArray[np.float64]]
 
 COPIES = frozenset({"clone", "_unsafe_view", "_to_copy", "lift_fresh_copy", "copy_"})
 """Operations that only copy; they are followed through."""
-VIEWS = frozenset({"unsafe_split", "unsafe_split_with_sizes", "unsafe_chunk", "transpose_", "t_", "squeeze_", "unsqueeze_"})
+VIEWS = frozenset(
+    {"unsafe_split", "unsafe_split_with_sizes", "unsafe_chunk", "transpose_", "t_", "squeeze_", "unsqueeze_"}
+)
 """Operations that look at memory in another way, though torch does not declare it; they are followed through."""
 
 
@@ -71,6 +73,8 @@ class Call:
         All of these.
     dims
         Spatial axes of the network.
+    parameters
+        Learned numbers that it uses.
     moments
         Mean and variance that a normalisation measures, per group; filled where a pass keeps them.
     """
@@ -81,6 +85,7 @@ class Call:
     kwargs: dict[str, Any]
     operands: list[Operand]
     dims: int
+    parameters: int = 0
     moments: dict[int, tuple[float, float]] | None = None
 
     @classmethod
@@ -136,9 +141,11 @@ class Watcher(Protocol):
 class Passing(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Numbers the operations of a pass, from 1 on, and tells `watcher` of them."""
 
-    def __init__(self, tile: Tensor, dims: int, watcher: Watcher) -> None:
+    def __init__(self, network: nn.Module, tile: Tensor, dims: int, watcher: Watcher) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.dims, self.watcher = dims, watcher
+        self.learned = {p.untyped_storage()._cdata: p.numel() for p in network.parameters()}
+        self.made_of_learned: Any = WeakIdKeyDictionary()
         self.count = 1
         self.memory = Memory()
         self.seen: Any = WeakIdKeyDictionary()
@@ -160,7 +167,10 @@ class Passing(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 return out
         call = Call.of(func, args, kwargs, self.memory, self.dims)
         if not call.tracked or _is_blank(call.name):
-            return func(*args, **kwargs)
+            out = func(*args, **kwargs)
+            if isinstance(out, Tensor):
+                self.made_of_learned[out] = self._learned(call)  # weights that were repeated, transposed …
+            return out
         if _is_view(func):
             out = func(*args, **kwargs)
             self._follow(func, args, out)
@@ -187,6 +197,7 @@ class Passing(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _node(self, call: Call, func: Any, args: Any, kwargs: Any) -> Any:
         node = self.count
         self.count += 1
+        call.parameters = sum(self.learned[storage] for storage in self._learned(call))
         self.watcher.before(node, call)
         out = func(*args, **kwargs)
         first = _first(out)
@@ -194,6 +205,15 @@ class Passing(TorchDispatchMode):  # type: ignore[no-untyped-call]
         seen = self._follow(func, args, out)
         self.watcher.after(node, call, first, self.layers[-1], seen)
         return out
+
+    def _learned(self, call: Call) -> frozenset[int]:
+        """Return the learned arrays that the weights of a call are, or are made of."""
+        found: set[int] = set()
+        for operand in call.operands:
+            if operand.origin is None and operand.tensor is not None:
+                storage = operand.tensor.untyped_storage()._cdata
+                found |= {storage} if storage in self.learned else self.made_of_learned.get(operand.tensor, frozenset())
+        return frozenset(found)
 
     def _follow(self, func: Any, args: Any, out: Any) -> Seen:
         first = _first(out)
@@ -238,7 +258,7 @@ def run(network: nn.Module, tile: Tensor, watcher: Watcher) -> tuple[Tensor | No
     was_training = network.training
     with torch.inference_mode(False), torch.no_grad():
         tile = tile.detach().clone()
-        passing = Passing(tile, dims, watcher)
+        passing = Passing(network, tile, dims, watcher)
         try:
             with _named_layers(network, passing), passing:
                 out = network.eval()(tile)

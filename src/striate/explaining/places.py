@@ -68,7 +68,10 @@ class Layout:
 class Owner(Protocol):
     """Who wrote into memory, and where."""
 
-    layout: Layout
+    @property
+    def layout(self) -> Layout:
+        """Which part of the memory."""
+        ...
 
     def addresses(self, index: Ints, dims: int) -> Ints:
         """Return operation, unit and place (N, 2 + dims) of the numbers at `index` (N, axes)."""
@@ -129,7 +132,9 @@ class Origin:
 
     def addresses(self, index: Ints, dims: int) -> Ints:
         """Return operation, unit and place (N, 2 + dims) of the numbers at `index` (N, axes), broadcast from axes of length 1."""
-        index = np.minimum(index[:, index.shape[1] - len(self.layout.shape) :], np.asarray(self.layout.shape, np.int64) - 1)
+        index = np.minimum(
+            index[:, index.shape[1] - len(self.layout.shape) :], np.asarray(self.layout.shape, np.int64) - 1
+        )
         places = self.layout.places(index)
         found = np.full((len(places), 2 + dims), CONSTANT, np.int64)
         left = np.ones(len(places), bool)
@@ -167,7 +172,7 @@ class Memory:
         owners = self._of(tensor)
         if owners is None:
             storage = tensor.untyped_storage()
-            self._known[storage._cdata] = (StorageWeakRef(storage), [owner])
+            self._known[storage._cdata] = (StorageWeakRef(storage), [owner])  # type: ignore[no-untyped-call]
             return
         low, high = owner.layout.span
         if owner.layout.dense:
@@ -185,7 +190,7 @@ class Memory:
         except (NotImplementedError, RuntimeError):  # sparse arrays have no memory of this kind
             return None
         known = self._known.get(key)
-        if known is not None and known[0].expired():
+        if known is not None and known[0].expired():  # type: ignore[no-untyped-call]
             del self._known[key]
             return None
         return None if known is None else known[1]

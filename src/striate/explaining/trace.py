@@ -75,7 +75,7 @@ class Node:
         return self.shape[1:]
 
     def place_of(self, point: Sequence[int], tile: Sequence[int]) -> tuple[int, ...]:
-        """Return the voxel of the map whose field has its centre nearest to voxel `point` of a tile of size `tile`; () without map."""
+        """Return the voxel of the map whose field is centred nearest to voxel `point` of a `tile` of that size; () without map."""
         axes = zip(self.map, self.seen, point, tile, strict=True) if self.map else ()
         return tuple(_nearest(n, axis, p, whole) for n, axis, p, whole in axes)
 
@@ -161,7 +161,7 @@ def trace(network: nn.Module, tile: Tensor, point: Sequence[int] | None = None, 
     if len(middle) != dims or not all(0 <= p < n for p, n in zip(middle, size, strict=False)):
         raise UsageError(expected("trace", f"point {middle}", f"a voxel of a tile of size {size} is needed"))
     axis = plane_axis % dims if dims > 2 else None
-    watcher = _Summing(network, size, middle, axis)
+    watcher = _Summing(size, middle, axis)
     watcher.first(tile)
     out, passing = run(network, tile, watcher)
     assert out is not None
@@ -218,9 +218,8 @@ def as_units(out: Tensor, dims: int) -> Tensor:
 class _Summing:
     """Makes a node of each operation, its statistics and its plane."""
 
-    def __init__(self, network: nn.Module, size: tuple[int, ...], point: tuple[int, ...], axis: int | None) -> None:
+    def __init__(self, size: tuple[int, ...], point: tuple[int, ...], axis: int | None) -> None:
         self.size, self.point, self.axis = size, point, axis
-        self.learned = {p.untyped_storage()._cdata: p.numel() for p in network.parameters()}
         self.nodes: list[Node] = []
         self.statistics: list[Statistics] = []
         self.planes: list[Floats] = []
@@ -236,9 +235,7 @@ class _Summing:
 
     def after(self, node: int, call: Call, out: Tensor, layer: str, seen: Seen) -> None:
         """See `Watcher`."""
-        used = {o.tensor.untyped_storage()._cdata for o in call.operands if o.origin is None and o.tensor is not None}
-        parameters = sum(self.learned.get(storage, 0) for storage in used)
-        self._add(out, call, layer, operation_of(call), seen, call.sources, parameters)
+        self._add(out, call, layer, operation_of(call), seen, call.sources, call.parameters)
         call.release()
 
     def _add(

@@ -17,8 +17,8 @@ Opener = Callable[[Call, tuple[int, ...]], Opened]
 
 OPENERS: dict[str, tuple[str, Opener]] = {
     "convolution": ("convolution", weighted.convolution),
-    **{n: ("matrix product", weighted.product) for n in ("mm", "bmm", "mv", "dot")},
-    **{n: ("matrix product", weighted.product_and_sum) for n in ("addmm", "baddbmm", "addmv")},
+    **dict.fromkeys(("mm", "bmm", "mv", "dot"), ("matrix product", weighted.product)),
+    **dict.fromkeys(("addmm", "baddbmm", "addmv"), ("matrix product", weighted.product_and_sum)),
     **{f"max_pool{d}d_with_indices": ("max pooling", pooled.maximum) for d in (2, 3)},
     **{f"avg_pool{d}d": ("average pooling", pooled.mean) for d in (1, 2, 3)},
     **{f"_adaptive_avg_pool{d}d": ("average pooling", pooled.adaptive_mean) for d in (2, 3)},
@@ -53,7 +53,7 @@ OPENERS: dict[str, tuple[str, Opener]] = {
         )
         for d in axes
     },
-    **{name: ("", reduced.reduced) for name in reduced.NAMES},
+    **dict.fromkeys(reduced.NAMES, ("", reduced.reduced)),
 }
 """Name of torch's operation → what it is called here, and its opener."""
 

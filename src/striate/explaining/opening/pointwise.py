@@ -45,7 +45,22 @@ _KNOWN: dict[str, Words] = {
     "softplus": ("softplus", "ln(1 + e^{0})"),
 }
 _AFFINE = frozenset(
-    "add sub rsub neg abs relu leaky_relu _prelu_kernel hardtanh clamp clamp_min clamp_max maximum minimum".split()
+    (
+        "add",
+        "sub",
+        "rsub",
+        "neg",
+        "abs",
+        "relu",
+        "leaky_relu",
+        "_prelu_kernel",
+        "hardtanh",
+        "clamp",
+        "clamp_min",
+        "clamp_max",
+        "maximum",
+        "minimum",
+    )
 )
 """Between its kinks each is a weighted sum of its operands and a constant."""
 

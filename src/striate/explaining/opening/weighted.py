@@ -79,5 +79,3 @@ def closed(call: Call) -> str | None:
     if call.args[1].origin is not None or (call.args[2] is not None and call.args[2].origin is not None):
         return "The weights of this convolution depend on the image, so that it is no sum with fixed weights."
     return None
-
-
