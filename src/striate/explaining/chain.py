@@ -93,7 +93,7 @@ class _Recent:
         storage = written.untyped_storage()
         kept = storage.clone()  # type: ignore[no-untyped-call]
         for other, _ in [*self.held.values(), (call, ())]:
-            for operand in other.tracked:
+            for operand in other.operands:  # one that does not depend on the image may lie there too
                 tensor = operand.tensor
                 if tensor is not None and tensor.untyped_storage()._cdata == storage._cdata:
                     place = (tensor.storage_offset(), tensor.shape, tensor.stride())

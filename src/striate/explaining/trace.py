@@ -6,6 +6,7 @@ prediction holds, but for one plane of each map. `striate.explaining.sums` opens
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -75,7 +76,7 @@ class Node:
         return self.shape[1:]
 
     def place_of(self, point: Sequence[int], tile: Sequence[int]) -> tuple[int, ...]:
-        """Return the voxel of the map whose field is centred nearest to voxel `point` of a `tile` of that size; () without map."""
+        """Return the voxel of the map that lies over voxel `point` of a tile of size `tile`; () without map."""
         axes = zip(self.map, self.seen, point, tile, strict=True) if self.map else ()
         return tuple(_nearest(n, axis, p, whole) for n, axis, p, whole in axes)
 
@@ -301,7 +302,10 @@ def _made_by(out: Tensor, passing: Passing) -> int:
 
 
 def _nearest(n: int, axis: Axis | None, point: int, whole: int) -> int:
-    if axis is None:
-        return min(n - 1, int((point + 0.5) * n / whole))
-    centres = [sum(axis.at(i)) / 2 for i in range(n)]
-    return min(range(n), key=lambda i: abs(centres[i] - point))
+    """Return the voxel of a map of `n` that lies where voxel `point` of the tile's `whole` does.
+
+    The map is laid over the middle of the tile: padded maps fill it, others lack as much on either side. Fields are not asked:
+    where maps are halved and doubled again their centres drift away from the place that is meant.
+    """
+    stride = whole / n if axis is None or not axis.step else axis.step / len(axis.spans)
+    return min(n - 1, max(0, math.floor((point + 0.5 - (whole - n * stride) / 2) / stride)))
