@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from striate.core.errors import UsageError
 from striate.core.progress import Progress
+from striate.explaining.chain import chain
 from striate.explaining.sums import Sum, sum_of, sums_of
 from striate.explaining.trace import Trace, planes_of, trace
 from striate.inference.whole import probabilities_of
 from striate.planning.cost import window_cost
 from striate.planning.plan import Plan
 from striate.workflows.inspect_files import Sheets, greys, key_of, node_document, sum_document
-from striate.workflows.inspect_opening import Number, ahead, at_point, number_named, output_of, strongest
+from striate.workflows.inspect_opening import Number, at_point, number_named, output_of, strongest
 from striate.workflows.inspect_place import world_mm
 from striate.workflows.inspect_view import View
 
@@ -98,11 +99,8 @@ class Inside:
         """Write the pictures into `folder` and return the document; `asked` is a number that is opened beside the others."""
         view, passed = self.view, self.trace
         found = self._opened(asked, progress)
-        sums, chain = (
-            {key_of(s.node, s.unit, s.at): s for s in found[0]},
-            [key_of(s.node, s.unit, s.at) for s in found[1]],
-        )
-        sums |= dict(zip(chain, found[1], strict=True))
+        keys = [key_of(s.node, s.unit, s.at) for s in found[1]]
+        sums = {key_of(s.node, s.unit, s.at): s for s in found[0]} | dict(zip(keys, found[1], strict=True))
         sheets, shown = Sheets(folder, view, passed.plane_axis), dict[int, list[int]]()
         for one in sums.values():
             shown.setdefault(one.node, []).append(one.unit)
@@ -131,7 +129,7 @@ class Inside:
             "output": {"what": view.output.what, "name": view.output.name, "value": value, "probability": probability,
                        "blended": view.output.blended, "node": passed.output},
             "image": sheets.image(mask), "nodes": nodes,
-            "sums": {key: sum_document(one) for key, one in sums.items()}, "chain": chain, "notes": view.notes, "live": None,
+            "sums": {key: sum_document(one) for key, one in sums.items()}, "chain": keys, "notes": view.notes, "live": None,
         }  # fmt: skip
 
     def _channels(self) -> list[str]:
@@ -147,22 +145,12 @@ class Inside:
         places = [(number.node, number.unit, number.at) for number in dict.fromkeys(wanted)]
         with progress.bar(f"open {self.view.case.name}", None):
             found = sums_of(self.view.network, self.view.tile, places)
-        chain, known = list[Sum](), {(one.node, one.unit, one.at): one for one in found}
         number = output_of(self.view, self.trace)
-        first = max(1, number.node)
-        with progress.bar(f"way back {self.view.case.name}", first) as bar:
-            while number.node and self.trace.nodes[number.node].closed is None:
-                if (number.node, number.unit, number.at) not in known:
-                    several = [(one.node, one.unit, one.at) for one in ahead(self.trace, number)]
-                    opened = sums_of(self.view.network, self.view.tile, several)
-                    known |= {(one.node, one.unit, one.at): one for one in opened}
-                chain.append(known[number.node, number.unit, number.at])
-                if not len(chain[-1].terms):
-                    break
-                largest = chain[-1].terms[0]
-                number = Number(largest.source, largest.unit, largest.at)
-                bar.update(first - number.node)
-        return found, chain
+        if self.trace.nodes[number.node].closed is not None:
+            return found, []
+        with progress.bar(f"way back {self.view.case.name}", None):
+            back = chain(self.view.network, self.view.tile, number.node, number.unit, number.at)
+        return found, [one for one in back if one.node]
 
     def _said(self) -> tuple[float, float | None, NDArray[np.bool_] | None]:
         """Return the number of the output, the probability that it means, and where in the plane the output says the same."""

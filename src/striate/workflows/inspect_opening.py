@@ -40,25 +40,6 @@ def strongest(view: View, trace: Trace) -> Iterator[Number]:
             yield Number(node.id, int(at_point(trace, node, at).argmax()), at)
 
 
-def ahead(trace: Trace, number: Number) -> Iterator[Number]:
-    """Yield a number and those that it must come from: of operations that take the same place of a map of the same shape.
-
-    They are opened in one pass, so that the way back takes one for each convolution.
-    """
-    while True:
-        yield number
-        node = trace.nodes[number.node]
-        before = trace.nodes[node.sources[0]] if len(node.sources) == 1 else None
-        if before is None or not before.id or before.closed or before.shape != node.shape or _weighs(node):
-            return
-        number = Number(before.id, number.unit, number.at)
-
-
-def _weighs(node: Node) -> bool:
-    """Tell whether an operation takes other places than its own: convolutions, products, pooling."""
-    return any(word in node.operation for word in ("convolution", "product", "pooling", "upsampling"))
-
-
 def at_point(trace: Trace, node: Node, at: Sequence[int]) -> np.ndarray:
     """Return what each unit of a node says (F,) at voxel `at`, which lies in the plane that was kept."""
     if not node.map:
