@@ -19,7 +19,7 @@ from striate.explaining.sums import Place, Sum, image_voxel, opened_at
 from striate.explaining.trace import spatial_dims
 from striate.networks.following import Seen
 
-BUDGET = 512 * 2**20
+BUDGET = 256 * 2**20
 """Bytes of activations that are kept at most, beside those of the pass itself and of the one operation that is opened."""
 
 
@@ -91,6 +91,7 @@ class _Recent:
         written = call.operands[0].tensor
         assert written is not None
         storage = written.untyped_storage()
+        self._fit(0, storage.nbytes())
         kept = storage.clone()  # type: ignore[no-untyped-call]
         for other, _ in [*self.held.values(), (call, ())]:
             for operand in other.operands:  # one that does not depend on the image may lie there too
@@ -103,13 +104,17 @@ class _Recent:
         """See `Watcher`."""
         self.held[node] = (call, tuple(out.shape))
         self._count()
-        while len(self.held) > 1 and sum(self._bytes.values()) > self.budget:
-            self.held.pop(next(iter(self.held)))[0].release()
-            self._count()
+        self._fit(1)
         if node == self.place[0]:
             _, unit, at = self.place
             self.value = _number(out, self.dims, unit, at)
             raise Stop
+
+    def _fit(self, least: int, more: int = 0) -> None:
+        """Let go of the oldest operations, but `least`, until `more` bytes fit."""
+        while len(self.held) > least and sum(self._bytes.values()) + more > self.budget:
+            self.held.pop(next(iter(self.held)))[0].release()
+            self._count()
 
     def _count(self) -> None:
         self._bytes = {}

@@ -23,6 +23,8 @@ from striate.networks.following import Seen
 from striate.networks.receptive_field import Axis
 
 Floats = NDArray[np.float32]
+AT_ONCE = 2**20
+"""Numbers that are summed up at once, so that statistics need little memory."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class Node:
         """Size of its maps, () where it has none."""
         return self.shape[1:]
 
-    def place_of(self, point: Sequence[int], tile: Sequence[int]) -> tuple[int, ...]:
+        """Return the voxel of the map whose field is centred nearest to voxel `point` of a `tile` of that size; () without maps."""
         """Return the voxel of the map that lies over voxel `point` of a tile of size `tile`; () without map."""
         axes = zip(self.map, self.seen, point, tile, strict=True) if self.map else ()
         return tuple(_nearest(n, axis, p, whole) for n, axis, p, whole in axes)
@@ -284,11 +286,16 @@ class _Cutting:
 def _statistics(units: Tensor) -> Statistics:
     flat = units.reshape(len(units), -1)
     flat = flat if flat.is_floating_point() else flat.real.float()
-    var, mean = torch.var_mean(flat, dim=1, correction=0)
-    least, most = torch.aminmax(flat, dim=1)
-    zeros = 1 - torch.count_nonzero(flat, dim=1) / flat.shape[1]
-    numbers = (mean, var.sqrt(), least, most, zeros)
-    return Statistics(*(n.float().cpu().numpy() for n in numbers))
+    rows = max(1, AT_ONCE // flat.shape[1])
+    parts = [_of_rows(flat[first : first + rows]) for first in range(0, len(flat), rows)]
+    return Statistics(*(torch.cat(column).float().cpu().numpy() for column in zip(*parts, strict=True)))
+
+
+def _of_rows(rows: Tensor) -> tuple[Tensor, ...]:
+    mean = rows.mean(1)
+    std = (rows - mean[:, None]).square_().mean(1).sqrt()
+    zeros = 1 - torch.count_nonzero(rows, dim=1) / rows.shape[1]
+    return mean, std, rows.amin(1), rows.amax(1), zeros
 
 
 def _plane(units: Tensor, place: tuple[int, ...], axis: int | None) -> Floats:
