@@ -114,8 +114,7 @@ class Call:
         """Operations whose outputs it takes, in the order in which it takes them."""
         found: dict[int, None] = {}
         for operand in self.tracked:
-            assert operand.origin is not None
-            found.update(dict.fromkeys(sorted(operand.origin.nodes())))
+            found.update(dict.fromkeys(sorted(operand.origin.nodes() if operand.origin is not None else ())))
         return tuple(found)
 
     def argument(self, place: int, name: str, default: Any = None) -> Any:

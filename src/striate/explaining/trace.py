@@ -77,7 +77,7 @@ class Node:
         """Size of its maps, () where it has none."""
         return self.shape[1:]
 
-        """Return the voxel of the map whose field is centred nearest to voxel `point` of a `tile` of that size; () without maps."""
+    def place_of(self, point: Sequence[int], tile: Sequence[int]) -> tuple[int, ...]:
         """Return the voxel of the map that lies over voxel `point` of a tile of size `tile`; () without map."""
         axes = zip(self.map, self.seen, point, tile, strict=True) if self.map else ()
         return tuple(_nearest(n, axis, p, whole) for n, axis, p, whole in axes)
@@ -167,7 +167,8 @@ def trace(network: nn.Module, tile: Tensor, point: Sequence[int] | None = None, 
     watcher = _Summing(size, middle, axis)
     watcher.first(tile)
     out, passing = run(network, tile, watcher)
-    assert out is not None
+    if out is None:
+        raise UsageError(expected("trace", "a network that gave nothing", "one that gives a tensor is needed"))
     return Trace(
         tuple(watcher.nodes), tuple(watcher.statistics), tuple(watcher.planes), middle, axis, size,
         _made_by(out, passing), tuple(out.shape[1:]), tuple(watcher.calls),

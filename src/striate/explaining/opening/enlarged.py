@@ -15,9 +15,7 @@ from striate.explaining.places import grid
 def interpolation(call: Call, index: tuple[int, ...]) -> Opened:
     """Open ``upsample_*``: the weights along an axis are what torch makes of a one among zeros."""
     x = call.args[0]
-    found = re.search(r"(\d)d", call.name)
-    assert found is not None
-    dims = int(found.group(1))
+    dims = int(re.findall(r"(\d)d", call.name)[0])
     spans, weights = [], np.ones(1)
     for i, p in enumerate(index[-dims:]):
         along = _weights(call, i, dims, x.shape[len(x.shape) - dims + i], p)

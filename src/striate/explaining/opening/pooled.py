@@ -58,9 +58,7 @@ def _window(call: Call, index: tuple[int, ...], padding: Any, dilation: Any) -> 
 
 
 def _dims(call: Call) -> int:
-    found = re.search(r"(\d)d", call.name)
-    assert found is not None
-    return int(found.group(1))
+    return int(re.findall(r"(\d)d", call.name)[0])
 
 
 def _each(value: Any, axis: int) -> int:
