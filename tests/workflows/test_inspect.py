@@ -25,6 +25,7 @@ from striate.io.write import write_image
 from striate.model.model import EXPORTED, Model
 from striate.planning.plan import Inference, NetworkChoice, Plan, Task, Training
 from striate.workflows.inspect import inspect, inspected
+from striate.workflows.inspect_mask import LEFT
 from striate.workflows.inspect_place import file_at, middle_of_largest, seen_at, world_mm
 
 
@@ -80,7 +81,7 @@ def test_what_is_told_is_what_predict_computes_and_blends(done):
     assert window.tiling.count > 8
     whole = np.concatenate([np.moveaxis(r.copy(), 1, 0) for _, r in window.slide(view.prepared.array)])
     whole = np.moveaxis(whole, 0, 1 + window.tiling.rolling_axis)
-    assert document["output"]["blended"] == pytest.approx(float(whole[(view.output.unit, *view.seen)]), abs=1e-5)
+    assert document["output"]["blended"] == pytest.approx(float(whole[(view.output.unit, *view.seen)]), abs=LEFT)
     with torch.no_grad():
         said = view.network(view.tile)[0][(slice(None), *view.output.at)]
     assert document["output"]["value"] == pytest.approx(float(said[view.output.unit]), abs=1e-5)

@@ -27,6 +27,9 @@ from striate.workflows.explain_case import Opened
 from striate.workflows.inspect_place import Place, check_place, file_at, middle_of_largest, seen_at
 from striate.workflows.inspect_view import Ask, Output, View, unseen
 
+LEFT = 5e-4
+"""Windows over a point that weigh less than this there, together, are left out of what is blended."""
+
 
 def view_of_mask(opened: Opened, case: Case, ask: Ask, progress: Progress) -> View:
     """Prepare a case, and predict it where no voxel is asked for; choose window, point and label.
@@ -120,23 +123,27 @@ def _blended(
     plan: Plan, network: nn.Module, prepared: Prepared, tiling: Tiling, around: Sequence[Sequence[int]], seen: Place,
     progress: Progress,
 ) -> NDArray[np.float32]:  # fmt: skip
-    """Return the probabilities (K,) that `predict` blends at a voxel of the working grid, in single precision.
+    """Return the probabilities (K,) that `predict` blends at a voxel of the working grid, to within `LEFT`.
 
-    Of all windows only those that hold the voxel are computed: over it their weights add up to one.
+    Over a voxel the weights of the windows that hold it add up to one; those are computed, the heaviest first, that decide it.
     """
     engine, exclusive = open_engine(network, exclusive=plan.targets.exclusive, precision="fp32"), plan.targets.exclusive
     flat, found = _flat(plan, tiling), np.zeros(plan.targets.out_channels, dtype=np.float32)
     weights = [tiling.weights(axis) for axis in range(len(seen))]
-    every = list(itertools.product(*around))
-    for where in each(progress, f"blend {prepared.case}", every, len(every)):
+    every = {
+        where: math.prod(float(weights[axis][w][seen[axis] - tiling.starts[axis][w]]) for axis, w in enumerate(where))
+        for where in itertools.product(*around)
+    }
+    ordered = sorted(every, key=lambda where: -every[where])
+    least = next(n for n in range(1, len(ordered) + 1) if sum(every[w] for w in ordered[n:]) < LEFT)
+    for where in each(progress, f"blend {prepared.case}", ordered[:least], least):
         within = [i - tiling.starts[axis][w] for axis, (i, w) in enumerate(zip(seen, where, strict=True))]
-        weight = math.prod(float(weights[axis][w][i]) for axis, (i, w) in enumerate(zip(within, where, strict=True)))
         cut = cut_window(prepared.array, tiling, where)
         if blank(cut):  # is not computed, and counts as background
-            found[0] += weight * exclusive
+            found[0] += every[where] * exclusive
             continue
         said = engine(np.ascontiguousarray(cut[None] if flat is None else cut[None].squeeze(2 + flat)))[0]
-        found += weight * said[(slice(None), *(i for axis, i in enumerate(within) if axis != flat))]
+        found += every[where] * said[(slice(None), *(i for axis, i in enumerate(within) if axis != flat))]
     return found
 
 
