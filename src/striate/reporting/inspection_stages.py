@@ -78,7 +78,7 @@ def _kind(operation: str) -> str:
         return "joining"
     if operation.startswith(("matrix", "dense", "weighted sum")):
         return "dense"
-    return "input" if operation == "input" else kind_of(operation)
+    return operation if operation in KINDS else kind_of(operation)
 
 
 def _level(shape: Sequence[int], tile: Sequence[int]) -> int | None:

@@ -33,7 +33,7 @@
   function describe(node, unit) {
     const image = node.kind === "input", at = state.at || node.at || (image ? plane.at : null), box = seen(node, at);
     const sources = node.sources.map((one) => nodes.get(one));
-    const facts = [["Output", shape(node)], ["Weights", node.parameters ? num(node.parameters, 7) : null], ["Multiplications", node.macs ? Inspect.num(node.macs, 4) : null], ["Each number sees", sees(node)], ...spread(node)];
+    const facts = [["Output", shape(node)], ["Weights", node.parameters ? num(node.parameters, 7) : null], ["Multiplications", node.macs ? Inspect.brief(node.macs) : null], ["Each number sees", sees(node)], ...spread(node)];
     const from = sources.flatMap((one, n) => [n ? (n === sources.length - 1 ? " and " : ", ") : "", el("a", { href: link(one.id) }, one.kind === "input" ? "the image" : `${one.id} · ${one.operation}`)]);
     const walk = (to, mark, name) => (nodes.has(to) ? el("a", { href: link(to), class: "walk", "aria-label": name }, mark) : null);
     place.replaceChildren(
@@ -74,7 +74,7 @@
     const all = node.shape[0], some = units.length < all;
     const more = some && data.live ? el("button", { type: "button", onclick: (event) => fetchMaps(node, event.target) }, `Show all ${all}`) : null;
     return [el("h5", {}, `${some ? `${units.length} of its ${all}` : `Its ${all === 1 ? "" : `${all} `}`}${some ? " maps, those that vary most" : all === 1 ? "map" : "maps"}`), el("div", { class: "units" }, buttons), more,
-      el("p", { class: "note" }, "Each map has its own scale from black, its least value, to white, its greatest. Σ: the sum of one number of it is in this page.")];
+      el("p", { class: "note" }, "Each map has its own scale from black, its least value, to white, its greatest. Σ: the sum of one number of it is in this page.")].filter(Boolean);
   }
 
   function values(node, chosen) {
@@ -97,13 +97,14 @@
     const found = sum || kept, title = `${told(node, unit)}${where.length ? ` at ${where.join(", ")}` : ""}`;
     const right = el("div", { class: "opened" }, found ? InspectSum.parts(found) : missing(node, unit, where));
     opened.replaceChildren(el("h4", { class: node.colour }, el("i", { class: "kindmark" }), node.kind === "input" ? "The image, " : `Step ${node.id}, ${node.operation}, `, title), el("div", { class: "unfolded" }, large(node, unit, where, found), right));
-    if (!found && data.live && node.kind !== "input") ask(node, unit, where);
+    if (!found && data.live && !node.closed && node.kind !== "input") ask(node, unit, where);
   }
 
   function missing(node, unit, at) {
     if (node.kind === "input") {
       return [el("p", {}, "Here the way back ends: this number is not computed but read from the image, as it was prepared for the network.")];
     }
+    if (node.closed) return [el("p", { class: "reason" }, node.closed)];
     if (data.live) return [el("p", { class: "note" }, "The sum is being computed …")];
     const opens = sumsOf(node.id), line = `striate inspect MODEL SCAN --unit ${node.layer || node.id}:${unit} --at I,J,K`;
     return [el("p", { class: "reason" }, "This sum is not in the page, which holds those of the strongest unit of each step and of the chain. It is printed by ", el("code", {}, line), "; with --out DIR --live every number of every map opens by a click."),
@@ -169,8 +170,8 @@
       show(Number(found[1]), unit, at);
       (unit === null ? place : opened).scrollIntoView({ block: "start", behavior: first ? "auto" : "smooth" });
     } else if (first) {
-      const start = chain[0] || { node: data.nodes[data.nodes.length - 1].id, unit: null };
-      show(start.node, null, null);
+      const named = data.sums[data.asked], start = named || chain[0] || data.nodes.map((node) => ({ node: node.id })).pop();
+      show(start.node, named ? named.unit : null, named ? named.at : null);
     }
   }
 

@@ -32,6 +32,7 @@ const Inspect = (() => {
     return (text.includes("e") ? String(Math.round(value)) : text).replace("-", "−");
   }
 
+  const brief = (value) => { const [size, sign] = [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]].find(([least]) => value >= least) || [1, ""]; return sign ? `${Number((value / size).toPrecision(3))} ${sign}` : num(value); };
   const count = (number, word) => `${Number(number).toLocaleString("en").replace(/,/g, "\u202f")} ${word}${number === 1 ? "" : "s"}`;
   const times = (sizes) => sizes.join(" × ");
   const isMap = (node) => node.shape.length > 2;
@@ -143,5 +144,5 @@ const Inspect = (() => {
   const sumsOf = (id, unit) => sums.filter((one) => one.node === id && (unit === undefined || one.unit === unit));
   const chain = data.chain.map((key) => data.sums[key]).filter(Boolean);
   const onChain = new Map(chain.map((one) => [one.node, one]));
-  return { data, nodes, sums, chain, onChain, sumsOf, el, num, count, times, isMap, word, told, link, shape, tile, spot, voxel, seen, shot, scan, bars, plane };
+  return { brief, data, nodes, sums, chain, onChain, sumsOf, el, num, count, times, isMap, word, told, link, shape, tile, spot, voxel, seen, shot, scan, bars, plane };
 })();

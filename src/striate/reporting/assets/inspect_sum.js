@@ -25,7 +25,7 @@ const InspectSum = (() => {
 
   function rows(sum) {
     const terms = sum.terms || [], body = el("tbody"), most = Math.max(...terms.map((t) => Math.abs(t.product)), 1e-30);
-    const plain = terms.every((t) => t.weight === 1);
+    const plain = terms.every((t) => t.weight === 1), slopes = sum.additive === false;
     const row = (term) => {
       const source = parents(term.source), whence = `${source.kind === "input" ? "image" : `${source.id} · ${source.operation}`}, ${told(source, term.unit)}${place(term.at)}`;
       return el("tr", {},
@@ -35,8 +35,8 @@ const InspectSum = (() => {
     };
     body.append(...terms.slice(0, FIRST).map(row));
     const table = el("table", { class: "terms" },
-      el("caption", {}, `${terms.length > 1 ? "Terms, the largest first" : "Its term"}. Each leads to where it comes from.`),
-      el("thead", {}, el("tr", {}, el("th", {}, "From"), el("th", { class: "n" }, "Input"), plain ? null : el("th", { class: "n" }, "Weight"), el("th", { class: "n" }, plain ? "Term" : "Product"), el("th", {}, ""))),
+      el("caption", {}, `${terms.length > 1 ? "Terms, the largest first" : "Its term"}. Each leads to where it comes from.${slopes ? " This is no sum: a weight is the derivative, a product says how much the number matters." : ""}`),
+      el("thead", {}, el("tr", {}, el("th", {}, "From"), el("th", { class: "n" }, "Input"), plain ? null : el("th", { class: "n" }, slopes ? "Derivative" : "Weight"), el("th", { class: "n" }, plain ? "Term" : "Product"), el("th", {}, ""))),
       body, totals(sum, terms, plain ? 2 : 3));
     if (terms.length > FIRST) {
       const rest = el("button", { type: "button", onclick: () => { body.append(...terms.slice(FIRST).map(row)); rest.remove(); } }, `Show ${terms.length - FIRST} further terms`);
@@ -51,16 +51,17 @@ const InspectSum = (() => {
     if (left.count) line(`and ${count(left.count, "more term")}, together`, num(left.sum));
     const b = (sum.constants || {}).b;
     if (b !== undefined && b !== null) line("the bias b", num(b));
-    line("Total, added up with 64 bits", num(sum.total, 8), "total");
+    else if (sum.additive && sum.offset) line("what the constants add", num(sum.offset));
+    line(sum.additive === false ? "Computed with 64 bits" : "Total, added up with 64 bits", num(sum.total, 8), "total");
     line("What the network itself computed, with 32 bits", num(sum.value, 8));
-    line("It misses the total by", num(sum.error, 2));
+    line("They differ by", num(sum.error, 2));
     return foot;
   }
 
   // The maps that add most, each as a picture.
   function adders(sum) {
     const by = (sum.by_source_unit || []).slice(0, 10);
-    if (by.length < 2) return null;
+    if (by.length < 2 || !by.some((one) => parents(one[0]).maps)) return null;
     const most = Math.max(...by.map((one) => Math.abs(one[2])));
     return el("div", {}, el("h5", {}, "What each of the maps before it adds"), el("div", { class: "adders" }, by.map(([source, unit, added]) => {
       const node = parents(source), term = (sum.terms || []).find((t) => t.source === source && t.unit === unit);
