@@ -17,6 +17,7 @@ from striate.core.names import lookup
 from striate.core.progress import Progress, each
 from striate.data.prepare import Prepared
 from striate.inference.engines import open_engine
+from striate.inference.engines.choose import choose
 from striate.inference.predict import predict_case
 from striate.inference.sliding_window import blank, cut_window
 from striate.inference.tiling import Tiling
@@ -89,9 +90,10 @@ def _found_in(
     """Return the middle of the largest lesion of a case, or of one label, and whose it is; else the middle of the image."""
     plan = opened.plan
     count = Tiling.of(prepared.array.shape[1:], plan.inference.patch, plan.inference.overlap).count
+    engine = choose(opened.model, case, tell=progress.note).engine  # a converted network where `predict` has made one
     with progress.bar(f"predict {case.name}", count) as bar:
         mask = predict_case(
-            plan, case, network=opened.network, prepared=prepared, tell=lambda done, total: bar.update(done)
+            plan, case, network=engine, prepared=prepared, tell=lambda done, total: bar.update(done)
         ).label
     names = [name for name in plan.targets.names if label in (None, name)]
     places: list[tuple[int, str, Place]] = []
