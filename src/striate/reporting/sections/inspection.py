@@ -243,7 +243,7 @@ def _link(
 def _product(term: Mapping[str, Any]) -> str:
     weight = number(term.get("weight"))
     if weight == 1:
-        return f"of it {_short(term.get('product'))}"
+        return _short(term.get("product"))
     return f"{_short(weight)} × {_short(term.get('input'))} = {_short(term.get('product'))}"
 
 
