@@ -78,6 +78,8 @@ def _kind(operation: str) -> str:
         return "joining"
     if operation.startswith(("matrix", "dense", "weighted sum")):
         return "dense"
+    if operation == "mean":
+        return "pooling"
     return operation if operation in KINDS else kind_of(operation)
 
 

@@ -119,8 +119,8 @@ const InspectGraph = (() => {
   const units = (node) => (onChain.has(node.id) ? onChain.get(node.id).unit : node.maps ? node.maps.units[0] : null);
   function card(item, size, choose, toggle) {
     const { node, group } = item, sum = onChain.get(node.id), unit = units(node);
-    const face = (node.maps && (tile(node.maps, unit) || tile(node.maps, node.maps.units[0]))) || (node.values ? bars(node.values) : null);
-    const at = sum && node.maps && node.maps.units.includes(sum.unit) ? Inspect.spot(sum.at, node.shape.slice(1)) : null;
+    const face = Inspect.dot(node) ? bars(node.statistics.mean) : (node.maps && (tile(node.maps, unit) || tile(node.maps, node.maps.units[0]))) || (node.values ? bars(node.values) : null);
+    const at = sum && node.maps && !Inspect.dot(node) && node.maps.units.includes(sum.unit) ? Inspect.spot(sum.at, node.shape.slice(1)) : null;
     const name = group ? group.name || "network" : node.kind === "input" ? "image" : node.operation;
     const under = group ? `${group.ids.length} steps · ${node.shape.join("×")}` : node.shape.join("×");
     const label = group ? `stage ${name}, ${group.ids.length} steps, ${shape(node)}` : `step ${node.id}, ${name}${node.layer && node.kind !== "input" ? `, ${node.layer}` : ""}, ${shape(node)}`;
@@ -188,7 +188,9 @@ const InspectGraph = (() => {
     }
 
     show(item) {
-      const { scrollLeft, clientWidth } = this.place, room = 30;
+      const { scrollLeft, clientWidth, scrollTop, clientHeight } = this.place, room = 30;
+      if (item.y - room < scrollTop) this.place.scrollTop = item.y - room;
+      if (item.y + this.size.high + room > scrollTop + clientHeight) this.place.scrollTop = item.y + this.size.high + room - clientHeight;
       if (item.x - room < scrollLeft) this.place.scrollLeft = item.x - room;
       if (item.x + this.size.card + room > scrollLeft + clientWidth) this.place.scrollLeft = item.x + this.size.card + room - clientWidth;
     }

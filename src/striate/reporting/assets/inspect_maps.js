@@ -36,6 +36,7 @@ const Inspect = (() => {
   const count = (number, word) => `${Number(number).toLocaleString("en").replace(/,/g, "\u202f")} ${word}${number === 1 ? "" : "s"}`;
   const times = (sizes) => sizes.join(" × ");
   const isMap = (node) => node.shape.length > 2;
+  const dot = (node) => isMap(node) && node.shape.slice(1).every((n) => n === 1) && Boolean(node.statistics);
   const word = (node) => (node.kind === "input" ? "channel" : isMap(node) ? "map" : "unit");
   const told = (node, unit) => (node.kind === "input" && data.channels[unit] ? data.channels[unit] : `${word(node)} ${unit}`);
   const link = (id, unit, at) => `#n${id}` + (unit === undefined || unit === null ? "" : `.u${unit}`) + (at && at.length ? `.at${at.join(",")}` : "");
@@ -144,5 +145,5 @@ const Inspect = (() => {
   const sumsOf = (id, unit) => sums.filter((one) => one.node === id && (unit === undefined || one.unit === unit));
   const chain = data.chain.map((key) => data.sums[key]).filter(Boolean);
   const onChain = new Map(chain.map((one) => [one.node, one]));
-  return { brief, data, nodes, sums, chain, onChain, sumsOf, el, num, count, times, isMap, word, told, link, shape, tile, spot, voxel, seen, shot, scan, bars, plane };
+  return { brief, dot, data, nodes, sums, chain, onChain, sumsOf, el, num, count, times, isMap, word, told, link, shape, tile, spot, voxel, seen, shot, scan, bars, plane };
 })();

@@ -61,7 +61,7 @@ const InspectSum = (() => {
   // The maps that add most, each as a picture.
   function adders(sum) {
     const by = (sum.by_source_unit || []).slice(0, 10);
-    if (by.length < 2 || !by.some((one) => parents(one[0]).maps)) return null;
+    if (by.length < 2 || !by.some((one) => parents(one[0]).maps && !Inspect.dot(parents(one[0])))) return null;
     const most = Math.max(...by.map((one) => Math.abs(one[2])));
     return el("div", {}, el("h5", {}, "What each of the maps before it adds"), el("div", { class: "adders" }, by.map(([source, unit, added]) => {
       const node = parents(source), term = (sum.terms || []).find((t) => t.source === source && t.unit === unit);
