@@ -71,10 +71,9 @@ def view_of_mask(opened: Opened, case: Case, ask: Ask, progress: Progress) -> Vi
     given = cut if flat is None else cut.squeeze(2 + flat)
     margin = network.margin if isinstance(network, Network) else (0,) * len(kept)
     count = math.prod(len(ws) for ws in around)
-    notes.append(
-        f"The window is one of {counted(tiling.count, 'window')}, and of {counted(count, 'window')} over the point the one that"
-        " counts most there."
-    )
+    if tiling.count > 1:
+        told = f"The window is one of {tiling.count}"
+        notes.append(told + (f", and of {count} over the point the one that counts most there." if count > 1 else "."))
     masks = tuple(f"previous label {value}" for value in plan.preparation.previous_labels)
     return View(
         case, prepared, network, surrounded(network, given), (*case.channels, *masks),
