@@ -55,6 +55,19 @@ def test_every_link_is_the_sum_of_that_number_whatever_is_kept(name: str) -> Non
         assert following.value == largest.input
 
 
+def test_what_a_copy_is_written_over_was_another_number_before() -> None:
+    class Overwriting(nn.Module):
+        def forward(self, x):
+            y = 2 * x
+            z = torch.tanh(y)
+            y.copy_(x)
+            return z + 0 * y
+
+    x = torch.tensor([0.5, -0.25]).reshape(1, 1, 1, 2)
+    for one in chain(Overwriting(), x, 4, 0, (0, 1)):
+        assert one.error < 1e-6, one.operation
+
+
 def test_it_ends_where_nothing_can_be_opened() -> None:
     class Summing(nn.Module):
         def forward(self, x):

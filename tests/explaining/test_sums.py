@@ -158,6 +158,7 @@ def test_maximum_and_mean_of_windows_by_hand() -> None:
         assert (mean.formula, mean.total) == (f"Σ x / {by}", pytest.approx((1 + 5 + 3 + 4) / by))
 
 
+MASK = torch.arange(35).reshape(7, 5) % 3 == 0
 KERNELS = {
     "grouped and dilated": nn.Conv2d(4, 6, 3, padding=(2, 0), dilation=(2, 1), groups=2),
     "transposed in groups": nn.ConvTranspose2d(4, 6, (3, 2), (2, 3), (1, 0), (1, 2), groups=2),
@@ -182,6 +183,9 @@ KERNELS = {
     "attention": Given(lambda _, x: (x.flatten(2) @ x.flatten(2).transpose(1, 2)).softmax(-1) @ x.flatten(2)),
     "written into": Given(lambda _, x: _overwritten(x)),
     "on other axes": Given(lambda _, x: (x.permute(0, 2, 3, 1) @ torch.ones(4, 2)).permute(0, 3, 1, 2) + 1),
+    "masked": Given(lambda _, x: torch.where(MASK, x, 2 * x).masked_fill(MASK.roll(1), -3.0)),
+    "scaled attention": Given(lambda _, x: nn.functional.scaled_dot_product_attention(*(x.flatten(2)[:, None],) * 3)),
+    "compared": Given(lambda _, x: (x > 0.1).float() + x.clamp(max=0.3) * nn.functional.hardswish(x)),
     "gated": Given(lambda _, x: x[:, :2] * torch.sigmoid(x[:, 2:])),
 }
 
@@ -228,6 +232,37 @@ def test_a_dense_layer_over_flattened_maps_says_which_voxels() -> None:
     assert by_map == pytest.approx({u: float((weights[u].double() * x[0, u].double()).sum()) for u in (0, 1)})
     sizes = np.abs(one.terms.product)
     assert (np.diff(sizes) <= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("function", "formula"),
+    [
+        (nn.LeakyReLU(), "x where x > 0, else 0.01·x"),
+        (nn.LeakyReLU(0.2, inplace=True), "x where x > 0, else 0.2·x"),
+        (nn.ReLU6(), "x kept between 0 and 6"),
+        (nn.Hardtanh(), "x kept between -1 and 1"),
+        (Given(lambda _, x: x.clamp(max=0.3)), "x kept between −∞ and 0.3"),
+        (Given(lambda _, x: x.clamp(min=0.3)), "x kept between 0.3 and ∞"),
+        (nn.ELU(), "x where x > 0, else e^x − 1"),
+        (nn.ELU(0.5), "1·(x where x > 0, else 0.5·(e^(1·x) − 1))"),
+        (nn.GELU(), "x · Φ(x)"),
+        (nn.GELU("tanh"), "x · (1 + tanh(0.797885·(x + 0.044715·x³))) / 2"),
+        (nn.Softplus(2.0), "ln(1 + e^(2·x)) / 2"),
+        (Given(lambda _, x: torch.add(x, x, alpha=2)), "x + 2·y"),
+        (Given(lambda _, x: 1 - x), "1 − x"),
+        (Given(lambda _, x: x > 0.5), "1 where x > 0.5, else 0"),
+        (nn.Threshold(0.1, 2.0), "threshold(x, 0.1, 2)"),
+    ],
+)
+def test_a_formula_has_the_numbers_of_its_function_also_those_that_torch_leaves_out(function, formula) -> None:
+    assert opened(function, tile(1, 3, 3), 0, (1, 1)).formula == formula
+
+
+def test_a_copy_that_rounds_is_an_operation_of_its_own() -> None:
+    network, x = Given(lambda _, x: (10 * x).long().float() * x), tile(1, 3, 3)
+    found = trace(network, x)
+    assert found.nodes[2].closed is not None
+    assert {t.source for t in sum_of(network, x, 3, 0, (1, 1)).terms} == {2, 0}
 
 
 def test_what_is_not_there_is_refused() -> None:

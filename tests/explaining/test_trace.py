@@ -92,7 +92,23 @@ def test_another_plane_of_one_node(joined: nn.Module) -> None:
     x = tile(1, 4, 6, 8)
     other = trace(joined, x, point=(3, 1, 6), plane_axis=2)
     for node in other.nodes:
-        assert (planes_of(joined, x, node, (3, 1, 6), plane_axis=2) == other.planes[node.id]).all()
+        plane = node.place_of((3, 1, 6), other.size)[2]
+        assert (planes_of(joined, x, node, plane, plane_axis=2) == other.planes[node.id]).all()
+
+
+def test_each_plane_of_a_map_is_the_one_that_was_asked_for_also_where_all_of_the_image_is_seen() -> None:
+    class Weighing(nn.Module):
+        spatial_dims = 3
+
+        def forward(self, x):
+            y = nn.functional.interpolate(nn.functional.max_pool3d(x, 2), scale_factor=2)
+            return y * y.mean((2, 3, 4), keepdim=True).sigmoid()
+
+    network, x = Weighing(), tile(2, 4, 4, 8)
+    nodes = trace(network, x).nodes
+    for node, whole in ((nodes[0], x[0]), (nodes[-1], network(x)[0])):
+        for plane in range(8):
+            assert (planes_of(network, x, node, plane) == whole[..., plane].numpy()).all()
 
 
 def test_images_of_a_sequence_have_their_units_one_after_another() -> None:
@@ -113,7 +129,9 @@ def test_the_network_is_left_as_it_was_and_may_be_traced_while_predicting(joined
     x = tile(1, 4, 6, 8)
     before = x.clone()
     joined.train()
+    joined.down[1].eval()  # a layer that is frozen
     outside = trace(joined, x)
+    assert [m.training for m in joined.down] == [True, False, True]
     with torch.inference_mode():
         inside = trace(joined, x.clone())
     assert joined.training

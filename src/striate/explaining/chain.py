@@ -130,5 +130,5 @@ def _number(out: Tensor, dims: int, unit: int, at: tuple[int, ...]) -> float | N
     """Return one number; None where there is none, which is said when it is opened."""
     try:
         return float(out[tensor_index(out.shape, dims, unit, at)])
-    except (IndexError, ValueError):
+    except (IndexError, ValueError, RuntimeError):  # of a complex number too
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -11,15 +11,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 from torch.utils.weak import WeakIdKeyDictionary
 
-from striate.explaining.places import Copied, Ints, Layout, Memory, Origin, Written, numbers
+from striate.explaining.places import CONSTANT, Copied, Ints, Layout, Memory, Origin, Written, numbers
 from striate.networks.following import Seen, follow
 from striate.networks.receptive_field import Axis
-
-Read = Callable[[Ints], NDArray[np.float64]]
 
 COPIES = frozenset({"clone", "_unsafe_view", "_to_copy", "lift_fresh_copy", "copy_"})
 """Operations that only copy; they are followed through."""
@@ -41,22 +40,17 @@ class Operand:
         Where its numbers come from; None where they do not depend on the image: weights.
     tensor
         While the operation runs, and for weights; None afterwards.
-    reader
-        Gives numbers (N,) at indices (N, axes) where there is no tensor.
     """
 
     shape: tuple[int, ...]
     origin: Origin | None
     tensor: Tensor | None
-    reader: Read | None = None
 
     def read(self, index: Ints) -> NDArray[np.float64]:
         """Return the numbers (N,) at `index` (N, axes)."""
-        if self.tensor is not None:
-            return numbers(self.tensor, index)
-        if self.reader is None:
+        if self.tensor is None:
             raise LookupError("the numbers of this operation are gone")
-        return self.reader(index)
+        return numbers(self.tensor, index)
 
 
 @dataclass
@@ -75,8 +69,6 @@ class Call:
         Spatial axes of the network.
     parameters
         Learned numbers that it uses.
-    moments
-        Mean and variance that a normalisation measures, per group; filled where a pass keeps them.
     """
 
     func: Any
@@ -86,7 +78,6 @@ class Call:
     operands: list[Operand]
     dims: int
     parameters: int = 0
-    moments: dict[int, tuple[float, float]] | None = None
 
     @classmethod
     def of(cls, func: Any, args: Any, kwargs: Any, memory: Memory, dims: int) -> Call:
@@ -131,7 +122,7 @@ class Watcher(Protocol):
     """What is told of every operation whose output depends on the image."""
 
     def before(self, node: int, call: Call) -> None:
-        """Operation number `node` is about to run."""
+        """Operation number `node` is about to run; `CONSTANT` stands for a copy that is written over other numbers."""
 
     def after(self, node: int, call: Call, out: Tensor, layer: str, seen: Seen) -> None:
         """It has put out `out`; `seen` is what that sees of the image."""
@@ -174,7 +165,9 @@ class Passing(TorchDispatchMode):  # type: ignore[no-untyped-call]
             out = func(*args, **kwargs)
             self._follow(func, args, out)
             return out
-        if func.overloadpacket.__name__ in COPIES:
+        if func.overloadpacket.__name__ in COPIES and not _cuts(kwargs):
+            if func._schema.is_mutable:
+                self.watcher.before(CONSTANT, call)
             out = func(*args, **kwargs)
             source = call.operands[1 if call.name == "copy" else 0]
             self.memory.write(_first(out), self._copied(_first(out), source))
@@ -184,7 +177,7 @@ class Passing(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _copied(self, out: Tensor, source: Operand) -> Any:
         if source.origin is None:
-            return Written(Layout.of(out), -1)
+            return Written(Layout.of(out), CONSTANT)
         if tuple(out.shape) != source.shape:  # the same numbers in the same order, as _unsafe_view has them
             inner = source.origin
             if out.numel() == int(np.prod(source.shape)):
@@ -236,6 +229,12 @@ def _is_view(func: Any) -> bool:
     return func.overloadpacket.__name__ in VIEWS or (alias is not None and not alias.is_write)
 
 
+def _cuts(kwargs: Any) -> bool:
+    """Tell whether a copy makes whole numbers of fractions, so that it is none."""
+    kind = kwargs.get("dtype")
+    return kind is not None and not kind.is_floating_point and not kind.is_complex
+
+
 def _is_blank(name: str) -> bool:
     """Tell whether an operation takes from its operand only the shape (``zeros_like``, ``new_zeros``)."""
     return name.startswith("new_") or name.endswith("_like")
@@ -254,17 +253,18 @@ def run(network: nn.Module, tile: Tensor, watcher: Watcher) -> tuple[Tensor | No
         The output is None where the watcher ended the pass.
     """
     dims = int(getattr(network, "spatial_dims", tile.ndim - 2))
-    was_training = network.training
+    training = [(module, module.training) for module in network.modules()]
     with torch.inference_mode(False), torch.no_grad():
         tile = tile.detach().clone()
         passing = Passing(network, tile, dims, watcher)
         try:
-            with _named_layers(network, passing), passing:
+            with _named_layers(network, passing), sdpa_kernel(SDPBackend.MATH), passing:
                 out = network.eval()(tile)
         except Stop:
             return None, passing
         finally:
-            network.train(was_training)
+            for module, mode in training:
+                module.training = mode
     return (out[0] if isinstance(out, (list, tuple)) else out), passing
 
 

@@ -175,8 +175,8 @@ def trace(network: nn.Module, tile: Tensor, point: Sequence[int] | None = None, 
     )  # fmt: skip
 
 
-def planes_of(network: nn.Module, tile: Tensor, node: Node, point: Sequence[int], plane_axis: int = -1) -> Floats:
-    """Return the plane (F, h, w) of each map of `node` through `point` of the tile; the network runs up to it.
+def planes_of(network: nn.Module, tile: Tensor, node: Node, plane: int, plane_axis: int = -1) -> Floats:
+    """Return plane `plane` (F, h, w) of each map of `node`; the network runs up to it.
 
     Parameters
     ----------
@@ -184,13 +184,14 @@ def planes_of(network: nn.Module, tile: Tensor, node: Node, point: Sequence[int]
         As for `trace`.
     node
         One of the trace.
-    point, plane_axis
+    plane
+        Voxel of the map along the axis that is cut, not of the tile.
+    plane_axis
         As for `trace`.
     """
     dims = spatial_dims(network, tile)
-    size = tuple(tile.shape[tile.ndim - dims :])
     axis = plane_axis % dims if dims > 2 else None
-    place = node.place_of(point, size)
+    place = (plane,) * len(node.map)
     if node.id == 0:
         return _plane(as_units(tile, dims), place, axis)
     watcher = _Cutting(node.id, place, axis, dims)
@@ -300,7 +301,7 @@ def _of_rows(rows: Tensor) -> tuple[Tensor, ...]:
 
 
 def _plane(units: Tensor, place: tuple[int, ...], axis: int | None) -> Floats:
-    cut = units if axis is None or not place else units.select(1 + axis, place[axis])
+    cut = (units if axis is None or not place else units.select(1 + axis, place[axis])).real
     return np.array(cut.float().cpu().numpy(), dtype=np.float32)
 
 

@@ -87,9 +87,7 @@ class Inside:
             most = known.map[axis] - 1
             if not 0 <= plane <= most:
                 raise UsageError(f"plane {plane}: the maps of node {node} have planes 0 to {most}.")
-            first, last = known.field_of([plane] * len(known.map), self.trace.size)[axis]
-            point = [(first + last) // 2 if a == axis else i for a, i in enumerate(self.view.inside)]
-            planes, own = planes_of(self.view.network, self.view.tile, known, point), plane
+            planes, own = planes_of(self.view.network, self.view.tile, known, plane), plane
         units = list(range(min(len(planes), SENT_MAPS)))
         turned = planes[: len(units), ::-1, ::-1] if self.view.oriented else planes[: len(units)]
         made = greys(turned.transpose(0, 2, 1))

@@ -45,8 +45,6 @@ def layer(call: Call, index: tuple[int, ...]) -> Opened:
 
 def moments(call: Call, group_number: int) -> tuple[float, float]:
     """Return mean and variance (÷ N) of one group of numbers that are normalised together, in float64."""
-    if call.moments is not None:
-        return call.moments[group_number]
     x: torch.Tensor = call.args[0].tensor
     if call.name == "native_group_norm":
         groups = call.args[6]
@@ -61,19 +59,6 @@ def moments(call: Call, group_number: int) -> tuple[float, float]:
     numbers = numbers.double()
     mean = numbers.mean()
     return float(mean), float((numbers - mean).square().mean())
-
-
-def keep_moments(call: Call) -> None:
-    """Measure mean and variance of every group, so that the call can be opened when its numbers are gone."""
-    if call.name == "native_group_norm":
-        count = call.args[0].shape[0] * call.args[6]
-    elif call.name == "native_layer_norm":
-        count = math.prod(call.args[0].shape[: len(call.args[0].shape) - len(call.args[1])])
-    elif _batch_arguments(call)[5]:
-        count = call.args[0].shape[1]
-    else:
-        return
-    call.moments = {number: moments(call, number) for number in range(count)}
 
 
 def words(call: Call) -> str:

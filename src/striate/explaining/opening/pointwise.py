@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,23 @@ _KNOWN: dict[str, Words] = {
     "reciprocal": ("reciprocal", "1 / {0}"),
     "pow": ("power", "{0}^{1}"),
     "softplus": ("softplus", "ln(1 + e^{0})"),
+    "hardswish": ("hard swish", "{0} · ({0} + 3 kept between 0 and 6) / 6"),
+    "where": ("choice", "{1} where {0} is 1, else {2}"),
+    "masked_fill": ("choice", "{2} where {1} is 1, else {0}"),
+    **{
+        name: ("comparison", f"1 where {{0}} {sign} {{1}}, else 0")
+        for name, sign in (("gt", ">"), ("ge", "≥"), ("lt", "<"), ("le", "≤"), ("eq", "="), ("ne", "≠"))
+    },
 }
+_OTHERWISE: dict[str, str] = {
+    "add": "{0} + {2}·{1}",
+    "sub": "{0} − {2}·{1}",
+    "rsub": "{1} − {2}·{0}",
+    "elu": "{2}·({0} where {0} > 0, else {1}·(e^({3}·{0}) − 1))",
+    "gelu": "{0} · (1 + tanh(0.797885·({0} + 0.044715·{0}³))) / 2",
+    "softplus": "ln(1 + e^({1}·{0})) / {1}",
+}
+"""Formulas where an argument is not the one that torch takes when none is given."""
 _AFFINE = frozenset(
     (
         "add",
@@ -60,6 +76,8 @@ _AFFINE = frozenset(
         "clamp_max",
         "maximum",
         "minimum",
+        "where",
+        "masked_fill",
     )
 )
 """Between its kinks each is a weighted sum of its operands and a constant."""
@@ -80,9 +98,8 @@ def pointwise(call: Call, index: tuple[int, ...]) -> Opened:
     place = np.asarray([index], np.int64)
     constants: dict[str, float] = {}
     signs = _signs(call, place, constants)
-    formula = _KNOWN[call.name][1] if call.name in _KNOWN else f"{words(call)}({', '.join(signs)})"
     variables = [Part(o, place, np.zeros(1), o.read(place)) for o in call.tracked]
-    given = {id(o): float(o.read(place)[0]) for o in call.operands}
+    given = {id(o): _single(o, place) for o in call.operands}
 
     def later(opened: Opened) -> None:
         tensors: dict[int, torch.Tensor] = {}
@@ -90,34 +107,60 @@ def pointwise(call: Call, index: tuple[int, ...]) -> Opened:
         def single(value: Any) -> Any:
             if not isinstance(value, Operand):
                 return value
-            number = torch.tensor(given[id(value)], dtype=torch.float64)
             if value.origin is not None:
-                tensors[id(value)] = number.requires_grad_()
-            return number
+                tensors[id(value)] = given[id(value)].requires_grad_()
+            return given[id(value)]
 
         args, kwargs = tree_map(single, call.args), tree_map(single, call.kwargs)
         result = _functional(call)(*args, **kwargs)
-        found = torch.autograd.grad(result, [tensors[id(p.operand)] for p in variables], allow_unused=True)
-        for part, gradient in zip(variables, found, strict=True):
-            part.weight = np.asarray([0.0 if gradient is None else float(gradient)])
+        if result.requires_grad:  # comparisons have no derivative
+            found = torch.autograd.grad(result, [tensors[id(p.operand)] for p in variables], allow_unused=True)
+            for part, gradient in zip(variables, found, strict=True):
+                part.weight = np.asarray([0.0 if gradient is None else float(gradient)])
         opened.total = float(result.detach())
 
     additive = _additive(call, len(variables))
-    return Opened(formula.format(*signs, "∞", "∞"), constants, variables, additive=additive, later=later)
+    return Opened(_formula(call, signs), constants, variables, additive=additive, later=later)
+
+
+def _single(operand: Operand, place: Any) -> torch.Tensor:
+    """Return one number of an operand, in float64; of a mask as the mask has it."""
+    whole = operand.tensor is not None and not operand.tensor.is_floating_point()
+    kind = operand.tensor.dtype if whole and operand.tensor is not None else torch.float64
+    return torch.tensor(float(operand.read(place)[0])).to(kind)
+
+
+def _arguments(call: Call) -> list[tuple[str, Any, bool]]:
+    """Return name and value of each argument, and whether it is another than torch takes when none is given."""
+    found = []
+    for place, known in enumerate(call.func._schema.arguments):
+        usual = known.default_value
+        value = call.argument(place, known.name, usual)
+        found.append((known.name, value, usual is not None and (isinstance(value, Operand) or value != usual)))
+    return found
+
+
+def _formula(call: Call, signs: Sequence[str]) -> str:
+    if call.name not in _KNOWN:
+        return f"{words(call)}({', '.join(signs[: len(call.args)])})"
+    other = call.name in _OTHERWISE and any(differs for _, _, differs in _arguments(call))
+    return (_OTHERWISE[call.name] if other else _KNOWN[call.name][1]).format(*signs)
 
 
 def _signs(call: Call, place: Any, constants: dict[str, float]) -> list[str]:
     """Return a sign for each argument: letters for what depends on the image and for weights, numbers for numbers."""
     letters, found = iter("xyzuv"), []
-    for value in (*call.args, *(v for k, v in call.kwargs.items() if k in ("other", "min", "max", "exponent"))):
+    for argument, value, _ in _arguments(call):
         if isinstance(value, Operand) and value.origin is not None:
             found.append(next(letters))
         elif isinstance(value, Operand):
             name = "abcd"[len(constants)]
             constants[name] = float(value.read(place)[0])
             found.append(name)
+        elif value is None:
+            found.append("−∞" if argument == "min" else "∞")
         else:
-            found.append("∞" if value is None else f"{value:g}" if isinstance(value, (int, float)) else str(value))
+            found.append(f"{value:g}" if isinstance(value, (int, float)) else str(value))
     return found
 
 

@@ -17,12 +17,13 @@ _KNOWN: dict[str, tuple[str, str, bool]] = {
     "amax": ("maximum", "max of {n}", True),
     "amin": ("minimum", "min of {n}", True),
     "_softmax": ("softmax", "e^x / Σ e^x", False),
+    "_safe_softmax": ("softmax", "e^x / Σ e^x", False),
     "_log_softmax": ("log softmax", "x − ln Σ e^x", False),
     "logsumexp": ("log of a sum of exponentials", "ln Σ e^x", False),
     "prod": ("product", "Π x", False),
     "linalg_vector_norm": ("length", "‖x‖", False),
 }
-KEEP = frozenset({"_softmax", "_log_softmax"})
+KEEP = frozenset({"_softmax", "_safe_softmax", "_log_softmax"})
 """Those whose output has the shape of their input."""
 
 
