@@ -138,8 +138,7 @@
   async function call(what, query) {
     const answer = await fetch(`${data.live.path || ""}/${what}?${new URLSearchParams({ ...query, token: data.live.token })}`);
     const found = await answer.json();
-    if (found.error) throw new Error(found.error);
-    if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
+    if (!answer.ok) throw new Error(found.error || `the server answered ${answer.status}`);
     return found;
   }
 

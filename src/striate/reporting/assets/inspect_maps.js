@@ -53,7 +53,7 @@ const Inspect = (() => {
     return pictures.get(src);
   }
 
-  // A canvas of one map of a sheet, drawn when it comes near the screen.
+  // A canvas of one map of a sheet, drawn when it comes near the screen; one that has a label at once.
   const waiting = new Map();
   const near = new IntersectionObserver((entries) => entries.forEach((entry) => {
     if (entry.isIntersecting) paint(entry.target);
@@ -75,7 +75,7 @@ const Inspect = (() => {
     if (index < 0) return null;
     const canvas = el("canvas", label ? { role: "img", "aria-label": label } : { "aria-hidden": "true" });
     waiting.set(canvas, { src: sheet.src, tile: sheet.tile, columns: sheet.columns, index });
-    near.observe(canvas);
+    if (label) paint(canvas); else near.observe(canvas);
     return canvas;
   }
   addEventListener("beforeprint", () => [...waiting.keys()].forEach(paint));
