@@ -12,7 +12,7 @@ from PIL import Image as Picture
 from test_explain import AFFINE, SHAPE, Notes, mask_model, picture, scan, whole_model
 
 from striate import networks
-from striate.core.errors import DataError, ModelError, UsageError
+from striate.core.errors import DataError, DiskFullError, ModelError, UsageError
 from striate.core.image import Image, LabelMap
 from striate.core.record import Record
 from striate.data.prepare import Preparation, prepare
@@ -274,12 +274,41 @@ def test_classes_sequences_and_reconstructions(tmp_path, what):
     assert chance == pytest.approx(float(told.probabilities[:, output.unit].max()), abs=1e-6), "the likeliest slice"
 
 
+def test_a_reconstruction_by_dense_layers_is_followed_at_the_point(tmp_path):
+    """Its last operation puts out one number per pixel and no map."""
+    model = whole_model(tmp_path / "model", "reconstruction", "deep_autoencoder", {})
+    found, inside = inspected(model, picture(tmp_path / "p1.png"), tmp_path / "out", progress=Notes())
+    true_sums(found)
+    output = inside.view.output
+    with torch.no_grad():
+        said = inside.view.network(inside.view.tile)[0]
+    assert found["output"]["value"] == pytest.approx(float(said[(output.unit, *output.at)]), abs=1e-5)
+    assert min(output.at) > 0
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_network_whose_numbers_have_no_end_is_told(tmp_path):
+    made = mask_model(tmp_path / "model")
+    model = Model.save(tmp_path / "huge", made.plan, {k: 1e30 * v for k, v in made.network().state_dict().items()}, {})
+    found = inspect(model, scan(tmp_path / "s1.nii.gz"), tmp_path / "out", at=(9, 9, 7))
+    assert "The network puts out no finite number there." in found["told"] and "nan" not in found["told"]
+    assert "NaN" not in (tmp_path / "out" / "inspection.json").read_text()
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_any_work(tmp_path, monkeypatch):
+    monkeypatch.setattr("striate.core.files.os.access", lambda *_: False)
+    with pytest.raises(DiskFullError, match="writing is not permitted"):
+        inspect(tmp_path / "no model", tmp_path / "no scan", tmp_path / "out")
+
+
 def test_a_slice_or_a_place_says_which_slice_is_looked_at(tmp_path):
     model, path = WHOLE["slices"](tmp_path / "model"), scan(tmp_path / "s1.nii.gz")
     found, inside = inspected(model, path, tmp_path / "a", plane=4, label="yes", progress=Notes())
     assert inside.view.seen[2] + inside.view.prepared.crop[2].start == 4 and found["output"]["name"] == "yes"
     found, inside = inspected(model, path, tmp_path / "b", at=found["at"], progress=Notes())
     assert inside.view.seen[2] + inside.view.prepared.crop[2].start == 4
+    with pytest.raises(DataError, match="--at 0,0,0 lies outside of what the network sees"):
+        inspect(model, path, tmp_path / "c", at=(0, 0, 0))
     with pytest.raises(UsageError, match="--slice 99"):
         inspect(model, path, tmp_path / "c", plane=99)
     with pytest.raises(UsageError, match="--slice 4 was given with --at 1,2,3"):
@@ -298,6 +327,7 @@ def test_a_slice_or_a_place_says_which_slice_is_looked_at(tmp_path):
         ({"plane": 3}, UsageError, "--slice 3: the model does not look at single slices"),
         ({"unit": "encoder.1"}, UsageError, "LAYER:NUMBER is needed"),
         ({"unit": "encodr.1:0"}, UsageError, "unknown layer 'encodr.1'. Did you mean 'encoder.1"),
+        ({"unit": "encoder.1:" + "9" * 5000}, UsageError, "LAYER:NUMBER is needed"),
         ({"unit": "encoder.1:99"}, UsageError, "the layer has 8 units, 0 to 7 are needed"),
     ],
 )

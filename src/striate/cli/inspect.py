@@ -94,7 +94,7 @@ def _show(found: dict[str, Any], out: Path, unit: str | None) -> None:
     if output["probability"] is not None:
         said += f", probability {output['probability']:.3f} in this window"
     if output["blended"] is not None:
-        said += f", {output['blended']:.3f} as predicted"
+        said += f", {output['blended']:.3f} as predicted, before calibration"
     say(f"{found['case']} at {place}: {said}")
     if unit is not None and found.get("asked"):
         _show_sum(found["sums"][found["asked"]])

@@ -10,7 +10,7 @@ from typing import Any
 from striate.core.case import Case
 from striate.core.counted import counted
 from striate.core.errors import UsageError
-from striate.core.files import filling, hash_file, refuse_filled, write_json
+from striate.core.files import filling, hash_file, refuse_filled, refuse_unwritable, write_json
 from striate.core.kinds import kinds
 from striate.core.machine import peak_rss_bytes
 from striate.core.progress import Progress, Silent
@@ -102,6 +102,7 @@ def inspected(
     named = None if unit is None else unit_of(unit)
     if out is not None:
         refuse_filled(Path(out))
+        refuse_unwritable(Path(out))
     opened, case, history = _opened(model, inputs, progress)
     _refuse(opened, at, plane)
     if opened.model.previous is not None:

@@ -127,6 +127,7 @@ def sheet(folder: Path, name: str, pictures: NDArray[Any], units: Sequence[Any])
 
 def greys(pictures: NDArray[Any]) -> dict[str, Any]:
     """Return pictures (N, h, w) as one of 8 bits, none of its parts longer than `SIDE`, and how to read it."""
+    pictures = np.nan_to_num(pictures, nan=0.0)  # of a network whose numbers grow without end
     low, high = pictures.min(axis=(1, 2)).astype(float), pictures.max(axis=(1, 2)).astype(float)
     span = np.where(high > low, high - low, 1.0)
     scaled = (pictures - low[:, None, None]) * (255 / span[:, None, None])
@@ -154,7 +155,7 @@ def save(path: Path, picture: NDArray[np.uint8]) -> None:
 def varied(trace: Trace, node: Node, must: Sequence[int] = ()) -> list[int]:
     """Return the units of a node whose maps vary most, those of `must` among them, rising."""
     order = np.argsort(-trace.statistics[node.id].std, kind="stable")
-    return sorted(dict.fromkeys([*must, *map(int, order)][: max(MOST_MAPS, len(must))]))
+    return sorted([*dict.fromkeys([*must, *map(int, order)])][: max(MOST_MAPS, len(must))])
 
 
 def node_document(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -187,9 +188,9 @@ def _told(view: View, value: float, probability: float | None) -> str:
     output, place = view.output, ", ".join(str(i) for i in view.at)
     there = "for it" if output.what == "class" else "there"
     said = f"This is voxel ({place}) of {view.case.name}; followed is the {output.what} {output.name}. The network puts out"
-    said += f" {value:.4g} {there}"
-    if probability is not None:
+    said += f" {value:.4g} {there}" if math.isfinite(value) else f" no finite number {there}"
+    if probability is not None and math.isfinite(probability):
         said += f", a probability of {100 * probability:.1f} %"
-    if output.blended is not None and view.step is None and output.what == "label":
-        said += f"; of all windows together predict says {100 * output.blended:.1f} %"
+    if output.blended is not None and math.isfinite(output.blended) and view.step is None and output.what == "label":
+        said += f"; of all windows together predict says {100 * output.blended:.1f} %, before calibration"
     return " ".join([f"{said}.", *view.notes])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -28,8 +29,8 @@ def output_of(view: View, trace: Trace) -> Number:
     output = view.output
     if node.map:
         return Number(node.id, output.unit, output.at)
-    per_image = node.units // max(1, trace.output_shape[0]) if view.step is not None else 0
-    return Number(node.id, (output.at[0] * per_image if output.at else 0) + output.unit, ())
+    index = (output.at[0], output.unit) if view.step is not None else (output.unit, *output.at)
+    return Number(node.id, int(np.ravel_multi_index(index, trace.output_shape)), ())
 
 
 def strongest(view: View, trace: Trace) -> Iterator[Number]:
@@ -44,8 +45,8 @@ def at_point(trace: Trace, node: Node, at: Sequence[int]) -> np.ndarray:
     """Return what each unit of a node says (F,) at voxel `at`, which lies in the plane that was kept."""
     if not node.map:
         return trace.planes[node.id]
-    within = tuple(i for axis, i in enumerate(at) if axis != trace.plane_axis)
-    return trace.planes[node.id][(slice(None), *within)]
+    within: tuple[Any, ...] = (slice(None), *(i for axis, i in enumerate(at) if axis != trace.plane_axis))
+    return np.asarray(trace.planes[node.id][within])
 
 
 def node_named(trace: Trace, layer: str) -> Node:

@@ -42,6 +42,8 @@ def view_of_whole(opened: Opened, case: Case, ask: Ask, history: Sequence[Case])
     samples = prepare_samples(case, plan.preparation, form_of(plan), history, seen_by.append)
     prepared, plane = seen_by[0], ask.plane
     at = None if ask.at is None else check_place(ask.at, prepared.source.shape, case.name)
+    if at is not None and seen_at(at, prepared) is None:
+        raise unseen(case, at, prepared)
     flat = 2 if plan.task.unit == "slice" else None
     if at is not None and flat is not None:
         plane = to_turned(at, prepared)[2]
