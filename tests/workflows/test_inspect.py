@@ -286,6 +286,18 @@ def test_a_reconstruction_by_dense_layers_is_followed_at_the_point(tmp_path):
     assert min(output.at) > 0
 
 
+def test_a_window_that_predict_leaves_out_is_told(tmp_path):
+    array = np.zeros((1, 32, *SHAPE[1:]), dtype=np.float32)
+    array[:, [0, 31]] = np.random.default_rng(0).normal(100, 10, (1, 2, *SHAPE[1:]))
+    write_image(tmp_path / "s1.nii.gz", Image(array, np.eye(4)))
+    model = small_windows(tmp_path)
+    found = inspect(model, tmp_path / "s1.nii.gz", tmp_path / "out", at=(16, 9, 7))
+    assert found["output"]["blended"] > 0.99 and found["output"]["name"] == "background"
+    assert "predict draws nothing in it" in found["told"]
+    found = inspect(model, tmp_path / "s1.nii.gz", tmp_path / "two", at=(0, 9, 7))
+    assert "predict draws nothing in it" not in found["told"]
+
+
 @pytest.mark.filterwarnings("error")
 def test_a_network_whose_numbers_have_no_end_is_told(tmp_path):
     made = mask_model(tmp_path / "model")

@@ -67,7 +67,12 @@ def view_of_mask(opened: Opened, case: Case, ask: Ask, progress: Progress) -> Vi
     kept = [axis for axis in range(len(seen)) if axis != flat]
     start = [tiling.starts[axis][w] for axis, w in enumerate(where)]
     within = tuple(seen[a] - start[a] for a in kept)
-    cut = torch.from_numpy(np.ascontiguousarray(cut_window(prepared.array, tiling, where)))[None]
+    window = cut_window(prepared.array, tiling, where)
+    if blank(window):
+        notes.append(
+            "All of the window is alike: predict draws nothing in it and does not ask the network, as is done here."
+        )
+    cut = torch.from_numpy(np.ascontiguousarray(window))[None]
     given = cut if flat is None else cut.squeeze(2 + flat)
     margin = network.margin if isinstance(network, Network) else (0,) * len(kept)
     count = math.prod(len(ws) for ws in around)
