@@ -109,7 +109,7 @@ def _found_in(
     if places:
         voxels, name, at = max(places)
         notes.append(
-            f"The point is the middle of the largest lesion of {name} that was predicted, {counted(voxels, 'voxel')}."
+            f"The point is the middle of the largest lesion that was predicted ({name}, {counted(voxels, 'voxel')})."
         )
         return at, name
     if names:  # the background is not looked for
