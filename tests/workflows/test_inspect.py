@@ -286,6 +286,18 @@ def test_a_reconstruction_by_dense_layers_is_followed_at_the_point(tmp_path):
     assert min(output.at) > 0
 
 
+def test_what_is_told_is_the_number_that_the_way_back_begins_with_where_the_output_was_cut(tmp_path):
+    """This network pads by more than it needs and cuts what is too much off its output."""
+    options = {"padding": "same", "features": [2, 2], "hidden": [4]}
+    model = _masks(tmp_path / "model", "deepmedic", options, 3, (16, 16, 16))
+    found, inside = inspected(model, scan(tmp_path / "s1.nii.gz"), tmp_path / "out", at=(9, 9, 7), progress=Notes())
+    with torch.no_grad():
+        said = inside.view.network(inside.view.tile)[0][(slice(None), *inside.view.output.at)]
+    assert found["output"]["value"] == pytest.approx(float(said[inside.view.output.unit]), abs=1e-6)
+    assert found["sums"][found["chain"][0]]["value"] == pytest.approx(found["output"]["value"], abs=1e-6)
+    assert found["output"]["probability"] == pytest.approx(found["output"]["blended"], abs=1e-5), "one window"
+
+
 def test_a_window_that_predict_leaves_out_is_told(tmp_path):
     array = np.zeros((1, 32, *SHAPE[1:]), dtype=np.float32)
     array[:, [0, 31]] = np.random.default_rng(0).normal(100, 10, (1, 2, *SHAPE[1:]))

@@ -124,6 +124,8 @@ class Trace:
         Node that made the network's output.
     output_shape
         Of the output, without the batch axis.
+    said
+        What the network put out at the point, (K,); None where its output has no map. The last operation's map may be larger.
     calls
         The operations themselves, without the numbers that passed.
     """
@@ -136,6 +138,7 @@ class Trace:
     size: tuple[int, ...]
     output: int
     output_shape: tuple[int, ...]
+    said: Floats | None
     calls: tuple[Call | None, ...] = field(repr=False)
 
 
@@ -171,7 +174,7 @@ def trace(network: nn.Module, tile: Tensor, point: Sequence[int] | None = None, 
         raise UsageError(expected("trace", "a network that gave nothing", "one that gives a tensor is needed"))
     return Trace(
         tuple(watcher.nodes), tuple(watcher.statistics), tuple(watcher.planes), middle, axis, size,
-        _made_by(out, passing), tuple(out.shape[1:]), tuple(watcher.calls),
+        _made_by(out, passing), tuple(out.shape[1:]), _said_at(out, middle, size), tuple(watcher.calls),
     )  # fmt: skip
 
 
@@ -303,6 +306,14 @@ def _of_rows(rows: Tensor) -> tuple[Tensor, ...]:
 def _plane(units: Tensor, place: tuple[int, ...], axis: int | None) -> Floats:
     cut = (units if axis is None or not place else units.select(1 + axis, place[axis])).real
     return np.array(cut.float().cpu().numpy(), dtype=np.float32)
+
+
+def _said_at(out: Tensor, point: tuple[int, ...], size: tuple[int, ...]) -> Floats | None:
+    """Return the output (1, K, *map) at a point of the tile, in whose middle its map lies; None where it has no map there."""
+    at = [p - (n - m) // 2 for p, n, m in zip(point, size, out.shape[2:], strict=False)]
+    if out.ndim != len(size) + 2 or not all(0 <= i < m for i, m in zip(at, out.shape[2:], strict=True)):
+        return None
+    return np.array(out[0].float().cpu().numpy()[(slice(None), *at)], dtype=np.float32)
 
 
 def _made_by(out: Tensor, passing: Passing) -> int:

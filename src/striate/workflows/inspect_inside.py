@@ -155,7 +155,7 @@ class Inside:
         """Return the number of the output, the probability that it means, and where in the plane the output says the same."""
         number, task = output_of(self.view, self.trace), self.plan.task
         node = self.trace.nodes[number.node]
-        units = at_point(self.trace, node, number.at)
+        units = at_point(self.trace, node, number.at) if self.trace.said is None or not node.map else self.trace.said
         value = float(units[number.unit])
         if task.kind == "reconstruction":
             return value, None, None
