@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -313,7 +314,8 @@ def _said_at(out: Tensor, point: tuple[int, ...], size: tuple[int, ...]) -> Floa
     at = [p - (n - m) // 2 for p, n, m in zip(point, size, out.shape[2:], strict=False)]
     if out.ndim != len(size) + 2 or not all(0 <= i < m for i, m in zip(at, out.shape[2:], strict=True)):
         return None
-    return np.array(out[0].float().cpu().numpy()[(slice(None), *at)], dtype=np.float32)
+    place: Any = (0, slice(None), *at)
+    return np.array(out[place].float().cpu().numpy(), dtype=np.float32)
 
 
 def _made_by(out: Tensor, passing: Passing) -> int:
