@@ -150,7 +150,7 @@ def _blended(
             continue
         said = engine(np.ascontiguousarray(cut[None] if flat is None else cut[None].squeeze(2 + flat)))[0]
         found += every[where] * said[(slice(None), *(i for axis, i in enumerate(within) if axis != flat))]
-    return found
+    return found / np.float32(sum(every[where] for where in ordered[:least]))
 
 
 def _flat(plan: Plan, tiling: Tiling) -> int | None:
