@@ -38,6 +38,7 @@ _HOME = {
     "change": "striate.workflows.change",
     "compare": "striate.workflows.compare",
     "explain": "striate.workflows.explain",
+    "inspect": "striate.workflows.inspect",
     "export": "striate.workflows.export",
     "report": "striate.workflows.report",
     "phantom": "striate.workflows.phantom",
@@ -93,6 +94,7 @@ if TYPE_CHECKING:
     from striate.workflows.evaluate import evaluate as evaluate
     from striate.workflows.explain import explain as explain
     from striate.workflows.export import export as export
+    from striate.workflows.inspect import inspect as inspect
     from striate.workflows.phantom import phantom as phantom
     from striate.workflows.plan import plan as plan
     from striate.workflows.predict import predict as predict

@@ -25,6 +25,7 @@ VERBS = {
     "import": "Turn a model that nnU-Net v2 trained into one of Striate.",
     "predict": "Predict masks with their numbers, or classes, with a trained model.",
     "explain": "Show why a model said what it said, with checks that a map can fail.",
+    "inspect": "Show what every part of a network computes on one scan, down to each sum.",
     "evaluate": "Compare predicted masks or classes with the truth.",
     "calibrate": "Measure on cases with masks how far a model can be trusted.",
     "update": "Learn from a further cohort, and measure what is forgotten; exit 1 when nothing can be kept.",

@@ -50,7 +50,7 @@ def prepare_as_nnunet(
     if preparation.previous_labels and previous is None:
         raise ModelError(
             expected(f"case {case_name}", "images alone", "the model is the second stage of a cascade, which also sees the mask"
-                     " of the first", "striate predict, explain, calibrate and change run both; nothing else does."),
+                     " of the first", "striate predict, explain, inspect, calibrate and change run both; nothing else does."),
             case=case_name,
         )  # fmt: skip
     source = images[0].grid

@@ -66,8 +66,8 @@ def unit_of(text: str) -> tuple[str, int]:
         When the text has another form.
     """
     layer, _, number = text.rpartition(":")
-    if not layer or not number.isdecimal():
-        raise UsageError(f"unit '{text}': LAYER:NUMBER is needed, for instance encoder.2:5.")
+    if not layer or not number.isdecimal() or len(number) > 9:
+        raise UsageError(f"unit '{text[:80]}': LAYER:NUMBER is needed, for instance encoder.2:5.")
     return layer, int(number)
 
 

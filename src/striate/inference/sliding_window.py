@@ -120,7 +120,7 @@ class Window:
     ) -> None:
         """Add the weighted predictions of some windows to the rows kept (K, *axes; row 0 is row `first` of the array)."""
         tiles = [cut_window(array, self.tiling, where) for where in group]
-        seen = [not _blank(tile) for tile in tiles]
+        seen = [not blank(tile) for tile in tiles]
         self.skipped[0] += seen.count(False)
         found = (
             self._predict([t for t, s in zip(tiles, seen, strict=True) if s]) if any(seen) else np.zeros(0, np.float32)
@@ -174,7 +174,7 @@ def cut_window(array: NDArray[np.float32], tiling: Tiling, where: tuple[int, ...
     return whole
 
 
-def _blank(tile: NDArray[np.float32]) -> bool:
+def blank(tile: NDArray[np.float32]) -> bool:
     """Tell whether every channel is constant; a coarse sample answers for most tiles."""
     flat = tile.reshape(len(tile), -1)
     sample = flat[:, :: max(1, flat.shape[1] // 997)]

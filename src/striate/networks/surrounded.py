@@ -20,14 +20,20 @@ def seen_size(network: Network, size: tuple[int, ...]) -> tuple[int, ...]:
     return network.fitting(tuple(n + 2 * m for n, m in zip(size, network.margin, strict=True)))
 
 
-def logits_of(network: nn.Module, x: Tensor) -> Tensor:
-    """Return the logits (B, K, *S) of all voxels of `x` (B, C, *S), in ``eval()`` and for the main output alone."""
+def surrounded(network: nn.Module, x: Tensor) -> Tensor:
+    """Return `x` (B, C, *S) as `network` has to see it to answer for all voxels: mirrored about its edges by its margin."""
     if not isinstance(network, Network) or not any(network.margin):
-        found: Tensor = network(x)
-        return found
+        return x
     size = tuple(x.shape[2:])
     after = [s - n - m for s, n, m in zip(seen_size(network, size), size, network.margin, strict=True)]
-    found = network(mirrored(x, network.margin, after))
-    for axis, n in enumerate(size, 2):
-        found = found.narrow(axis, 0, n)
+    return mirrored(x, network.margin, after)
+
+
+def logits_of(network: nn.Module, x: Tensor) -> Tensor:
+    """Return the logits (B, K, *S) of all voxels of `x` (B, C, *S), in ``eval()`` and for the main output alone."""
+    given = surrounded(network, x)
+    found: Tensor = network(given)
+    if given is not x:
+        for axis, n in enumerate(x.shape[2:], 2):
+            found = found.narrow(axis, 0, n)
     return found

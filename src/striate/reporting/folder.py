@@ -1,4 +1,4 @@
-"""`Folder`: what a run or a prediction left on disk, read when it is asked for; what is missing is named, not guessed."""
+"""`Folder`: what a run, a prediction, an explanation or an inspection left on disk; what is missing is named, not guessed."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ from striate.reporting.numbers import number
 from striate.reporting.sample_panel import FILE as SAMPLES
 from striate.reporting.sample_panel import Samples
 
-Kind = Literal["run", "prediction", "explanation"]
+Kind = Literal["run", "prediction", "explanation", "inspection"]
 EXPLANATIONS = "explanations.json"
+INSPECTION, INSPECTION_KIND, INSPECTION_VERSION = "inspection.json", "striate-inspection", 1
 TRIAGE = "triage.json"
 _RUN_MARKS = ("plan.yaml", "metrics.csv", "validation", "model")
 _PREDICTION_MARKS = ("findings.json", PREDICTIONS, "panels")
 
 
 class Folder:
-    """A RUN folder (as `train` and `calibrate` write it), a PREDICTION folder (`predict`) or an EXPLANATION folder (`explain`).
+    """A RUN folder (as `train` and `calibrate` write it), or that of a prediction, an explanation or an inspection.
 
     Every document is a plain dict that is empty where its file is missing or broken; `why` then holds the reason, by
-    file name, so that a section can state it.
+    file name, so that a section can state it. `live` says where a page of an inspection asks for more, while it is served.
 
     Raises
     ------
@@ -41,6 +42,7 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
         self.why: dict[str, str] = {}
+        self.live: dict[str, Any] | None = None
         if not self.path.is_dir():
             raise DataError(
                 expected(
@@ -58,6 +60,8 @@ class Folder:
             return "run"
         if (self.path / EXPLANATIONS).exists():
             return "explanation"
+        if (self.path / INSPECTION).exists():
+            return "inspection"
         if any((self.path / mark).exists() for mark in _PREDICTION_MARKS):
             return "prediction"
         found = ", ".join(sorted(p.name for p in self.path.iterdir())[:8]) or "nothing"
@@ -154,6 +158,14 @@ class Folder:
     def explanations(self) -> dict[str, Any]:
         """Why the model said so (``explanations.json``)."""
         return self._json(self.path / EXPLANATIONS)
+
+    @cached_property
+    def inspection(self) -> dict[str, Any]:
+        """The network's steps on one scan, and the sums that were opened (``inspection.json``)."""
+        found: dict[str, Any] = self._guarded(
+            self.path / INSPECTION, lambda path: read_json(path, INSPECTION_KIND, INSPECTION_VERSION), {}
+        )
+        return found
 
     @cached_property
     def metrics(self) -> list[dict[str, float | None]]:

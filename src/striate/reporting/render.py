@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,10 +22,18 @@ from striate.reporting.sections import OF_AUDIT, OF_COMPARISON, OF_LEARNING, sec
 T = TypeVar("T")
 
 SCRIPTS = ("theme.js", "plots.js", "volume.js", "viewer.js")
+OF_INSPECTION = ("theme.js", "inspect_maps.js", "inspect_graph.js", "inspect_sum.js", "inspect.js")
 
 
-def render(path: Path) -> str:
-    """Return the page about the folder of a run, a prediction, a comparison or an audit.
+def render(path: Path, live: Mapping[str, Any] | None = None) -> str:
+    """Return the page about the folder of a run, a prediction, an explanation, an inspection, a comparison or an audit.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    live
+        ``path`` and ``token`` with which the page of an inspection asks the server that it comes from; no other page may ask.
 
     Raises
     ------
@@ -37,6 +45,7 @@ def render(path: Path) -> str:
     if (Path(path) / Audit.FILE).exists():
         return _audited(Audit(path))
     folder = Folder(path)
+    folder.live = None if live is None or folder.kind != "inspection" else dict(live)
     makers = sections_of(folder.task, folder.kind)
     if folder.calibrated:
         makers = {k: m for k, m in makers.items() if k not in OF_LEARNING}
@@ -84,11 +93,14 @@ def make_section(folder: T, key: str, make: Callable[[T], Section]) -> Section:
 
 def page(folder: Folder, sections: list[Section]) -> str:
     """Return the page that holds `sections` about a run or a prediction."""
-    return written(_title(folder), _subtitle(folder), folder.kind, sections)
+    return written(_title(folder), _subtitle(folder), folder.kind, sections, asks=folder.live is not None)
 
 
-def written(title: str, subtitle: str, kind: str, sections: list[Section]) -> str:
-    """Return the page that holds `sections`; every text is escaped, and only our own script may run."""
+def written(title: str, subtitle: str, kind: str, sections: list[Section], *, asks: bool = False) -> str:
+    """Return the page that holds `sections`; every text is escaped, and only our own script may run.
+
+    Where it `asks`, it may ask the server that it comes from, and nobody else.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -99,7 +111,7 @@ def written(title: str, subtitle: str, kind: str, sections: list[Section]) -> st
         lstrip_blocks=True,
     )
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": True}
-    script = "\n".join(asset(name) for name in SCRIPTS)
+    script = "\n".join(asset(name) for name in (OF_INSPECTION if kind == "inspection" else SCRIPTS))
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     shown: dict[str, Any] = {
         "title": title,
@@ -108,7 +120,8 @@ def written(title: str, subtitle: str, kind: str, sections: list[Section]) -> st
         "sections": sections,
         "script": Markup(script),  # noqa: S704  (our own file)
         "style": Markup(asset("report.css")),  # noqa: S704  (our own file)
-        "policy": f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
+        "policy": f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+        + "; connect-src 'self'" * asks,
         "version": metadata.version("striate"),
     }
     return environment.get_template("page.jinja").render(shown)
@@ -135,6 +148,10 @@ def _title(folder: Folder) -> str:
         rows = [row for row in folder.explanations.get("explanations") or [] if isinstance(row, dict)]
         labels = dict.fromkeys(str((row.get("target") or {}).get("label")) for row in rows)
         return f"Explanation of {_few(labels, 'labels')}" if labels else f"Explanation {folder.path.resolve().name}"
+    if folder.kind == "inspection":
+        model = folder.inspection.get("model")
+        network = str(model.get("network") or "") if isinstance(model, dict) else ""
+        return f"Inside {network or 'the network'} on {folder.inspection.get('case') or folder.path.resolve().name}"
     if folder.kind == "run":
         channels = "" if folder.task == "reconstruction" else _few(folder.channels, "channels")
         return f"{TITLES[folder.task]} of {what}" + (f" from {channels}" if channels else "")
@@ -160,6 +177,6 @@ def _few(names: Collection[str], words: str) -> str:
 
 def _subtitle(folder: Folder) -> str:
     started = str(folder.record.get("started") or "")[:10]
-    kind = {"run": "Training run", "prediction": "Prediction", "explanation": "Explanation"}[folder.kind]
+    kind = "Training run" if folder.kind == "run" else folder.kind.capitalize()
     kind = "Follow-up" if folder.changes else "Calibration" if folder.calibrated else kind
     return " · ".join(part for part in (f"{kind} {folder.path.resolve().name}", started) if part)

@@ -30,6 +30,7 @@ from striate.reporting.sections import (
     detection,
     explanations,
     headline,
+    inspection,
     invariance,
     learning,
     lesions,
@@ -72,6 +73,7 @@ SECTIONS: dict[str, Maker] = {
     "plan": plan.make,
     "lesions": lesions.make,
     "explanations": explanations.make,
+    "inspection": inspection.make,
     "record": record.make,
 }
 """Key → maker."""
@@ -115,8 +117,8 @@ OF_AUDIT: dict[str, Callable[[Audit], Section]] = {
 def sections_of(task: TaskKind, kind: Kind) -> dict[str, Maker]:
     """Return the sections of a report by key, in reading order."""
     own = _OF_TASK[task]
-    if kind == "explanation":
-        keys: tuple[str, ...] = ("explanations", *_LAST)
+    if kind in ("explanation", "inspection"):
+        keys: tuple[str, ...] = ("explanations" if kind == "explanation" else kind, *_LAST)
     elif kind == "run":
         late = tuple(key for key in own if key in _LATE)
         early = tuple(key for key in own if key not in late)
