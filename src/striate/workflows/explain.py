@@ -11,11 +11,11 @@ from typing import Any
 from striate.core.case import Case
 from striate.core.counted import counted
 from striate.core.errors import DataError, ModelError, TimeLimitError, UsageError, expected
-from striate.core.files import filling, hash_file, write_json
+from striate.core.files import filling, write_json
 from striate.core.kinds import kinds
-from striate.core.machine import peak_rss_bytes, show_seconds
+from striate.core.machine import show_seconds
 from striate.core.progress import Progress, Silent, each
-from striate.core.record import Record, Stopwatch
+from striate.core.record import Stopwatch
 from striate.explaining import METHODS, method_named
 from striate.explaining.activating_patches import activating_patches, unit_of
 from striate.explaining.effort import LADDER, STANDARD, Effort, Pace, affordable
@@ -23,12 +23,11 @@ from striate.explaining.explanation import explanations
 from striate.explaining.feature_maps import feature_maps
 from striate.inference.inputs import check_all_headers, gather
 from striate.inference.memory import refuse_unheld
-from striate.io.read import hash_image
 from striate.model.model import Model
 from striate.planning.cost import seen_patch
 from striate.planning.plan import Plan
 from striate.workflows.explain_case import Ask, Look, Opened, look_at
-from striate.workflows.explain_files import FILE, KIND, VERSION, write_features, write_patches, write_target
+from striate.workflows.explain_files import FILE, KIND, VERSION, record_of, write_features, write_patches, write_target
 from striate.workflows.explain_time import UNLIMITED, Allowance
 from striate.workflows.report import report
 
@@ -114,7 +113,7 @@ def explain(
         document = _explain_all(opened, cases, ask, allowance, seed, folder, progress)
         document |= patches
         write_json(folder / FILE, document)
-        _record(model, cases, folder, options, seed, progress, watch).write(folder / "record.json")
+        record_of("explain", model, cases, folder, options, seed, progress, watch).write(folder / "record.json")
     report(Path(out))
     return document
 
@@ -277,27 +276,3 @@ def _explain_case(
                         progress.note(f"failed: {one.method} of {target.label}: {verdict.sentence}")
             rows += write_target(folder, look, target, scene, found, effort)
     return rows
-
-
-def _record(
-    model: Model, cases: Sequence[Case], folder: Path, options: dict[str, Any], seed: int, progress: Progress,
-    watch: Stopwatch,
-) -> Record:  # fmt: skip
-    read = {f"{c.name}/{name}": hash_image(path) for c in cases for name, path in c.channels.items()}
-    written = {str(p.relative_to(folder)): hash_file(p) for p in sorted(folder.rglob("*")) if p.is_file()}
-    facts: dict[str, Any] = {
-        "peak_rss_bytes": peak_rss_bytes(), "weights_sha256": model.facts.get("weights_sha256"),
-        "task": model.plan.task.model_dump(mode="json"), "network": model.plan.network.name,
-    }  # fmt: skip
-    if model.previous is not None:
-        facts["first_stage"] = {"weights_sha256": model.previous.facts.get("weights_sha256")}
-    record = Record(
-        "explain",
-        options=options,
-        seed=seed,
-        inputs=read,
-        outputs=written,
-        facts=facts,
-        warnings=list(progress.warnings),
-    )
-    return replace(record, **watch.fields())

@@ -1,21 +1,29 @@
-"""The files of `explain`: maps on the input's own grid, panels for the report, and the rows of ``explanations.json``."""
+"""The files of `explain`: maps on the input's own grid, panels for the report, rows of ``explanations.json``, the record."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from striate.core.case import Case
+from striate.core.files import hash_file
+from striate.core.machine import peak_rss_bytes
+from striate.core.progress import Progress
+from striate.core.record import Record, Stopwatch
 from striate.explaining.activating_patches import Patch
 from striate.explaining.effort import Effort
 from striate.explaining.explanation import Explanation
 from striate.explaining.feature_maps import FeatureMaps
 from striate.explaining.scene import Scene
 from striate.explaining.target import Target, plain_name
+from striate.io.read import hash_image
 from striate.io.write import write_image
+from striate.model.model import Model
 from striate.reporting.explanation_panel import write_explanation_panel, write_pictures
 from striate.workflows.explain_case import Look
 
@@ -117,3 +125,28 @@ def write_patches(folder: Path, layer: str, unit: int, found: Sequence[Patch], c
     write_pictures(folder / name, [patch.picture for patch in found], oriented=oriented, together=True)
     rows = [patch.to_dict() for patch in found]
     return {"layer": layer, "unit": unit, "cases": list(cases), "patches": rows, "panel": name}
+
+
+def record_of(
+    verb: str, model: Model, cases: Sequence[Case], folder: Path, options: Mapping[str, Any], seed: int | None,
+    progress: Progress, watch: Stopwatch,
+) -> Record:  # fmt: skip
+    """Return the record of a look into `model` on `cases`, by `verb`; what was written lies in `folder`."""
+    read = {f"{c.name}/{name}": hash_image(path) for c in cases for name, path in c.channels.items()}
+    written = {str(p.relative_to(folder)): hash_file(p) for p in sorted(folder.rglob("*")) if p.is_file()}
+    facts: dict[str, Any] = {
+        "peak_rss_bytes": peak_rss_bytes(), "weights_sha256": model.facts.get("weights_sha256"),
+        "task": model.plan.task.model_dump(mode="json"), "network": model.plan.network.name,
+    }  # fmt: skip
+    if model.previous is not None:
+        facts["first_stage"] = {"weights_sha256": model.previous.facts.get("weights_sha256")}
+    record = Record(
+        verb,
+        options=dict(options),
+        seed=seed,
+        inputs=read,
+        outputs=written,
+        facts=facts,
+        warnings=list(progress.warnings),
+    )
+    return replace(record, **watch.fields())

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from striate.core.case import Case
 from striate.core.counted import counted
 from striate.core.errors import UsageError
-from striate.core.files import filling, hash_file, refuse_filled, refuse_unwritable, write_json
+from striate.core.files import filling, refuse_filled, refuse_unwritable, write_json
 from striate.core.kinds import kinds
-from striate.core.machine import peak_rss_bytes
 from striate.core.progress import Progress, Silent
-from striate.core.record import Record, Stopwatch
+from striate.core.record import Stopwatch
 from striate.data.time_points import histories
 from striate.explaining.activating_patches import unit_of
 from striate.inference.inputs import check_all_headers, gather
 from striate.inference.memory import refuse_unheld
-from striate.io.read import hash_image
 from striate.model.model import Model
 from striate.workflows.explain_case import Opened
+from striate.workflows.explain_files import record_of
 from striate.workflows.inspect_cost import Cost
 from striate.workflows.inspect_files import key_of, sum_document
 from striate.workflows.inspect_inside import Inside
@@ -117,13 +115,22 @@ def inspected(
     if out is None:
         told = {"case": case.name, "voxel": list(view.at), "layer": None if named is None else named[0]}
         return told | sum_document(inside.open(number)) if number else told, inside
-    options = {"model": opened.model.folder, "inputs": inputs, "out": out, "at": at, "label": label, "plane": plane}
+    options = {
+        "model": opened.model.folder,
+        "inputs": inputs,
+        "out": out,
+        "at": at,
+        "label": label,
+        "plane": plane,
+        "unit": unit,
+    }
     with filling(Path(out)) as folder:
         document = inside.write(folder, number, progress)
         if number is not None:
             document["asked"] = key_of(number.node, number.unit, number.at)
         write_json(folder / FILE, document)
-        _record(opened.model, case, folder, {**options, "unit": unit}, progress, watch).write(folder / "record.json")
+        record = record_of("inspect", opened.model, [case], folder, options, None, progress, watch)
+        record.write(folder / "record.json")
     report(Path(out))
     return document, inside
 
@@ -174,26 +181,3 @@ def _refuse(opened: Opened, at: Sequence[int] | None, plane: int | None) -> None
         raise UsageError(
             f"--slice {plane} was given with --at {told}, which says the slice too; leave one of them away."
         )
-
-
-def _record(
-    model: Model, case: Case, folder: Path, options: dict[str, Any], progress: Progress, watch: Stopwatch
-) -> Record:
-    read = {f"{case.name}/{name}": hash_image(path) for name, path in case.channels.items()}
-    written = {str(p.relative_to(folder)): hash_file(p) for p in sorted(folder.rglob("*")) if p.is_file()}
-    facts: dict[str, Any] = {
-        "peak_rss_bytes": peak_rss_bytes(), "weights_sha256": model.facts.get("weights_sha256"),
-        "task": model.plan.task.model_dump(mode="json"), "network": model.plan.network.name,
-    }  # fmt: skip
-    if model.previous is not None:
-        facts["first_stage"] = {"weights_sha256": model.previous.facts.get("weights_sha256")}
-    record = Record(
-        "inspect",
-        options=options,
-        seed=None,
-        inputs=read,
-        outputs=written,
-        facts=facts,
-        warnings=list(progress.warnings),
-    )
-    return replace(record, **watch.fields())
